@@ -1,0 +1,66 @@
+# Everything starts from python3 alone: `make demo` shows the platform working, `make test` proves it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv --system-certs --no-progress
+UV_VERSION := $(shell sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)
+DEMO_FOR ?=
+PYTEST_WORKERS ?= 2
+
+# Cached bytecode halves the start of every Dagster process.
+unexport PYTHONDONTWRITEBYTECODE
+# An exporter of a caller's virtual environment must not leak in.
+unexport VIRTUAL_ENV
+unexport PYTHONPATH
+
+.PHONY: help setup demo test check lint types floors test-servers test-faults lock clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## Create .venv with the locked versions and compiled bytecode
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] < (3, 14) else f"Python 3.11, 3.12 or 3.13 is needed; {sys.executable} is {sys.version.split()[0]}. Name another with: make PYTHON=python3.12 setup")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python3 has no venv module (Debian: the package python3-venv)" >&2; exit 1; }
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	@echo "Installing the locked packages into $(VENV) ..."
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q exchange_platform assets sensors resources deployments
+	@touch $@
+
+demo: setup ## Start everything with the simulated exchange (DEMO_FOR=120 ends by itself)
+	@$(BIN)/exchange-platform up $(if $(DEMO_FOR),--for $(DEMO_FOR))
+
+test: setup ## The fast suite
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+
+check: lint types floors test-servers test-faults ## Style, types, floors, the suites against servers, the fault tests
+
+lint: setup ## Style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup ## Strict types
+	@$(BIN)/mypy
+
+floors: setup ## A line may only reach down
+	@$(BIN)/lint-imports
+
+test-servers: setup ## The suites against MariaDB (skipped, saying so, where there is none)
+	@$(BIN)/python -m pytest -m servers -rs
+
+test-faults: setup ## Long fault tests: kills, outages, a flood of damaged records
+	@$(BIN)/python -m pytest -m faults -rs
+
+lock: ## Resolve the newest versions that pyproject.toml allows into requirements.lock
+	@$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml -o requirements.lock
+
+clean: ## Remove the virtual environment and caches (never data)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
