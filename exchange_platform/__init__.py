@@ -1,0 +1,1 @@
+"""The data platform behind a sports-betting exchange: everything that is true without Dagster."""

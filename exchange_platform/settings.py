@@ -1,0 +1,112 @@
+"""The one typed settings object. Read once, at a process's edge; everything below is handed what it needs.
+
+Sources, strongest first: arguments, environment variables `EXCHANGE_PLATFORM_<NAME>`, and what a running
+`exchange-platform up` wrote into the data directory (`platform.json`: where its AWS emulator and pages are).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+
+DEFAULT_DATA_DIR = Path(".exchange-platform")
+PLATFORM_FILE = "platform.json"
+
+
+class InvalidSettings(ValueError):
+    """A setting is missing or wrong. The message names the setting, the value seen and what is allowed."""
+
+
+class Settings(BaseSettings):
+    """Where everything is and how fast it goes. The defaults are the embedded platform: nothing to install or start."""
+
+    model_config = SettingsConfigDict(env_prefix="EXCHANGE_PLATFORM_", frozen=True, extra="forbid")
+
+    data_dir: Path = Field(DEFAULT_DATA_DIR, description="Directory of everything that the embedded platform keeps.")
+
+    database_url: SecretStr | None = Field(
+        None, description="Operational database, as mysql+pymysql://user:password@host/name. Default: SQLite in data_dir."
+    )
+    lake_catalog: SecretStr | None = Field(
+        None, description="DuckLake catalog, as postgres:dbname=... host=.... Default: SQLite in data_dir."
+    )
+    lake_data_path: str | None = Field(None, description="Where the lake's Parquet lies. Default: a folder in data_dir.")
+
+    aws_region: str = Field("eu-west-1", description="AWS region of streams and tables.")
+    aws_endpoint_url: str | None = Field(None, description="Endpoint of an AWS emulator; none means AWS itself.")
+    bets_stream: str = Field("exchange-bets", description="Kinesis stream of executions and bet updates.")
+    profiles_table: str = Field("profiles", description="DynamoDB table of the profile view.")
+
+    poll_interval_s: float = Field(0.2, ge=0.2, le=60, description="Pause between reads of a shard; Kinesis allows 5 a second.")
+    lake_interval_s: float = Field(0.5, gt=0, le=60, description="How often the lake takes what has gathered.")
+    profile_view_interval_s: float = Field(0.5, gt=0, le=60, description="How often the profile view takes what has gathered.")
+    max_buffered_records: int = Field(40_000, ge=1000, description="Records held for slower sinks before reading stops.")
+    run_duration_s: float = Field(900.0, gt=0, description="How long a consumer run lives before it hands over.")
+    report_interval_s: float = Field(10.0, gt=0, description="How often a consumer run reports materialisations.")
+    hand_over_lead_s: float = Field(30.0, ge=0, description="How long before a run's end its successor is requested.")
+    stale_heartbeat_s: float = Field(4.0, gt=1, description="A consumer without a heartbeat for so long is taken for dead.")
+
+    watermark_delay_s: float = Field(30.0, ge=0, description="How far a market's watermark lies behind its newest event time.")
+    silent_market_s: float = Field(60.0, gt=0, description="A market without news for so long (wall-clock) has its windows closed.")
+
+    @property
+    def operational_database_url(self) -> str:
+        """The SQLAlchemy URL of the operational database, secrets included: never print it."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'operational.sqlite'}"
+
+    @property
+    def lake_catalog_string(self) -> str:
+        """What DuckLake attaches, after `ducklake:`; secrets included: never print it."""
+        if self.lake_catalog is not None:
+            return self.lake_catalog.get_secret_value()
+        return f"sqlite:{self.data_dir / 'lake' / 'catalog.sqlite'}"
+
+    @property
+    def lake_data_location(self) -> str:
+        """Folder or s3:// prefix of the lake's Parquet files."""
+        return self.lake_data_path or str(self.data_dir / "lake" / "data")
+
+    def describe(self) -> dict[str, Any]:
+        """Every setting as something that may be shown: secrets masked, the database's URL without its password."""
+        shown = self.model_dump(mode="json")
+        if self.database_url is not None:
+            shown["database_url"] = make_url(self.operational_database_url).render_as_string(hide_password=True)
+        return shown
+
+
+def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings once. Raises `InvalidSettings`.
+
+    `data_dir` is made absolute. A value that a running platform wrote into `platform.json` is used where neither an
+    argument nor the environment says otherwise.
+    """
+    try:
+        stated = Settings(**({"data_dir": data_dir} if data_dir is not None else {}), **overrides)
+        chosen = stated.model_dump(include=stated.model_fields_set)
+        chosen["data_dir"] = stated.data_dir.expanduser().resolve()
+        running = read_platform_file(chosen["data_dir"])
+        if "aws_endpoint_url" not in chosen and running.get("aws_endpoint_url"):
+            chosen["aws_endpoint_url"] = running["aws_endpoint_url"]
+        return Settings(**chosen)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}, got {problem.get('input')!r}"
+            for problem in error.errors(include_url=False)
+        )
+        raise InvalidSettings(problems) from None
+
+
+def read_platform_file(data_dir: Path) -> dict[str, Any]:
+    """What the running platform on this data directory wrote of itself; empty where there is none."""
+    try:
+        content = json.loads((data_dir / PLATFORM_FILE).read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return {}
+    return content if isinstance(content, dict) else {}

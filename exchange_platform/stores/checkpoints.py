@@ -1,0 +1,31 @@
+"""The contract by which every store fences its writers. Not here: the stores' own tables (database.py, lake.py).
+
+Each store keeps, beside its data, a row per (source, shard): the position up to which its data holds the source's
+records, and the epoch of the consumer that may write it. A consumer first *claims* its shards, which raises the row's epoch to its
+own; each commit then asserts, in the transaction that writes the data, that the row still has that epoch and the
+position that the consumer last wrote. So of two consumers only the newer can write, whatever the clocks say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A commit's step in one shard: from the position that must be stored to the one that will be.
+
+    Positions are the source's own (a Kinesis sequence number); None is the beginning.
+    """
+
+    shard: str
+    expected: str | None
+    position: str
+
+
+class Superseded(Exception):
+    """A newer consumer owns the shard: stop. Nothing of the refused commit was written."""
+
+
+class StoreUnavailable(Exception):
+    """The store can't be reached or is too busy now: retry with back-off, read no more meanwhile. Nothing was written."""

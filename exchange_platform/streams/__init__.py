@@ -1,0 +1,1 @@
+"""Sources, the consumer engine, publishers."""
