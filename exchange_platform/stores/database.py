@@ -62,7 +62,12 @@ consumers = sa.Table(
     sa.Column("ends_at_us", sa.BigInteger, nullable=False),
     sa.Column("heartbeat_at_us", sa.BigInteger, nullable=False),
     sa.Column("at_tip", sa.Boolean, nullable=False),
-    sa.Column("caught_up", sa.Boolean, nullable=False, comment="at the tip, and every sink has committed what was read"),
+    sa.Column(
+        "caught_up_at_us",
+        sa.BigInteger,
+        nullable=True,
+        comment="begin of the newest read that found the tip with every record before it committed by every sink",
+    ),
     sa.Column("records", sa.BigInteger, nullable=False),
     sa.Column("rate", sa.Float, nullable=False, comment="records a second, lately"),
     sa.Column("lag_ms", sa.Float, nullable=False),
