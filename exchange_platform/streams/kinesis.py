@@ -1,0 +1,271 @@
+"""Kinesis: reading a stream's shards, publishing to it, making it. Not here: what becomes of the records (consumer.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from exchange_platform.aws import THROTTLED, error_code, is_passing
+from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.streams.aggregation import aggregate, disaggregate
+from exchange_platform.streams.source import (
+    SHARD_END,
+    Read,
+    Shard,
+    ShardsChanged,
+    SourceUnavailable,
+    StreamRecord,
+)
+
+READ_LIMIT = 10_000
+"""Records a GetRecords call asks for: the API's most. It returns 10 MB at the most."""
+PUT_LIMIT = 500
+PUT_BYTES = 4 * 1024 * 1024
+"""A PutRecords call takes 500 records and 5 MB; this leaves room for keys and encoding."""
+
+
+class StreamUnavailable(Exception):
+    """The stream took nothing for longer than the publisher waits. What was not acknowledged may be published again."""
+
+
+class KinesisSource:
+    """All shards of one stream, each read from where it is told.
+
+    A shard's name is its id and the stream's creation time (`shardId-000000000000@1763948000123`), so positions of a stream that was
+    deleted and made anew are never mistaken for the new one's. Reads are not repeated here: each raises what its caller
+    should do. The caller keeps to 5 reads a second a shard.
+    """
+
+    def __init__(self, client: Any, stream: str, *, name: str | None = None) -> None:
+        self.name = name or stream
+        self._client = client
+        self._stream = stream
+        self._created_at = 0
+        self._iterators: dict[str, str] = {}
+        self._positions: dict[str, str | None] = {}
+        self._closed: set[str] = set()
+        self._throttled: dict[str, int] = {}
+
+    def shards(self) -> Sequence[Shard]:
+        """Every shard that the stream still holds, parents first."""
+        try:
+            created_at = stream_created_at(self._client, self._stream)
+            listed = list(self._list_shards())
+        except (ClientError, BotoCoreError) as error:
+            raise self._unavailable(error) from error
+        if created_at != self._created_at:
+            self._iterators.clear()
+            self._positions.clear()
+            self._created_at = created_at
+        names = {shard["ShardId"] for shard in listed}
+        self._closed = {
+            self._named(shard["ShardId"])
+            for shard in listed
+            if shard.get("SequenceNumberRange", {}).get("EndingSequenceNumber")
+        }
+        parents = ("ParentShardId", "AdjacentParentShardId")
+        return [
+            Shard(
+                self._named(shard["ShardId"]),
+                tuple(self._named(shard[key]) for key in parents if shard.get(key) in names),
+            )
+            for shard in sorted(listed, key=lambda shard: str(shard["ShardId"]))
+        ]
+
+    def seek(self, shard: str, position: str | None) -> None:
+        """Let the next read of the shard begin just after `position`."""
+        self._positions[shard] = position
+        self._iterators.pop(shard, None)
+
+    def read(self, shard: str) -> Read:
+        """One GetRecords call, aggregated records taken apart."""
+        shard_id = self._id_of(shard)
+        try:
+            iterator = self._iterators.get(shard) or self._new_iterator(shard, shard_id)
+            answer = self._client.get_records(ShardIterator=iterator, Limit=READ_LIMIT)
+        except (ClientError, BotoCoreError) as error:
+            self._iterators.pop(shard, None)
+            code = error_code(error)
+            if code in THROTTLED:
+                tries = self._throttled[shard] = self._throttled.get(shard, 0) + 1
+                raise SourceUnavailable(
+                    f"shard {shard_id} throttled ({code})",
+                    retry_after_s=_back_off_s(tries, first=0.4, most=5.0),
+                ) from error
+            if code in ("ExpiredIteratorException", "ExpiredNextTokenException"):
+                return Read(behind_ms=1.0)  # the next read asks for a new iterator at the same position
+            if code in ("ResourceNotFoundException", "InvalidArgumentException", "ValidationException"):
+                raise ShardsChanged(f"shard {shard_id} of {self._stream}: {code}") from error
+            raise self._unavailable(error) from error
+        self._throttled.pop(shard, None)
+        records: list[StreamRecord] = []
+        for entry in answer["Records"]:
+            position = entry["SequenceNumber"]
+            arrived_at_us = int(entry["ApproximateArrivalTimestamp"].timestamp() * 1_000_000)
+            for part, (partition_key, data) in enumerate(disaggregate(entry["PartitionKey"], entry["Data"])):
+                records.append(StreamRecord(position, part, partition_key, data, arrived_at_us))
+            self._positions[shard] = position
+        behind_ms = float(answer.get("MillisBehindLatest") or 0)
+        following = answer.get("NextShardIterator")
+        ended = following is None or (shard in self._closed and not answer["Records"] and not behind_ms)
+        if following is not None:
+            self._iterators[shard] = following
+        return Read(records, behind_ms, ended)
+
+    def is_after(self, position: str, other: str | None) -> bool:
+        """Sequence numbers are ordered as numbers."""
+        if other is None:
+            return True
+        if other == SHARD_END:
+            return False
+        return position == SHARD_END or int(position) > int(other)
+
+    def close(self) -> None:
+        """Close the client's connections."""
+        self._client.close()
+
+    def _list_shards(self) -> Iterator[dict[str, Any]]:
+        answer = self._client.list_shards(StreamName=self._stream)
+        yield from answer["Shards"]
+        while token := answer.get("NextToken"):
+            answer = self._client.list_shards(NextToken=token)
+            yield from answer["Shards"]
+
+    def _new_iterator(self, shard: str, shard_id: str) -> str:
+        position = self._positions.get(shard)
+        where = (
+            {"ShardIteratorType": "TRIM_HORIZON"}
+            if position is None
+            else {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": position}
+        )
+        answer = self._client.get_shard_iterator(StreamName=self._stream, ShardId=shard_id, **where)
+        return str(answer["ShardIterator"])
+
+    def _named(self, shard_id: str) -> str:
+        return f"{shard_id}@{self._created_at}"
+
+    def _id_of(self, shard: str) -> str:
+        shard_id, _, created_at = shard.partition("@")
+        if created_at != str(self._created_at):
+            raise ShardsChanged(
+                f"{shard} is a shard of an earlier stream; this one was created at {self._created_at}"
+            )
+        return shard_id
+
+    def _unavailable(self, error: BaseException) -> Exception:
+        # A stream that answers again may not be the one that fell silent: its iterators are not trusted across it.
+        self._iterators.clear()
+        self._created_at = 0
+        if is_passing(error) or error_code(error) == "ResourceNotFoundException":
+            return SourceUnavailable(f"stream {self._stream}: {error}", retry_after_s=0.5)
+        return error if isinstance(error, Exception) else RuntimeError(str(error))
+
+
+class Publisher:
+    """Publishes records, durably and in order per partition key, repeating what was not acknowledged.
+
+    A repeat can put a record into the stream twice (its acknowledgement was lost); readers drop it by its id or version.
+    With `aggregate`, neighbouring records of one partition key travel in the Kinesis Producer Library's format: fewer calls, cheaper shards.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        stream: str,
+        *,
+        aggregate: bool = False,
+        give_up_after_s: float = 30.0,
+        clock: Clock = SYSTEM_CLOCK,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        self._client = client
+        self._stream = stream
+        self._aggregate = aggregate
+        self._give_up_after_s = give_up_after_s
+        self._clock = clock
+        self._stopping = stopping or threading.Event()
+
+    def publish(self, records: Sequence[tuple[str, bytes]]) -> None:
+        """Publish (partition key, data) pairs; when it returns all are in the stream.
+
+        Raises `StreamUnavailable` when the stream took nothing for `give_up_after_s`, or `stopping` was set meanwhile; any of
+        the records may then be in the stream, and publishing them all again is right.
+        """
+        entries = aggregate(records) if self._aggregate else records
+        for group in _groups(entries):
+            self._put(group)
+
+    def _put(self, group: list[tuple[str, bytes]]) -> None:
+        waiting = group
+        tries = 0
+        began = self._clock.monotonic_s()
+        while waiting:
+            reason = ""
+            try:
+                answer = self._client.put_records(
+                    StreamName=self._stream,
+                    Records=[{"PartitionKey": key, "Data": data} for key, data in waiting],
+                )
+                results = answer["Records"]
+                failed = [place for place, result in enumerate(results) if result.get("ErrorCode")]
+                if failed:
+                    reason = str(results[failed[0]]["ErrorCode"])
+                    # Everything of a failed record's key from it on goes again, so that a key's order survives.
+                    first: dict[str, int] = {}
+                    for place in failed:
+                        first.setdefault(waiting[place][0], place)
+                    taken = len(waiting)
+                    waiting = [
+                        pair for place, pair in enumerate(waiting) if place >= first.get(pair[0], taken)
+                    ]
+                else:
+                    waiting = []
+            except (ClientError, BotoCoreError) as error:
+                if not is_passing(error) and error_code(error) != "ResourceNotFoundException":
+                    raise
+                reason = f"{error_code(error)}: {error}"
+            if waiting:
+                tries += 1
+                if self._clock.monotonic_s() - began > self._give_up_after_s:
+                    raise StreamUnavailable(
+                        f"stream {self._stream} took nothing for {self._give_up_after_s:g} s ({reason})"
+                    )
+                if self._clock.wait(self._stopping, _back_off_s(tries, first=0.1, most=2.0)):
+                    raise StreamUnavailable(f"stopped while stream {self._stream} was unavailable ({reason})")
+
+
+def ensure_stream(client: Any, stream: str, *, shards: int = 1, timeout_s: float = 60.0) -> None:
+    """Create the stream unless it exists, and wait until it is active."""
+    with contextlib.suppress(client.exceptions.ResourceInUseException):
+        client.create_stream(StreamName=stream, ShardCount=shards)
+    client.get_waiter("stream_exists").wait(
+        StreamName=stream, WaiterConfig={"Delay": 1, "MaxAttempts": max(1, int(timeout_s))}
+    )
+
+
+def stream_created_at(client: Any, stream: str) -> int:
+    """When the stream was created, in milliseconds since 1970 UTC: which stream of that name it is."""
+    summary = client.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]
+    return int(summary["StreamCreationTimestamp"].timestamp() * 1000)
+
+
+def _groups(entries: Sequence[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    group: list[tuple[str, bytes]] = []
+    size = 0
+    for key, data in entries:
+        if group and (len(group) == PUT_LIMIT or size + len(data) + len(key) > PUT_BYTES):
+            yield group
+            group, size = [], 0
+        group.append((key, data))
+        size += len(data) + len(key)
+    if group:
+        yield group
+
+
+def _back_off_s(tries: int, *, first: float, most: float) -> float:
+    return float(min(most, first * 2 ** (tries - 1)) * random.uniform(0.75, 1.25))

@@ -1,0 +1,101 @@
+"""What the consumer engine asks of a source. Implementations: kinesis.py; tests and benchmarks bring one in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from exchange_platform.records import Record
+
+SHARD_END = "SHARD_END"
+"""The position of a shard that was closed and read to its end; its children may be read."""
+
+
+class StreamRecord(msgspec.Struct, gc=False):
+    """One record as it arrived, and what became of it.
+
+    `position` is the source's own; records aggregated into one share it and differ in `part`. `record` is None, with a
+    `reason`, once the record is known to be dead.
+    """
+
+    position: str
+    part: int
+    partition_key: str
+    data: bytes
+    arrived_at_us: int
+    record: Record | None = None
+    stage: str = ""
+    reason: str = ""
+
+    def bury(self, stage: str, reason: str) -> None:
+        """Mark the record dead: it goes to the dead letters and to no sink after this."""
+        self.record, self.stage, self.reason = None, stage, reason
+
+
+class ShardBatch(msgspec.Struct):
+    """What one read of one shard brought: whole records from just after `previous` up to and including `position`."""
+
+    shard: str
+    previous: str | None
+    position: str
+    records: list[StreamRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard as the source lists it. `parents` are the shards that it continues."""
+
+    name: str
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The outcome of one read."""
+
+    records: Sequence[StreamRecord] = field(default_factory=tuple)
+    behind_ms: float = 0.0
+    """How far this read ended behind the tip; 0 at the tip."""
+    ended: bool = False
+    """The shard is closed and this was the last of it."""
+
+
+class SourceUnavailable(Exception):
+    """The source can't be read now: wait `retry_after_s` and try again. Nothing was skipped."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ShardsChanged(Exception):
+    """The shards are not those that were listed (a reshard, a stream made anew): list them again."""
+
+
+class Source(Protocol):
+    """A stream of records in shards, each ordered, that can be read again from any position it still holds."""
+
+    name: str
+
+    def shards(self) -> Sequence[Shard]:
+        """Every shard that can still be read, parents before children. Raises `SourceUnavailable`."""
+        ...
+
+    def seek(self, shard: str, position: str | None) -> None:
+        """Let the next read of the shard begin just after `position`; None is its beginning."""
+        ...
+
+    def read(self, shard: str) -> Read:
+        """Read on in the shard. Raises `SourceUnavailable` or `ShardsChanged`; then nothing was passed over."""
+        ...
+
+    def is_after(self, position: str, other: str | None) -> bool:
+        """Whether `position` lies after `other` in a shard; everything lies after None and before `SHARD_END`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
