@@ -151,6 +151,18 @@ positions = sa.Table(
     comment="What a user wins or loses on a selection: the sum of that user's live bets' positions.",
 )
 
+market_exposures = sa.Table(
+    "market_exposures",
+    metadata,
+    sa.Column("user_id", Name, primary_key=True),
+    sa.Column("market_id", Name, primary_key=True),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("number_of_winners", sa.Integer, nullable=False),
+    sa.Column("number_of_selections", sa.Integer, nullable=False),
+    _minor("exposure_minor"),
+    comment="The most that a user can lose in a market; a row while the user has a position there.",
+)
+
 profiles = sa.Table(
     "profiles",
     metadata,

@@ -1,0 +1,210 @@
+"""Consumers and their checkpoints in the operational database: epochs, fencing, heartbeats.
+
+Not here: what they consume (streams/), or what supervision makes of a heartbeat.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from exchange_platform.stores.checkpoints import Advance, Superseded
+from exchange_platform.stores.database import Database, checkpoints, consumers, source_epochs
+from exchange_platform.stores.upsert import Upsert
+
+_first_epoch = Upsert(source_epochs, add=["epoch"])
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerRow:
+    """What a consumer last said of itself."""
+
+    source: str
+    epoch: int
+    run_id: str
+    state: str
+    started_at_us: int
+    ends_at_us: int
+    heartbeat_at_us: int
+    at_tip: bool
+    caught_up_at_us: int | None
+    records: int
+    rate: float
+    lag_ms: float
+    statistics: dict[str, Any]
+
+
+class ConsumerRows:
+    """Who consumes a source, and who did."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, source: str, run_id: str, *, now_us: int, ends_at_us: int) -> int:
+        """Enter a new consumer of the source; returns its epoch, higher than any before. Durable on return."""
+        with self._database.write() as connection:
+            _first_epoch.execute(connection, [{"source": source, "epoch": 1}])
+            epoch = connection.execute(
+                sa.select(source_epochs.c.epoch).where(source_epochs.c.source == source)
+            ).scalar_one()
+            connection.execute(
+                sa.insert(consumers).values(
+                    source=source,
+                    epoch=epoch,
+                    run_id=run_id,
+                    state="running",
+                    started_at_us=now_us,
+                    ends_at_us=ends_at_us,
+                    heartbeat_at_us=now_us,
+                    at_tip=False,
+                    caught_up_at_us=None,
+                    records=0,
+                    rate=0.0,
+                    lag_ms=0.0,
+                    statistics="{}",
+                )
+            )
+        return int(epoch)
+
+    def heartbeat(self, source: str, epoch: int, **values: Any) -> None:
+        """Update a consumer's row; `statistics` is a dict that goes in as JSON."""
+        if "statistics" in values:
+            values["statistics"] = json.dumps(values["statistics"], separators=(",", ":"))
+        with self._database.write() as connection:
+            connection.execute(
+                sa.update(consumers)
+                .where(consumers.c.source == source, consumers.c.epoch == epoch)
+                .values(**values)
+            )
+
+    def newest(self, source: str) -> ConsumerRow | None:
+        """The source's newest consumer, or None when there was none yet."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                sa.select(consumers)
+                .where(consumers.c.source == source)
+                .order_by(consumers.c.epoch.desc())
+                .limit(1)
+            ).one_or_none()
+        return _consumer(row) if row is not None else None
+
+    def recent(self, source: str, limit: int = 10) -> list[ConsumerRow]:
+        """The source's newest consumers, newest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(consumers)
+                .where(consumers.c.source == source)
+                .order_by(consumers.c.epoch.desc())
+                .limit(limit)
+            ).all()
+        return [_consumer(row) for row in rows]
+
+    def forget(self, source: str, *, before_us: int) -> int:
+        """Delete the rows of consumers whose last heartbeat is older; returns how many. The newest is kept."""
+        newest = self.newest(source)
+        if newest is None:
+            return 0
+        with self._database.write() as connection:
+            return connection.execute(
+                sa.delete(consumers).where(
+                    consumers.c.source == source,
+                    consumers.c.heartbeat_at_us < before_us,
+                    consumers.c.epoch < newest.epoch,
+                )
+            ).rowcount
+
+
+class Checkpoints:
+    """The checkpoints of one sink that keeps them in the operational database."""
+
+    def __init__(self, database: Database, sink: str) -> None:
+        self._database = database
+        self._sink = sink
+
+    def claim(self, source: str, epoch: int, shards: Sequence[str], *, now_us: int) -> dict[str, str | None]:
+        """Make the shards this epoch's alone to advance; returns their positions (None: at the beginning).
+
+        Raises `Superseded`, and claims none, if a newer epoch holds one of them.
+        """
+        with self._database.write() as connection:
+            held = {
+                row.shard: row
+                for row in connection.execute(
+                    sa.select(checkpoints).where(
+                        checkpoints.c.sink == self._sink,
+                        checkpoints.c.source == source,
+                        checkpoints.c.shard.in_(shards),
+                    )
+                )
+            }
+            for shard in shards:
+                row = held.get(shard)
+                if row is None:
+                    connection.execute(
+                        sa.insert(checkpoints).values(
+                            sink=self._sink,
+                            source=source,
+                            shard=shard,
+                            epoch=epoch,
+                            position=None,
+                            updated_at_us=now_us,
+                        )
+                    )
+                elif row.epoch > epoch:
+                    raise Superseded(
+                        f"{source} {shard}: epoch {row.epoch} holds it, this consumer's is {epoch}"
+                    )
+                else:
+                    connection.execute(
+                        sa.update(checkpoints)
+                        .where(*self._row(source, shard), checkpoints.c.epoch <= epoch)
+                        .values(epoch=epoch)
+                    )
+        return {shard: held[shard].position if shard in held else None for shard in shards}
+
+    def advance(
+        self, connection: sa.Connection, source: str, epoch: int, advances: Iterable[Advance], *, now_us: int
+    ) -> None:
+        """Advance checkpoints inside the caller's transaction. Raises `Superseded`: roll the transaction back."""
+        for step in advances:
+            at_expected = (
+                checkpoints.c.position.is_(None)
+                if step.expected is None
+                else checkpoints.c.position == step.expected
+            )
+            changed = connection.execute(
+                sa.update(checkpoints)
+                .where(*self._row(source, step.shard), checkpoints.c.epoch == epoch, at_expected)
+                .values(position=step.position, updated_at_us=now_us)
+            ).rowcount
+            if changed != 1:
+                raise Superseded(
+                    f"{source} {step.shard}: epoch {epoch} at {step.expected} is no longer what {self._sink} holds"
+                )
+
+    def positions(self, source: str) -> dict[str, str | None]:
+        """Every shard's position."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(checkpoints.c.shard, checkpoints.c.position).where(
+                    checkpoints.c.sink == self._sink, checkpoints.c.source == source
+                )
+            ).all()
+        return {row.shard: row.position for row in rows}
+
+    def _row(self, source: str, shard: str) -> tuple[sa.ColumnElement[bool], ...]:
+        return (
+            checkpoints.c.sink == self._sink,
+            checkpoints.c.source == source,
+            checkpoints.c.shard == shard,
+        )
+
+
+def _consumer(row: Any) -> ConsumerRow:
+    values = dict(row._mapping)
+    values["statistics"] = json.loads(values["statistics"] or "{}")
+    return ConsumerRow(**values)
