@@ -6,6 +6,7 @@ bet's life (exchange_platform/bets.py).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -156,7 +157,7 @@ class _Fold:
         market = self._markets.get(key)
         if market is None:
             market = self._markets[key] = _Market(after.currency)
-        selection = (after.selection_id, str(after.handicap))
+        selection = (after.selection_id, _decimal_text(after.handicap))
         held = market.positions.get(selection, FLAT)
         moved = held + after.position() - (before.position() if before is not None else FLAT)
         market.number_of_winners = after.number_of_winners
@@ -363,13 +364,12 @@ def _known_bets(connection: sa.Connection, bet_ids: Sequence[str]) -> Iterable[B
 
 
 def _known_currencies(connection: sa.Connection, users: Sequence[str]) -> dict[str, str]:
-    known: dict[str, str] = {}
-    for some in chunks(users):
-        for user_id, currency in connection.execute(
-            sa.select(profiles.c.user_id, profiles.c.currency).where(profiles.c.user_id.in_(some))
-        ):
-            known[user_id] = currency
-    return known
+    columns = sa.select(profiles.c.user_id, profiles.c.currency)
+    return {
+        row.user_id: row.currency
+        for some in chunks(users)
+        for row in connection.execute(columns.where(profiles.c.user_id.in_(some)))
+    }
 
 
 def _known_markets(
@@ -393,6 +393,12 @@ def _known_markets(
     return known
 
 
+@functools.lru_cache(maxsize=4096)
+def _decimal_text(value: Decimal) -> str:
+    """One text for one number: 2.50 and 2.5 are `2.5`."""
+    return f"{value.normalize():f}" if value else "0"
+
+
 def _bet_row(bet: Bet) -> dict[str, Any]:
     return {
         "bet_id": bet.bet_id,
@@ -401,9 +407,9 @@ def _bet_row(bet: Bet) -> dict[str, Any]:
         "event_id": bet.event_id,
         "market_id": bet.market_id,
         "selection_id": bet.selection_id,
-        "handicap": str(bet.handicap),
+        "handicap": _decimal_text(bet.handicap),
         "side": bet.side.value,
-        "odds": str(bet.odds),
+        "odds": _decimal_text(bet.odds),
         "currency": bet.currency,
         "stake_minor": bet.stake_minor,
         "matched_minor": bet.matched_minor,

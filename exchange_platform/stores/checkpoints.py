@@ -20,7 +20,7 @@ class Advance:
 
     shard: str
     expected: str | None
-    position: str
+    position: str | None
 
 
 class Superseded(Exception):

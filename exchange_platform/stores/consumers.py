@@ -186,6 +186,16 @@ class Checkpoints:
                     f"{source} {step.shard}: epoch {epoch} at {step.expected} is no longer what {self._sink} holds"
                 )
 
+    def holder(self, source: str) -> int:
+        """The highest epoch that claimed any of the source's shards; 0 if none did."""
+        with self._database.read() as connection:
+            epoch = connection.execute(
+                sa.select(sa.func.max(checkpoints.c.epoch)).where(
+                    checkpoints.c.sink == self._sink, checkpoints.c.source == source
+                )
+            ).scalar()
+        return int(epoch or 0)
+
     def positions(self, source: str) -> dict[str, str | None]:
         """Every shard's position."""
         with self._database.read() as connection:

@@ -36,11 +36,14 @@ class StreamRecord(msgspec.Struct, gc=False):
 
 
 class ShardBatch(msgspec.Struct):
-    """What one read of one shard brought: whole records from just after `previous` up to and including `position`."""
+    """What one read of one shard brought: whole records from just after `previous` up to and including `position`.
+
+    Only a part of a batch that was split inside an aggregated record has a `position` short of its last record.
+    """
 
     shard: str
     previous: str | None
-    position: str
+    position: str | None
     records: list[StreamRecord]
 
 

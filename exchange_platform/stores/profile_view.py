@@ -1,0 +1,122 @@
+"""The profile view in DynamoDB: what applications read of a user, by key. Not here: where the figures come from (profiles.py)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from exchange_platform.aws import error_code, is_passing
+from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.profiles import Profile
+
+TRANSACTION_LIMIT = 100
+"""Items in one TransactWriteItems call: the API's most."""
+
+_NEWER = "attribute_not_exists(user_id) OR #version < :version"
+
+
+class ProfileViewMissing(Exception):
+    """The table is not there (any more): make it and fill it again."""
+
+
+class ProfileView:
+    """One item a user, replaced only by a newer version of that user's profile: writers may race, repeat or lag."""
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+        self._serialize = TypeSerializer().serialize
+
+    def put(self, profiles: Sequence[Profile]) -> int:
+        """Write the profiles that are newer than what the view has; returns how many those were.
+
+        Durable on return. Raises `StoreUnavailable` (some may have been written: put them all again) and
+        `ProfileViewMissing`.
+        """
+        written = 0
+        for start in range(0, len(profiles), TRANSACTION_LIMIT):
+            written += self._put_some(profiles[start : start + TRANSACTION_LIMIT])
+        return written
+
+    def get(self, user_id: str) -> Profile | None:
+        """The user's item, or None. Read consistently. Raises `StoreUnavailable` and `ProfileViewMissing`."""
+        try:
+            answer = self._client.get_item(
+                TableName=self._table, Key={"user_id": {"S": user_id}}, ConsistentRead=True
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise self._translated(error) from error
+        item = answer.get("Item")
+        if item is None:
+            return None
+        deserialize = TypeDeserializer().deserialize
+        return msgspec.convert(
+            {name: _plain(deserialize(value)) for name, value in item.items()}, Profile, strict=False
+        )
+
+    def _put_some(self, profiles: Sequence[Profile]) -> int:
+        waiting = list(profiles)
+        while waiting:
+            try:
+                self._client.transact_write_items(TransactItems=[self._put_request(item) for item in waiting])
+                return len(waiting)
+            except self._client.exceptions.TransactionCanceledException as error:
+                reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", ())]
+                kept = [
+                    profile
+                    for profile, code in zip(waiting, reasons, strict=False)
+                    if code != "ConditionalCheckFailed"
+                ]
+                if len(kept) == len(waiting):
+                    raise StoreUnavailable(f"profile view: transaction cancelled: {sorted(set(map(str, reasons)))}") from error
+                waiting = kept
+            except (ClientError, BotoCoreError) as error:
+                raise self._translated(error) from error
+        return 0
+
+    def _put_request(self, profile: Profile) -> dict[str, Any]:
+        item = {
+            name: self._serialize(value) for name, value in msgspec.to_builtins(profile).items() if value is not None
+        }
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": item,
+                "ConditionExpression": _NEWER,
+                "ExpressionAttributeNames": {"#version": "version"},
+                "ExpressionAttributeValues": {":version": {"N": str(profile.version)}},
+            }
+        }
+
+    def _translated(self, error: BaseException) -> Exception:
+        if error_code(error) == "ResourceNotFoundException":
+            return ProfileViewMissing(f"no DynamoDB table {self._table}")
+        if is_passing(error) or error_code(error) == "TransactionInProgressException":
+            return StoreUnavailable(f"profile view: {error}")
+        return error if isinstance(error, Exception) else RuntimeError(str(error))
+
+
+def ensure_table(client: Any, table: str) -> None:
+    """Create the table unless it exists, and wait until it can be used."""
+    with contextlib.suppress(client.exceptions.ResourceInUseException):
+        client.create_table(
+            TableName=table,
+            KeySchema=[{"AttributeName": "user_id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "user_id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+
+
+def _plain(value: Any) -> Any:
+    """DynamoDB's numbers come as Decimal; all of ours are integers."""
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    return int(value) if type(value).__name__ == "Decimal" else value

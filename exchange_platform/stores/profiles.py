@@ -1,0 +1,95 @@
+"""Profiles as readers want them: the sums kept in the operational database, with the newest bets. Not here: how they change (bets.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from exchange_platform.stores.database import Database, bets, profiles
+from exchange_platform.stores.upsert import chunks
+
+LAST_BETS = 10
+
+
+class LastBet(msgspec.Struct, frozen=True):
+    """One of a user's newest bets, as the profile shows it. Amounts in minor units."""
+
+    bet_id: str
+    market_id: str
+    selection_id: int
+    side: str
+    odds: str
+    stake_minor: int
+    matched_minor: int
+    status: str
+    result: str | None
+    profit_minor: int
+    placed_at_us: int
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """A user's sums and newest bets. Amounts in minor units of `currency`; `version` grows with every bet update applied."""
+
+    user_id: str
+    currency: str
+    version: int
+    balance_minor: int
+    exposure_minor: int
+    profit_minor: int
+    commission_minor: int
+    bets: int
+    open_bets: int
+    matched_bets: int
+    settled_bets: int
+    won_bets: int
+    lost_bets: int
+    staked_minor: int
+    matched_minor: int
+    last_bet_at_us: int | None
+    updated_at_us: int
+    last_bets: tuple[LastBet, ...] = ()
+
+
+_LAST = (
+    sa.select(*(bets.c[name] for name in LastBet.__struct_fields__))
+    .where(bets.c.user_id == sa.bindparam("user"))
+    .order_by(bets.c.placed_at_us.desc())
+    .limit(LAST_BETS)
+)
+
+
+class Profiles:
+    """Reads profiles."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def read(self, user_ids: Sequence[str]) -> list[Profile]:
+        """The profiles of these users, those that exist, each consistent with its bets."""
+        found: list[Profile] = []
+        with self._database.read() as connection:
+            for some in chunks(user_ids):
+                for row in connection.execute(sa.select(profiles).where(profiles.c.user_id.in_(some))):
+                    last = connection.execute(_LAST, {"user": row.user_id})
+                    found.append(Profile(**row._mapping, last_bets=tuple(LastBet(*bet) for bet in last)))
+        return found
+
+    def pages(self, size: int = 500) -> Iterator[list[Profile]]:
+        """Every profile, in pages, each read in a transaction of its own."""
+        after = ""
+        while True:
+            with self._database.read() as connection:
+                users = list(
+                    connection.execute(
+                        sa.select(profiles.c.user_id)
+                        .where(profiles.c.user_id > after)
+                        .order_by(profiles.c.user_id)
+                        .limit(size)
+                    ).scalars()
+                )
+            if not users:
+                return
+            yield self.read(users)
+            after = users[-1]

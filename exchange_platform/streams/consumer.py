@@ -1,0 +1,366 @@
+"""The consumer engine: reads a source and applies micro-batches to sinks, exactly once in effect, whatever dies when.
+
+At-least-once in: each sink keeps its own checkpoint beside its data, and reading begins at the lowest. Exactly-once in effect: a sink skips what
+it holds, and each commit asserts the consumer's epoch, so of two consumers only the newer writes. Not here: what the records mean.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
+from exchange_platform.stores.consumers import ConsumerRows
+from exchange_platform.streams.meters import Progress
+from exchange_platform.streams.reader import ShardReader
+from exchange_platform.streams.reports import ClosedWindows, ConsumerReport
+from exchange_platform.streams.sink import FirstSink, Sink
+from exchange_platform.streams.source import SHARD_END, ShardBatch, Source, StreamRecord
+from exchange_platform.streams.worker import SinkWorker
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 0.5
+_DRAIN_S = 20.0
+
+
+class WindowFigures:
+    """What a sink that closes windows says of them; the engine passes it on. This one has none."""
+
+    def open_windows(self) -> int:
+        """Windows that wait to be closed."""
+        return 0
+
+    def closed_windows(self) -> int:
+        """Windows closed in all."""
+        return 0
+
+    def watermark(self) -> datetime | None:
+        """The lowest watermark of the markets with open windows."""
+        return None
+
+    def take_closed(self) -> tuple[ClosedWindows, ...]:
+        """What was closed since the last call."""
+        return ()
+
+
+class Consumer:
+    """One consumer of one source: `run` it once.
+
+    `first` decides about each record and keeps the dead letters; `others` get what it accepted, side by side. Constructing opens nothing
+    in the stores' tables; `run` enters a new epoch and claims the shards, which fences out any older consumer at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        first: FirstSink,
+        others: Sequence[Sink],
+        rows: ConsumerRows,
+        run_id: str,
+        duration_s: float,
+        report_interval_s: float = 10.0,
+        poll_interval_s: float = 0.2,
+        max_buffered_records: int = 40_000,
+        windows: WindowFigures | None = None,
+        on_close: Callable[[], None] = lambda: None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.source = source.name
+        self.epoch = 0
+        self.superseded = False
+        self._source = source
+        self._first = first
+        self._sinks: list[Sink] = [first, *others]
+        self._rows = rows
+        self._run_id = run_id
+        self._duration_s = duration_s
+        self._report_interval_s = report_interval_s
+        self._max_buffered = max_buffered_records
+        self._windows = windows or WindowFigures()
+        self._on_close = on_close
+        self._clock = clock
+        self._failure: BaseException | None = None
+        self._wake = threading.Event()
+        self._stopped = False
+        self._ended = threading.Event()
+        self._buffered = 0
+        self._buffer_lock = threading.Lock()
+        self._holders: dict[int, int] = {}
+        self._progress = Progress([sink.name for sink in self._sinks])
+        self._rates: deque[tuple[float, int]] = deque(maxlen=20)
+        self._workers = {
+            sink.name: SinkWorker(
+                sink,
+                source=source,
+                clock=clock,
+                bury=self._bury,
+                on_done=self._on_done,
+                on_failure=self._fail,
+            )
+            for sink in self._sinks
+        }
+        self._reader = ShardReader(
+            source,
+            clock=clock,
+            poll_interval_s=poll_interval_s,
+            progress=self._progress,
+            room=self._has_room,
+            claim=self._claim,
+            hand_on=self._hand_on,
+            on_failure=self._fail,
+        )
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def stop(self) -> None:
+        """Let `run` end soon: what was read is committed first. May be called from any thread or signal handler."""
+        self._stopped = True
+        self._wake.set()
+
+    def run(self) -> Iterator[ConsumerReport]:
+        """Consume until the duration is over, `stop` is called or a newer consumer takes over, yielding reports.
+
+        The last report is `final`. Closing the generator, or an exception thrown into it, ends the consumer as cleanly as `stop`.
+        Raises whatever stopped it otherwise; nothing is lost then, as its successor reads on from the checkpoints.
+        """
+        began = self._clock.monotonic_s()
+        now_us = self._clock.now_us()
+        self.epoch = self._rows.begin(
+            self.source, self._run_id, now_us=now_us, ends_at_us=now_us + int(self._duration_s * 1e6)
+        )
+        log.info("%s: consumer of epoch %d begins", self.source, self.epoch)
+        state = "failed"
+        try:
+            for worker in self._workers.values():
+                worker.start(self.epoch)
+            self._reader.start()
+            self._heart.start()
+            reported = began
+            counted = dead = 0
+            while not self._over(began):
+                now = self._clock.monotonic_s()
+                due = min(reported + self._report_interval_s, began + self._duration_s)
+                self._clock.wait(self._wake, due - now)
+                if self._wake.is_set() or self._over(began):
+                    break
+                report = self._report(self._clock.monotonic_s() - reported, counted, dead)
+                reported, counted, dead = self._clock.monotonic_s(), report.records_total, self._dead
+                yield report
+            self._shut_down()
+            if self._failure is not None:
+                raise self._failure
+            state = "superseded" if self.superseded else "ended"
+            yield self._report(self._clock.monotonic_s() - reported, counted, dead, final=True)
+        finally:
+            self._shut_down()
+            self._say_ended(state if state != "failed" or self._failure is not None else "ended")
+            for sink in self._sinks:
+                sink.close()
+            self._source.close()
+            self._on_close()
+
+    def _over(self, began: float) -> bool:
+        return (
+            self._stopped
+            or self.superseded
+            or self._failure is not None
+            or self._clock.monotonic_s() - began >= self._duration_s
+        )
+
+    def _shut_down(self) -> None:
+        """Stop reading, let every sink commit what was read, first the one that the others depend on. Once."""
+        if self._ended.is_set():
+            return
+        self._reader.stop(_DRAIN_S)
+        for worker in self._workers.values():
+            if self.superseded or self._failure is not None:
+                worker.abandon()
+            else:
+                worker.finish(_DRAIN_S)
+        self._ended.set()
+        if self._heart.ident is not None:
+            self._heart.join(5)
+
+    # What the reader and the workers call.
+
+    def _claim(self, shards: Sequence[str]) -> dict[str, str | None]:
+        """Claim the shards in every sink; returns from where to read: each shard's lowest position."""
+        lowest: dict[str, str | None] = {}
+        for worker in self._workers.values():
+            held = self._patiently(lambda worker=worker: worker.sink.claim(self.epoch, shards))  # type: ignore[misc]
+            worker.positions.update(held)
+            for shard, position in held.items():
+                if shard not in lowest or (
+                    lowest[shard] is not None
+                    and (position is None or self._source.is_after(str(lowest[shard]), position))
+                ):
+                    lowest[shard] = position
+        first = self._workers[self._first.name]
+        for shard in shards:
+            reached = first.positions[shard]
+            if reached is not None and reached != lowest[shard]:
+                first.dead_before[shard] = self._patiently(lambda shard=shard: self._dead_after(shard, lowest[shard]))  # type: ignore[misc]
+        return lowest
+
+    def _dead_after(self, shard: str, position: str | None) -> set[tuple[str, int]]:
+        dead: set[tuple[str, int]] = set()
+        for place in self._first.dead_places(shard, position):
+            if not self._source.is_after(place[0], position):
+                break
+            dead.add(place)
+        return dead
+
+    def _patiently(self, call: Callable[[], Any]) -> Any:
+        """Call until the store is available, or the consumer ends."""
+        tries = 0
+        while True:
+            try:
+                return call()
+            except StoreUnavailable as error:
+                tries += 1
+                log.warning("%s", error)
+                if self._over(float("inf")) or self._clock.wait(self._ended, min(5.0, 0.1 * 2**tries)):
+                    raise
+
+    def _has_room(self) -> bool:
+        return self._buffered < self._max_buffered
+
+    def _hand_on(self, batches: list[ShardBatch]) -> None:
+        with self._buffer_lock:
+            for batch in batches:
+                self._holders[id(batch)] = len(self._sinks)
+                self._buffered += len(batch.records)
+        self._workers[self._first.name].put(batches)
+
+    def _on_done(self, sink: str, batches: Sequence[ShardBatch]) -> None:
+        if sink == self._first.name:
+            for other in self._sinks[1:]:
+                self._workers[other.name].put(batches)
+        with self._buffer_lock:
+            for batch in batches:
+                self._holders[id(batch)] -= 1
+                if not self._holders[id(batch)]:
+                    del self._holders[id(batch)]
+                    self._buffered -= len(batch.records)
+        self._progress.done(sink, len(batches))
+
+    def _bury(self, shard: str, record: StreamRecord, stage: str, reason: str) -> None:
+        record.bury(stage, reason)
+        if stage != self._first.name:
+            self._patiently(lambda: self._first.bury(shard, [record]))
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, Superseded):
+            log.info("%s: epoch %d is superseded: %s", self.source, self.epoch, error)
+            self.superseded = True
+        elif self._failure is None:
+            log.error("%s: %s: %s", self.source, type(error).__name__, error)
+            self._failure = error
+        self._wake.set()
+
+    # Heartbeats and reports.
+
+    @property
+    def _dead(self) -> int:
+        return self._workers[self._first.name].dead
+
+    def _beat(self) -> None:
+        while not self._clock.wait(self._ended, HEARTBEAT_S):
+            try:
+                self._rows.heartbeat(self.source, self.epoch, **self._vital_signs())
+                holder = self._first.holder()
+                if holder > self.epoch:
+                    self._fail(Superseded(f"epoch {holder} holds the shards"))
+            except StoreUnavailable as error:
+                log.debug("no heartbeat: %s", error)
+            except Exception as error:
+                self._fail(error)
+                return
+
+    def _say_ended(self, state: str) -> None:
+        try:
+            self._rows.heartbeat(self.source, self.epoch, state=state, **self._vital_signs())
+        except Exception as error:
+            log.warning("%s: could not say that it ended: %s", self.source, error)
+
+    def _vital_signs(self) -> dict[str, Any]:
+        now = self._clock.monotonic_s()
+        self._rates.append((now, self._reader.records))
+        since, count = self._rates[0]
+        watermark = self._windows.watermark()
+        return {
+            "heartbeat_at_us": self._clock.now_us(),
+            "at_tip": self._reader.at_tip,
+            "caught_up_at_us": self._progress.caught_up_at_us,
+            "records": self._reader.records,
+            "rate": (self._reader.records - count) / (now - since) if now > since else 0.0,
+            "lag_ms": self._lag_ms(),
+            "statistics": {
+                "shards": {
+                    shard: {
+                        "position": self._workers[self._first.name].positions.get(shard),
+                        "lag_ms": self._reader.behind_ms.get(shard, 0.0),
+                        "records": self._reader.shard_records.get(shard, 0),
+                        "at_tip": self._reader.behind_ms.get(shard, 0.0) == 0,
+                    }
+                    for shard, position in list(self._reader.read_to.items())
+                    if shard in self._reader.behind_ms or position == SHARD_END
+                },
+                "sinks": {
+                    name: {
+                        field: getattr(figures, field)
+                        for field in ("records", "repeats", "batches", "commit_ms", "lag_p50_ms", "lag_p99_ms", "retries")
+                    }
+                    for name, figures in (
+                        (name, worker.meter.report(reset=False)) for name, worker in self._workers.items()
+                    )
+                },
+                "windows": {"open": self._windows.open_windows(), "closed": self._windows.closed_windows()},
+                "watermark_us": int(watermark.timestamp() * 1_000_000) if watermark is not None else None,
+                "trouble": [
+                    text
+                    for text in (self._reader.trouble, *(worker.trouble for worker in self._workers.values()))
+                    if text
+                ],
+            },
+        }
+
+    def _lag_ms(self) -> float:
+        behind = max(self._reader.behind_ms.values(), default=0.0)
+        return max(behind, self._workers[self._first.name].meter.last_lag_ms)
+
+    def _report(self, interval_s: float, counted: int, dead: int, *, final: bool = False) -> ConsumerReport:
+        total = self._reader.records
+        return ConsumerReport(
+            source=self.source,
+            epoch=self.epoch,
+            interval_s=interval_s,
+            records=total - counted,
+            records_total=total,
+            dead_letters=self._dead - dead,
+            positions=self._committed_positions(),
+            at_tip=self._reader.at_tip,
+            lag_ms=self._lag_ms(),
+            watermark=self._windows.watermark(),
+            open_windows=self._windows.open_windows(),
+            sinks={name: worker.meter.report(reset=True) for name, worker in self._workers.items()},
+            closed_windows=self._windows.take_closed(),
+            final=final,
+        )
+
+    def _committed_positions(self) -> dict[str, str]:
+        lowest: dict[str, str] = {}
+        for shard in list(self._reader.behind_ms):
+            held = [worker.positions.get(shard) for worker in self._workers.values()]
+            known = [position for position in held if position is not None]
+            if len(known) == len(held):
+                lowest[shard] = next(
+                    position for position in known if all(not self._source.is_after(position, other) for other in known)
+                )
+        return lowest

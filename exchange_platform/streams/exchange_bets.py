@@ -1,0 +1,196 @@
+"""The consumer of `exchange-bets`: which sinks its records go to. Not here: how consuming works (consumer.py)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from exchange_platform.aws import aws_client
+from exchange_platform.bets import Bet, BetStatus
+from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.records import BetUpdate, Execution
+from exchange_platform.settings import Settings
+from exchange_platform.stores.bets import apply_bet_updates
+from exchange_platform.stores.checkpoints import Advance
+from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
+from exchange_platform.stores.database import Database
+from exchange_platform.stores.dead_letters import DeadLetters, bury
+from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.profile_view import ProfileView, ProfileViewMissing, ensure_table
+from exchange_platform.stores.profiles import Profiles
+from exchange_platform.streams.consumer import Consumer, WindowFigures
+from exchange_platform.streams.kinesis import KinesisSource
+from exchange_platform.streams.reports import ClosedWindows
+from exchange_platform.streams.sink import SinkCommit
+from exchange_platform.streams.source import ShardBatch, Source, StreamRecord
+from exchange_platform.windows import Watermarks
+
+EXCHANGE_BETS = "exchange-bets"
+"""The source's name in checkpoints, consumers and dead letters."""
+
+OPERATIONAL_DATABASE, LAKE, PROFILE_VIEW = "operational_database", "lake", "profile_view"
+
+
+def build_consumer(
+    settings: Settings,
+    *,
+    run_id: str,
+    clock: Clock = SYSTEM_CLOCK,
+    duration_s: float | None = None,
+    source: Source | None = None,
+    report_interval_s: float | None = None,
+) -> Consumer:
+    """Put the consumer of `exchange-bets` together; `run` it once. It closes what it opened.
+
+    `duration_s` defaults to `settings.run_duration_s`, `source` to the stream's every shard.
+    """
+    database = Database(settings.operational_database_url)
+    windows = Windows(settings)
+    return Consumer(
+        source=source
+        or KinesisSource(aws_client(settings, "kinesis"), settings.bets_stream, name=EXCHANGE_BETS),
+        first=OperationalSink(database, clock),
+        others=[
+            LakeSink(Lake.from_settings(settings), windows, settings.lake_interval_s, clock),
+            ProfileViewSink(
+                database,
+                ProfileView(aws_client(settings, "dynamodb"), settings.profiles_table),
+                settings,
+                clock,
+            ),
+        ],
+        rows=ConsumerRows(database),
+        run_id=run_id,
+        duration_s=settings.run_duration_s if duration_s is None else duration_s,
+        report_interval_s=settings.report_interval_s if report_interval_s is None else report_interval_s,
+        poll_interval_s=settings.poll_interval_s,
+        max_buffered_records=settings.max_buffered_records,
+        windows=windows,
+        on_close=database.dispose,
+        clock=clock,
+    )
+
+
+class OperationalSink:
+    """Bets, profiles, ledger, outbox and dead letters, with the checkpoint, in one transaction a batch."""
+
+    name = OPERATIONAL_DATABASE
+    interval_s = 0.0
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._checkpoints = Checkpoints(database, self.name)
+        self._dead_letters = DeadLetters(database)
+
+    def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
+        """Claim the shards' checkpoints."""
+        return self._checkpoints.claim(EXCHANGE_BETS, epoch, shards, now_us=self._clock.now_us())
+
+    def commit(self, epoch: int, batches: Sequence[ShardBatch], advances: Sequence[Advance]) -> SinkCommit:
+        """Apply the batches' bet updates; bury what can't be decoded or applied."""
+        now_us = self._clock.now_us()
+        updates: list[tuple[ShardBatch, StreamRecord, BetUpdate]] = []
+        dead: list[tuple[str, StreamRecord, str, str]] = []
+        records = 0
+        for batch in batches:
+            records += len(batch.records)
+            for record in batch.records:
+                if isinstance(record.record, BetUpdate):
+                    updates.append((batch, record, record.record))
+                elif record.record is None:
+                    dead.append((batch.shard, record, record.stage, record.reason))
+        repeats = 0
+        refused: list[tuple[StreamRecord, str]] = []
+        with self._database.write() as connection:
+            self._checkpoints.advance(connection, EXCHANGE_BETS, epoch, advances, now_us=now_us)
+            verdicts = apply_bet_updates(connection, [update for _, _, update in updates])
+            for (batch, record, _), verdict in zip(updates, verdicts, strict=True):
+                if verdict.reason is not None:
+                    dead.append((batch.shard, record, self.name, verdict.reason))
+                    refused.append((record, verdict.reason))
+                elif not verdict.applied:
+                    repeats += 1
+            bury(connection, [_dead_letter_row(*letter, now_us) for letter in dead])
+        for record, reason in refused:
+            record.bury(self.name, reason)
+        return SinkCommit(records - repeats - len(dead), repeats, len(dead))
+
+    def tick(self, epoch: int) -> None:
+        """Nothing is due by time alone."""
+
+    def close(self) -> None:
+        """The database is its owner's to close."""
+
+    def dead_places(self, shard: str, after: str | None) -> Iterable[tuple[str, int]]:
+        """The shard's dead letters, newest first."""
+        return self._dead_letters.newest_places(EXCHANGE_BETS, shard)
+
+    def bury(self, shard: str, records: Sequence[StreamRecord]) -> None:
+        """Write dead letters for records that another sink refused."""
+        now_us = self._clock.now_us()
+        with self._database.write() as connection:
+            bury(
+                connection,
+                [_dead_letter_row(shard, record, record.stage, record.reason, now_us) for record in records],
+            )
+
+    def holder(self) -> int:
+        """The highest epoch that claimed a shard."""
+        return self._checkpoints.holder(EXCHANGE_BETS)
+
+
+def _dead_letter_row(shard: str, record: StreamRecord, stage: str, reason: str, now_us: int) -> dict[str, Any]:
+    return {
+        "source": EXCHANGE_BETS,
+        "shard": shard,
+        "position": record.position,
+        "part": record.part,
+        "stage": stage,
+        "reason": reason,
+        "data": record.data,
+        "partition_key": record.partition_key,
+        "arrived_at_us": record.arrived_at_us,
+        "dead_at_us": now_us,
+    }
+
+
+class Windows(WindowFigures):
+    """The odds windows' figures, kept by the lake's sink and read by the engine's reports."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.watermarks = Watermarks(delay_s=settings.watermark_delay_s, silent_after_s=settings.silent_market_s)
+        self.open = 0
+        self.closed = 0
+        self.lowest: datetime | None = None
+        self._lock = threading.Lock()
+        self._taken: dict[Any, ClosedWindows] = {}
+
+    def open_windows(self) -> int:
+        """Windows that wait to be closed."""
+        return self.open
+
+    def closed_windows(self) -> int:
+        """Rows of odds_windows."""
+        return self.closed
+
+    def watermark(self) -> datetime | None:
+        """The lowest watermark of the markets with open windows."""
+        return self.lowest
+
+    def add_closed(self, days: Sequence[ClosedWindows]) -> None:
+        """Count windows that were closed."""
+        with self._lock:
+            for day in days:
+                known = self._taken.get(day.day)
+                if known is not None:
+                    day = ClosedWindows(day.day, day.closed + known.closed, day.reopened + known.reopened)
+                self._taken[day.day] = day
+
+    def take_closed(self) -> tuple[ClosedWindows, ...]:
+        """What was closed since the last call."""
+        with self._lock:
+            taken, self._taken = self._taken, {}
+        return tuple(taken[day] for day in sorted(taken))

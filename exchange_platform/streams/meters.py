@@ -1,0 +1,114 @@
+"""Counting a consumer's work between reports. Not here: what the figures are called in reports (reports.py)."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from exchange_platform.streams.reports import SinkReport
+from exchange_platform.streams.sink import SinkCommit
+from exchange_platform.streams.source import ShardBatch
+
+_SAMPLES_A_BATCH = 20
+
+
+class SinkMeter:
+    """One sink's figures since the last report; written by its worker, read by others."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reset()
+        self.last_lag_ms = 0.0
+
+    def _reset(self) -> None:
+        self._records = self._repeats = self._batches = self._retries = 0
+        self._commit_ms: deque[float] = deque(maxlen=1000)
+        self._lags_ms: deque[float] = deque(maxlen=20_000)
+
+    def committed(self, batches: Sequence[ShardBatch], done: SinkCommit, *, seconds: float, now_us: int) -> None:
+        """Count one commit and the lag of (a sample of) its records, from arrival in the stream to now."""
+        lags: list[float] = []
+        for batch in batches:
+            records = batch.records
+            step = max(1, len(records) // _SAMPLES_A_BATCH)
+            lags.extend((now_us - record.arrived_at_us) / 1000 for record in records[::step])
+        with self._lock:
+            self._records += done.records
+            self._repeats += done.repeats
+            self._batches += 1
+            self._commit_ms.append(seconds * 1000)
+            self._lags_ms.extend(lags)
+            if lags:
+                self.last_lag_ms = max(lags)
+
+    def retried(self) -> None:
+        """Count one commit that has to be tried again."""
+        with self._lock:
+            self._retries += 1
+
+    def report(self, *, reset: bool) -> SinkReport:
+        """The figures since the last reset."""
+        with self._lock:
+            report = SinkReport(
+                records=self._records,
+                repeats=self._repeats,
+                batches=self._batches,
+                commit_ms=_quantile(self._commit_ms, 0.5),
+                lag_p50_ms=_quantile(self._lags_ms, 0.5),
+                lag_p99_ms=_quantile(self._lags_ms, 0.99),
+                retries=self._retries,
+            )
+            if reset:
+                self._reset()
+        return report
+
+
+class Progress:
+    """As of when everything that could be read had been committed.
+
+    The reader numbers the records that it read and marks each round that ended at the tip; workers say up to which number they
+    have committed.
+    """
+
+    def __init__(self, sinks: Sequence[str]) -> None:
+        self._lock = threading.Lock()
+        self._done = dict.fromkeys(sinks, 0)
+        self._marks: deque[tuple[int, int]] = deque()
+        self._caught_up_at_us: int | None = None
+        self.read = 0
+
+    def at_tip(self, began_at_us: int) -> None:
+        """The round of reads that began then found the tip of every shard."""
+        with self._lock:
+            self._marks.append((began_at_us, self.read))
+            self._settle()
+
+    def done(self, sink: str, batches: int) -> None:
+        """The sink has dealt with so many further batches."""
+        with self._lock:
+            self._done[sink] += batches
+            self._settle()
+
+    def outstanding(self) -> int:
+        """Batches read that some sink has yet to commit."""
+        with self._lock:
+            return self.read - min(self._done.values())
+
+    @property
+    def caught_up_at_us(self) -> int | None:
+        """Begin of the newest round of reads whose every record, and every earlier one, all sinks have committed."""
+        with self._lock:
+            return self._caught_up_at_us
+
+    def _settle(self) -> None:
+        done = min(self._done.values())
+        while self._marks and self._marks[0][1] <= done:
+            self._caught_up_at_us = self._marks.popleft()[0]
+
+
+def _quantile(values: deque[float], share: float) -> float:
+    if not values:
+        return 0.0
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

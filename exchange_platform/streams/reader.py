@@ -1,0 +1,176 @@
+"""The reading side of a consumer: every shard at the pace its service allows, in order, decoded. One thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from exchange_platform.clock import Clock
+from exchange_platform.records import UndecodableRecord, decode
+from exchange_platform.streams.meters import Progress
+from exchange_platform.streams.source import (
+    SHARD_END,
+    Shard,
+    ShardBatch,
+    ShardsChanged,
+    Source,
+    SourceUnavailable,
+    StreamRecord,
+)
+
+log = logging.getLogger(__name__)
+
+LIST_INTERVAL_S = 5.0
+"""How often the shards are listed again, to find a reshard or a stream made anew."""
+
+
+class ShardReader:
+    """Reads a source's shards and hands batches on.
+
+    A shard's children are begun when it has been read to its end. Each shard is read every `poll_interval_s` at the most (Kinesis allows 5
+    reads a second); while `room()` is false nothing is read. Records that can't be decoded stay in their batch, marked dead.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        clock: Clock,
+        poll_interval_s: float,
+        progress: Progress,
+        room: Callable[[], bool],
+        claim: Callable[[Sequence[str]], dict[str, str | None]],
+        hand_on: Callable[[list[ShardBatch]], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self.trouble = ""
+        self.records = 0
+        self.shard_records: dict[str, int] = {}
+        self.behind_ms: dict[str, float] = {}
+        self.read_to: dict[str, str | None] = {}
+        self._source = source
+        self._clock = clock
+        self._poll_interval_s = poll_interval_s
+        self._progress = progress
+        self._room = room
+        self._claim = claim
+        self._hand_on = hand_on
+        self._on_failure = on_failure
+        self._stopping = threading.Event()
+        self._listed: Sequence[Shard] = ()
+        self._list_at = 0.0
+        self._read_at: dict[str, float] = {}
+        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+
+    @property
+    def at_tip(self) -> bool:
+        """Whether the newest read of every shard found its tip."""
+        return bool(self.behind_ms) and not self.trouble and max(self.behind_ms.values()) == 0
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Read no more; a read under way is finished."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._round()
+        except BaseException as error:
+            self._on_failure(error)
+
+    def _round(self) -> None:
+        """Read every shard that is due, then wait for the next."""
+        now = self._clock.monotonic_s()
+        if not self._room():
+            # After a pause the stream may be another one of the same name.
+            self._list_at = now if self.behind_ms else self._list_at
+            self._clock.wait(self._stopping, 0.02)
+            return
+        try:
+            if now >= self._list_at:
+                self._list()
+            began_at_us = self._clock.now_us()
+            open_shards = self._open_shards()
+            for shard in open_shards:
+                if self._read_at.get(shard, 0.0) <= self._clock.monotonic_s() and not self._stopping.is_set():
+                    self._read_at[shard] = self._clock.monotonic_s() + self._poll_interval_s
+                    self._read(shard)
+            self.trouble = ""
+            if open_shards == self._open_shards() and self.at_tip:
+                self._progress.at_tip(began_at_us)
+        except SourceUnavailable as error:
+            if self.trouble != str(error):
+                log.warning("%s", error)
+            self.trouble = str(error)
+            self._list_at = 0.0
+            self._clock.wait(self._stopping, error.retry_after_s)
+            return
+        except ShardsChanged as change:
+            log.info("%s", change)
+            self._list_at = 0.0
+            self._clock.wait(self._stopping, 0.05)
+            return
+        due = min((self._read_at.get(shard, 0.0) for shard in self._open_shards()), default=now + 0.2)
+        self._clock.wait(self._stopping, due - self._clock.monotonic_s())
+
+    def _list(self) -> None:
+        self._listed = self._source.shards()
+        names = [shard.name for shard in self._listed]
+        unclaimed = [name for name in names if name not in self.read_to]
+        if unclaimed:
+            self.read_to.update(self._claim(unclaimed))
+        for gone in [name for name in self.behind_ms if name not in names]:
+            del self.behind_ms[gone]
+        if self.trouble or self._list_at == 0.0:
+            for name in names:
+                self._source.seek(name, self.read_to[name])
+        else:
+            for name in unclaimed:
+                self._source.seek(name, self.read_to[name])
+        self._list_at = self._clock.monotonic_s() + LIST_INTERVAL_S
+
+    def _open_shards(self) -> list[str]:
+        """The shards to read now: not at their end, every listed parent at its."""
+        names = {shard.name for shard in self._listed}
+        return [
+            shard.name
+            for shard in self._listed
+            if self.read_to[shard.name] != SHARD_END
+            and all(self.read_to[parent] == SHARD_END for parent in shard.parents if parent in names)
+        ]
+
+    def _read(self, shard: str) -> None:
+        read = self._source.read(shard)
+        batches: list[ShardBatch] = []
+        if read.records:
+            for record in read.records:
+                _decode(record)
+            position = read.records[-1].position
+            batches.append(ShardBatch(shard, self.read_to[shard], position, list(read.records)))
+            self.read_to[shard] = position
+            self.records += len(read.records)
+            self.shard_records[shard] = self.shard_records.get(shard, 0) + len(read.records)
+        if read.ended:
+            batches.append(ShardBatch(shard, self.read_to[shard], SHARD_END, []))
+            self.read_to[shard] = SHARD_END
+            self.behind_ms.pop(shard, None)
+            self._list_at = 0.0
+        else:
+            self.behind_ms[shard] = read.behind_ms
+        if batches:
+            self._progress.read += len(batches)
+            self._hand_on(batches)
+
+
+def _decode(record: StreamRecord) -> None:
+    try:
+        record.record = decode(record.data)
+    except UndecodableRecord as error:
+        record.bury("decode", str(error))

@@ -1,0 +1,70 @@
+"""What the consumer engine asks of a sink. Implementations: exchange_bets.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from exchange_platform.stores.checkpoints import Advance
+from exchange_platform.streams.source import ShardBatch, StreamRecord
+
+
+@dataclass(frozen=True, slots=True)
+class SinkCommit:
+    """What one commit did."""
+
+    records: int
+    """Records written."""
+    repeats: int = 0
+    """Records that the sink had already."""
+    dead: int = 0
+    """Records refused for good, written as dead letters."""
+
+
+class Sink(Protocol):
+    """Somewhere that batches are written, with a checkpoint of its own beside the data."""
+
+    name: str
+    interval_s: float
+    """How long batches may gather before they are written; 0 writes each at once."""
+
+    def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
+        """Fence out every older consumer of these shards; returns up to where the sink holds each.
+
+        Raises `Superseded` (a newer consumer holds one) or `StoreUnavailable`; then none is claimed.
+        """
+        ...
+
+    def commit(self, epoch: int, batches: Sequence[ShardBatch], advances: Sequence[Advance]) -> SinkCommit:
+        """Write the batches' records and advance the checkpoints, all or nothing, durable on return.
+
+        A record that the sink refuses for good is marked dead (`StreamRecord.bury`) and the rest is written. Raises
+        `Superseded` (stop), `StoreUnavailable` (the same call again later), or any other error when one of the records can't be
+        written: the engine then finds it and buries it. Nothing was written in each case, or writing it again does no harm.
+        """
+        ...
+
+    def tick(self, epoch: int) -> None:
+        """Do what is due by time alone. Called about once a second between commits. Errors as `commit`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class FirstSink(Sink, Protocol):
+    """The sink whose verdict counts: the others get only records that it did not refuse. It keeps the dead letters."""
+
+    def dead_places(self, shard: str, after: str | None) -> Iterable[tuple[str, int]]:
+        """(position, part) of the shard's dead letters, newest first; at least all after a position."""
+        ...
+
+    def bury(self, shard: str, records: Sequence[StreamRecord]) -> None:
+        """Write dead letters for records that another sink refused. Idempotent, durable on return."""
+        ...
+
+    def holder(self) -> int:
+        """The highest epoch that claimed any of the source's shards."""
+        ...
