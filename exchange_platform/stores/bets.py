@@ -36,7 +36,7 @@ from exchange_platform.stores.database import (
     profiles,
     to_us,
 )
-from exchange_platform.stores.upsert import Upsert, chunks
+from exchange_platform.stores.upsert import Bulk, chunks, insert, upsert
 
 _COUNTED_OPEN = frozenset({BetStatus.PENDING, BetStatus.OPEN, BetStatus.MATCHED, BetStatus.UNSETTLED})
 _encoder = msgspec.json.Encoder()
@@ -81,12 +81,14 @@ _PROFILE_SUMS = (
     "matched_minor",
 )
 
-_upsert_bets = Upsert(bets, replace=[column.name for column in bets.columns if not column.primary_key])
-_upsert_positions = Upsert(positions, replace=["if_wins_minor", "if_loses_minor"])
-_upsert_exposures = Upsert(
+_upsert_bets = upsert(bets, replace=[column.name for column in bets.columns if not column.primary_key])
+_upsert_positions = upsert(positions, replace=["if_wins_minor", "if_loses_minor"])
+_upsert_exposures = upsert(
     market_exposures, replace=["number_of_winners", "number_of_selections", "exposure_minor"]
 )
-_upsert_profiles = Upsert(profiles, add=_PROFILE_SUMS, newest=["last_bet_at_us", "updated_at_us"])
+_upsert_profiles = upsert(profiles, add=_PROFILE_SUMS, newest=["last_bet_at_us", "updated_at_us"])
+_insert_ledger = insert(ledger)
+_insert_outbox = insert(outbox, leave_out=["delivered_at_us"])
 
 
 def apply_bet_updates(connection: sa.Connection, updates: Sequence[Bet]) -> list[Verdict]:
@@ -223,10 +225,8 @@ class _Fold:
             return
         _upsert_bets.execute(connection, [_bet_row(bet) for bet in self._changed_bets.values()])
         self._write_positions(connection)
-        if self._ledger:
-            connection.execute(sa.insert(ledger), self._ledger)
-        if self._outbox:
-            connection.execute(sa.insert(outbox), self._outbox)
+        _insert_ledger.execute(connection, self._ledger)
+        _insert_outbox.execute(connection, self._outbox)
         _upsert_profiles.execute(connection, [self._profiles[user] for user in sorted(self._profiles)])
 
     def _write_positions(self, connection: sa.Connection) -> None:
@@ -240,7 +240,14 @@ class _Fold:
             for selection_id, handicap in market.touched:
                 position = market.positions.get((selection_id, handicap))
                 if position is None:
-                    flat.append({"u": user_id, "m": market_id, "s": selection_id, "h": handicap})
+                    flat.append(
+                        {
+                            "key_user_id": user_id,
+                            "key_market_id": market_id,
+                            "key_selection_id": selection_id,
+                            "key_handicap": handicap,
+                        }
+                    )
                 else:
                     held.append(
                         {
@@ -265,24 +272,21 @@ class _Fold:
                     }
                 )
             else:
-                left.append({"u": user_id, "m": market_id})
-        if flat:
-            connection.execute(_DELETE_POSITION, flat)
-        if left:
-            connection.execute(_DELETE_EXPOSURE, left)
+                left.append({"key_user_id": user_id, "key_market_id": market_id})
+        _delete_positions.execute(connection, flat)
+        _delete_exposures.execute(connection, left)
         _upsert_positions.execute(connection, held)
         _upsert_exposures.execute(connection, standing)
 
 
-_DELETE_POSITION = sa.delete(positions).where(
-    positions.c.user_id == sa.bindparam("u"),
-    positions.c.market_id == sa.bindparam("m"),
-    positions.c.selection_id == sa.bindparam("s"),
-    positions.c.handicap == sa.bindparam("h"),
-)
-_DELETE_EXPOSURE = sa.delete(market_exposures).where(
-    market_exposures.c.user_id == sa.bindparam("u"), market_exposures.c.market_id == sa.bindparam("m")
-)
+def _delete(table: sa.Table) -> Bulk:
+    keys = [column.name for column in table.primary_key.columns]
+    statement = sa.delete(table).where(*(table.c[key] == sa.bindparam(f"key_{key}") for key in keys))
+    return Bulk({"sqlite": statement, "mysql": statement}, [])
+
+
+_delete_positions = _delete(positions)
+_delete_exposures = _delete(market_exposures)
 
 _COUNTED = (
     "bets",

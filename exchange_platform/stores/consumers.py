@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from exchange_platform.stores.checkpoints import Advance, Superseded
 from exchange_platform.stores.database import Database, checkpoints, consumers, source_epochs
-from exchange_platform.stores.upsert import Upsert
+from exchange_platform.stores.upsert import upsert
 
-_first_epoch = Upsert(source_epochs, add=["epoch"])
+_next_epoch = upsert(source_epochs, add=["epoch"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class ConsumerRows:
     def begin(self, source: str, run_id: str, *, now_us: int, ends_at_us: int) -> int:
         """Enter a new consumer of the source; returns its epoch, higher than any before. Durable on return."""
         with self._database.write() as connection:
-            _first_epoch.execute(connection, [{"source": source, "epoch": 1}])
+            _next_epoch.execute(connection, [{"source": source, "epoch": 1}])
             epoch = connection.execute(
                 sa.select(source_epochs.c.epoch).where(source_epochs.c.source == source)
             ).scalar_one()

@@ -29,8 +29,12 @@ metadata = sa.MetaData(
 # SQLite numbers rows by itself only for INTEGER keys.
 RowId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 # Identifiers compare byte by byte on both databases; MySQL's default collation ignores case.
-Name = sa.String(64).with_variant(mysql.VARCHAR(64, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
-Position = sa.String(128).with_variant(mysql.VARCHAR(128, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
+Name = sa.String(64).with_variant(
+    mysql.VARCHAR(64, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
+)
+Position = sa.String(128).with_variant(
+    mysql.VARCHAR(128, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
+)
 Bytes = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4"), "mysql", "mariadb")
 
@@ -207,7 +211,9 @@ outbox = sa.Table(
     sa.Column("bet_id", Name, primary_key=True),
     sa.Column("bet_version", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("user_id", Name, nullable=False),
-    sa.Column("change", sa.String(16), nullable=False, comment="accepted, matched, cancelled, lapsed, voided, ..."),
+    sa.Column(
+        "change", sa.String(16), nullable=False, comment="accepted, matched, cancelled, lapsed, voided, ..."
+    ),
     sa.Column("status_before", sa.String(16), nullable=True),
     sa.Column("status_after", sa.String(16), nullable=False),
     sa.Column("bet", LongText, nullable=False, comment="JSON: the bet at that version"),

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from exchange_platform.stores.database import Database, dead_letters
+from exchange_platform.stores.upsert import chunks, insert
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,13 @@ class DeadLetterCount:
     replayed: int
 
 
+_insert = insert(dead_letters, ignore_known=True, leave_out=["dead_letter_id", "replayed_at_us"])
+
+
 def bury(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Write dead letters inside the caller's transaction, keeping those that are there already."""
-    if rows:
-        prefix = "OR IGNORE" if connection.dialect.name == "sqlite" else "IGNORE"
-        statement = sa.insert(dead_letters).prefix_with(prefix)
-        for start in range(0, len(rows), 100):  # some are megabytes long
-            connection.execute(statement, rows[start : start + 100])
+    for some in chunks(rows, 100):  # some are megabytes long
+        _insert.execute(connection, some)
 
 
 class DeadLetters:

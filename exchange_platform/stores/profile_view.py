@@ -73,7 +73,9 @@ class ProfileView:
                     if code != "ConditionalCheckFailed"
                 ]
                 if len(kept) == len(waiting):
-                    raise StoreUnavailable(f"profile view: transaction cancelled: {sorted(set(map(str, reasons)))}") from error
+                    raise StoreUnavailable(
+                        f"profile view: transaction cancelled: {sorted(set(map(str, reasons)))}"
+                    ) from error
                 waiting = kept
             except (ClientError, BotoCoreError) as error:
                 raise self._translated(error) from error
@@ -81,7 +83,9 @@ class ProfileView:
 
     def _put_request(self, profile: Profile) -> dict[str, Any]:
         item = {
-            name: self._serialize(value) for name, value in msgspec.to_builtins(profile).items() if value is not None
+            name: self._serialize(value)
+            for name, value in msgspec.to_builtins(profile).items()
+            if value is not None
         }
         return {
             "Put": {

@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Sequence
 
 import aws_kinesis_agg
-from aws_kinesis_agg.messages_pb2 import AggregatedRecord
+from aws_kinesis_agg import deaggregator  # its messages can only be imported through it
 from google.protobuf.message import DecodeError
 
+AggregatedRecord = deaggregator.messages_pb2.AggregatedRecord
 MAGIC: bytes = aws_kinesis_agg.MAGIC
 DIGEST_SIZE: int = aws_kinesis_agg.DIGEST_SIZE
 MOST_BYTES = 200_000

@@ -210,7 +210,7 @@ class Consumer:
 
     def _dead_after(self, shard: str, position: str | None) -> set[tuple[str, int]]:
         dead: set[tuple[str, int]] = set()
-        for place in self._first.dead_places(shard, position):
+        for place in self._first.dead_places(shard):
             if not self._source.is_after(place[0], position):
                 break
             dead.add(place)

@@ -124,7 +124,7 @@ class OperationalSink:
     def close(self) -> None:
         """The database is its owner's to close."""
 
-    def dead_places(self, shard: str, after: str | None) -> Iterable[tuple[str, int]]:
+    def dead_places(self, shard: str) -> Iterable[tuple[str, int]]:
         """The shard's dead letters, newest first."""
         return self._dead_letters.newest_places(EXCHANGE_BETS, shard)
 

@@ -57,8 +57,8 @@ class Sink(Protocol):
 class FirstSink(Sink, Protocol):
     """The sink whose verdict counts: the others get only records that it did not refuse. It keeps the dead letters."""
 
-    def dead_places(self, shard: str, after: str | None) -> Iterable[tuple[str, int]]:
-        """(position, part) of the shard's dead letters, newest first; at least all after a position."""
+    def dead_places(self, shard: str) -> Iterable[tuple[str, int]]:
+        """(position, part) of the shard's dead letters, newest first; a generator that need not be read to its end."""
         ...
 
     def bury(self, shard: str, records: Sequence[StreamRecord]) -> None:
