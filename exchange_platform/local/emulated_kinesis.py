@@ -1,0 +1,122 @@
+"""Makes moto's Kinesis fit for streams that flow for hours. Not here: the emulator's process (emulator.py).
+
+moto (5.2) counts a shard's records anew at each put, walks all of them at each read, loses records when two producers
+put at once, moves a split shard's records to its children but goes on putting into the closed shard, and never forgets a
+record. These are the same methods as Kinesis has them: constant-time puts and reads, a lock, closed shards that keep what
+they hold and take no more, and a limit on what is held.
+"""
+
+from __future__ import annotations
+
+import threading
+from base64 import b64decode
+from collections import OrderedDict
+from datetime import UTC, datetime
+from hashlib import md5
+from typing import Any
+
+from moto.kinesis import models
+
+MOST_BYTES = 1024**3
+"""What a shard holds before it forgets its oldest records, in bytes of base64."""
+
+
+class _Record:
+    __slots__ = ("created_at", "data", "explicit_hash_key", "partition_key", "sequence_number")
+
+    def __init__(self, partition_key: str, data: str, sequence_number: int, explicit_hash_key: str) -> None:
+        self.partition_key = partition_key
+        self.data = data
+        self.sequence_number = sequence_number
+        self.explicit_hash_key = explicit_hash_key
+        self.created_at = datetime.now(UTC).timestamp()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "Data": b64decode(self.data),
+            "PartitionKey": self.partition_key,
+            "SequenceNumber": str(self.sequence_number),
+            "ApproximateArrivalTimestamp": datetime.fromtimestamp(self.created_at, UTC),
+        }
+
+
+class _Shard(models.Shard):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lock = threading.Lock()
+        self._newest = 0
+        self._bytes = 0
+
+    def put_record(self, partition_key: str, data: str, explicit_hash_key: str) -> str:
+        with self._lock:
+            self._newest += 1
+            self.records[self._newest] = _Record(partition_key, data, self._newest, explicit_hash_key)
+            self._bytes += len(data)
+            while self._bytes > MOST_BYTES:
+                _, oldest = self.records.popitem(last=False)
+                self._bytes -= len(oldest.data)
+            return str(self._newest)
+
+    def get_records(self, last_sequence_id: str, limit: int | None) -> tuple[list[Any], int, int]:
+        with self._lock:
+            last = int(last_sequence_id)
+            if not self.records:
+                return [], last, 0
+            first = max(last + 1, next(iter(self.records)))
+            end = min(self._newest, first + (limit or 10_000) - 1)
+            found = [self.records[number] for number in range(first, end + 1)]
+            if not found:
+                return [], last, 0
+            behind_s = self.records[self._newest].created_at - found[-1].created_at
+            # A read that left records behind is behind, however little time lies between them.
+            behind_ms = max(1, int(behind_s * 1000)) if end < self._newest else 0
+            return found, end, behind_ms
+
+    def get_min_sequence_number(self) -> int:
+        with self._lock:
+            return next(iter(self.records), 0)
+
+    def get_max_sequence_number(self) -> int:
+        return self._newest
+
+
+def _keeping_records(change: Any) -> Any:
+    """Let a split or merge close its shards without moving what they hold."""
+
+    def changed(stream: Any, first: str, second: str) -> None:
+        shards = [stream.shards[name] for name in (first, second) if name in stream.shards]
+        held = [shard.records for shard in shards]
+        for shard in shards:
+            shard.records = OrderedDict()
+        try:
+            change(stream, first, second)
+        finally:
+            for shard, records in zip(shards, held, strict=True):
+                shard.records = records
+
+    return changed
+
+
+def _open_shard_of(stream: Any, partition_key: str, explicit_hash_key: str) -> Any:
+    """The open shard of the key's hash."""
+    if not isinstance(partition_key, str) or not 1 <= len(partition_key) <= 256:
+        raise models.InvalidArgumentError("partition_key")
+    number = int(
+        explicit_hash_key or md5(partition_key.encode(), usedforsecurity=False).hexdigest(),
+        10 if explicit_hash_key else 16,
+    )
+    for shard in list(stream.shards.values()):
+        if shard.is_open and shard.starting_hash <= number <= shard.ending_hash:
+            return shard
+    raise models.InvalidArgumentError("explicit_hash_key")
+
+
+def install() -> None:
+    """Put these in moto's place, once, before its server starts."""
+    if models.Shard is _Shard:
+        return
+    models.Shard = _Shard
+    models.Stream.split_shard = _keeping_records(models.Stream.split_shard)
+    models.Stream.merge_shards = _keeping_records(models.Stream.merge_shards)
+    models.Stream.get_shard_for_key = _open_shard_of
+    models.KinesisBackend._send_stream_metrics = lambda *_args, **_kwargs: None
