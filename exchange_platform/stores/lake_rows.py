@@ -1,0 +1,77 @@
+"""Records as Arrow columns, the form in which the lake takes them. Not here: the lake's own tables and types (lake.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from exchange_platform.bets import Bet
+from exchange_platform.records import Execution
+
+_INSTANT = pa.timestamp("us", tz="UTC")
+
+_EXECUTION_COLUMNS: dict[str, pa.DataType] = {
+    "execution_id": pa.string(),
+    "event_id": pa.string(),
+    "market_id": pa.string(),
+    "selection_id": pa.int64(),
+    "handicap": pa.decimal128(7, 2),
+    "odds": pa.decimal128(9, 3),
+    "stake": pa.decimal128(18, 3),
+    "executed_at": _INSTANT,
+    "back_bet_id": pa.string(),
+    "lay_bet_id": pa.string(),
+}
+
+_BET_COLUMNS: dict[str, pa.DataType] = {
+    "bet_id": pa.string(),
+    "version": pa.int64(),
+    "user_id": pa.string(),
+    "event_id": pa.string(),
+    "market_id": pa.string(),
+    "selection_id": pa.int64(),
+    "handicap": pa.decimal128(7, 2),
+    "side": pa.string(),
+    "odds": pa.decimal128(9, 3),
+    "currency": pa.string(),
+    "stake_minor": pa.int64(),
+    "matched_minor": pa.int64(),
+    "remaining_minor": pa.int64(),
+    "lapsed_minor": pa.int64(),
+    "cancelled_minor": pa.int64(),
+    "voided_minor": pa.int64(),
+    "matched_winnings_minor": pa.int64(),
+    "status": pa.string(),
+    "result": pa.string(),
+    "profit_minor": pa.int64(),
+    "commission_minor": pa.int64(),
+    "reason": pa.string(),
+    "number_of_winners": pa.int64(),
+    "number_of_selections": pa.int64(),
+    "placed_at": _INSTANT,
+    "updated_at": _INSTANT,
+}
+_ENUMS = ("side", "status", "result")
+
+
+def executions_table(executions: Sequence[Execution]) -> pa.Table:
+    """The executions as columns, in their order."""
+    return _table(executions, _EXECUTION_COLUMNS)
+
+
+def bets_table(bets: Sequence[Bet]) -> pa.Table:
+    """The bet versions as columns, in their order."""
+    return _table(bets, _BET_COLUMNS)
+
+
+def _table(rows: Sequence[Any], columns: dict[str, pa.DataType]) -> pa.Table:
+    arrays = []
+    for name, kind in columns.items():
+        if name in _ENUMS:
+            values = [None if (value := getattr(row, name)) is None else value._value_ for row in rows]
+        else:
+            values = [getattr(row, name) for row in rows]
+        arrays.append(pa.array(values, type=kind))
+    return pa.Table.from_arrays(arrays, names=list(columns))

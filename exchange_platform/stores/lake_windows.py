@@ -1,0 +1,210 @@
+"""The odds windows' SQL: live, closed, recomputed. Each window's row is a function of its executions alone, whatever their order.
+
+Not here: which windows are due (windows.py) and the lake's other tables (lake.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+import duckdb
+import pyarrow as pa
+
+from exchange_platform.windows import WINDOW, window_start
+
+__all__ = [
+    "LIVE",
+    "ClosedDay",
+    "Recomputed",
+    "close",
+    "disagreeing",
+    "has_passed",
+    "recompute",
+    "window_start",
+]
+
+_START = "time_bucket(INTERVAL 5 MINUTE, executed_at)"
+
+# Sums are exact decimals and divided once, so that no order of rows can change a digit.
+_COLUMNS = """
+    count(*) AS executions,
+    sum(odds)::DOUBLE / count(*) AS average_odds,
+    sum(odds * stake)::DOUBLE / sum(stake)::DOUBLE AS vwap,
+    min(odds) AS min_odds,
+    max(odds) AS max_odds,
+    arg_min(odds, (executed_at, execution_id)) AS open_odds,
+    arg_max(odds, (executed_at, execution_id)) AS close_odds,
+    sum(stake)::DECIMAL(18, 3) AS stake
+"""
+
+
+def _computed(where: str = "") -> str:
+    return f"""
+    SELECT market_id, selection_id, handicap, {_START} AS window_start, {_COLUMNS}
+    FROM executions {where}
+    GROUP BY market_id, selection_id, handicap, {_START}
+    """
+
+
+LIVE = f"SELECT *, false AS final, 0::BIGINT AS revision FROM ({_computed()})"
+
+_KEY = ("market_id", "selection_id", "handicap", "window_start")
+_VALUES = (
+    "executions",
+    "average_odds",
+    "vwap",
+    "min_odds",
+    "max_odds",
+    "open_odds",
+    "close_odds",
+    "stake",
+)
+
+
+def _same_key(left: str, right: str) -> str:
+    return " AND ".join(f"{left}.{name} = {right}.{name}" for name in _KEY)
+
+
+def _same_values(left: str, right: str) -> str:
+    return " AND ".join(f"{left}.{name} = {right}.{name}" for name in _VALUES)
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedDay:
+    """Windows closed in one UTC day: rows written for the first time, and rows that changed again."""
+
+    day: date
+    closed: int
+    reopened: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """A day's windows after recomputation: how many, how many of them are not what they were, how many had no row or lost theirs."""
+
+    day: date
+    rows: int
+    changed: int
+    added: int
+    removed: int
+
+
+def has_passed(window: tuple[str, datetime], passed: Mapping[str, datetime | None]) -> bool:
+    """Whether the window's end lies at or before the instant up to which its market has passed."""
+    market_id, start = window
+    if market_id not in passed:
+        return False
+    upto = passed[market_id]
+    return upto is None or start + WINDOW <= upto
+
+
+def close(connection: duckdb.DuckDBPyConnection, due: Sequence[tuple[str, datetime]]) -> list[ClosedDay]:
+    """Write the rows of these (market, window start) and take them from the open ones, in the caller's transaction."""
+    ordered = sorted(due)
+    closing = pa.table(  # noqa: F841 (DuckDB reads it by name)
+        {
+            "market_id": pa.array([market_id for market_id, _ in ordered], pa.string()),
+            "window_start": pa.array([start for _, start in ordered], pa.timestamp("us", tz="UTC")),
+        }
+    )
+    earliest, latest = min(start for _, start in due), max(start for _, start in due)
+    connection.execute("CREATE OR REPLACE TEMP TABLE due_windows AS SELECT * FROM closing")
+    where = (
+        f"WHERE executed_at >= {_literal(earliest)} AND executed_at < {_literal(latest + WINDOW)}"
+        " AND market_id IN (SELECT market_id FROM temp.due_windows)"
+        f" AND (market_id, {_START}) IN (SELECT (market_id, window_start) FROM temp.due_windows)"
+    )
+    days = _write(connection, where, earliest, latest + WINDOW)
+    connection.execute(
+        "DELETE FROM open_windows WHERE (market_id, window_start) IN"
+        " (SELECT (market_id, window_start) FROM temp.due_windows)"
+    )
+    return days
+
+
+def recompute(connection: duckdb.DuckDBPyConnection, day: date) -> Recomputed:
+    """Compute the day's windows anew, those that are open excepted, in the caller's transaction."""
+    begin = datetime.combine(day, time(), UTC)
+    end = begin + timedelta(days=1)
+    span = f"executed_at >= {_literal(begin)} AND executed_at < {_literal(end)}"
+    days = _write(
+        connection,
+        f"WHERE {span} AND (market_id, {_START}) NOT IN (SELECT (market_id, window_start) FROM open_windows)",
+        begin,
+        end,
+    )
+    removed = connection.execute(
+        f"""
+        DELETE FROM odds_windows w WHERE w.window_start >= {_literal(begin)} AND w.window_start < {_literal(end)}
+        AND (w.market_id, w.window_start) NOT IN (SELECT (market_id, window_start) FROM open_windows)
+        AND NOT EXISTS (SELECT 1 FROM temp.computed_windows c WHERE {_same_key("w", "c")})
+        """
+    ).fetchone()
+    (rows,) = connection.execute("SELECT count(*) FROM temp.computed_windows").fetchone() or (0,)
+    return Recomputed(
+        day,
+        rows,
+        sum(entry.reopened for entry in days),
+        sum(entry.closed for entry in days),
+        int(removed[0]) if removed else 0,
+    )
+
+
+def disagreeing(since: datetime | None, limit: int) -> str:
+    """SQL that finds closed windows, not open again, whose row is not what their executions give."""
+    after = f"WHERE executed_at >= {_literal(since)}" if since is not None else ""
+    rows_after = f"WHERE window_start >= {_literal(since)}" if since is not None else ""
+    return f"""
+    SELECT coalesce(w.market_id, l.market_id), coalesce(w.selection_id, l.selection_id),
+           coalesce(w.handicap, l.handicap), coalesce(w.window_start, l.window_start)
+    FROM (SELECT * FROM odds_windows {rows_after}) w
+    FULL JOIN ({_computed(after)}) l ON {_same_key("w", "l")}
+    WHERE (coalesce(w.market_id, l.market_id), coalesce(w.window_start, l.window_start))
+          NOT IN (SELECT (market_id, window_start) FROM open_windows)
+      AND (w.market_id IS NULL OR l.market_id IS NULL OR NOT ({_same_values("w", "l")}))
+    LIMIT {limit:d}
+    """
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, where: str, begin: datetime, end: datetime
+) -> list[ClosedDay]:
+    """Compute the windows `where` selects and write those that are new or changed."""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE computed_windows AS {_computed(where)}")
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE changed_windows AS
+        SELECT c.*, w.revision AS known FROM temp.computed_windows c
+        LEFT JOIN (SELECT * FROM odds_windows WHERE window_start >= {_literal(begin)} AND window_start < {_literal(end)}) w
+        ON {_same_key("w", "c")}
+        WHERE w.revision IS NULL OR NOT ({_same_values("w", "c")})
+        """
+    )
+    counted = connection.execute(
+        """
+        SELECT (window_start AT TIME ZONE 'UTC')::DATE, count(*) FILTER (known IS NULL), count(known)
+        FROM temp.changed_windows GROUP BY 1 ORDER BY 1
+        """
+    ).fetchall()
+    if any(reopened for _, _, reopened in counted):
+        connection.execute(
+            f"""
+            DELETE FROM odds_windows w WHERE w.window_start >= {_literal(begin)} AND w.window_start < {_literal(end)}
+            AND EXISTS (SELECT 1 FROM temp.changed_windows c WHERE c.known IS NOT NULL AND {_same_key("w", "c")})
+            """
+        )
+    if counted:
+        connection.execute(
+            f"""
+            INSERT INTO odds_windows
+            SELECT {", ".join(_KEY)}, {", ".join(_VALUES)}, true, coalesce(known, 0) + 1 FROM temp.changed_windows
+            ORDER BY window_start, market_id, selection_id, handicap
+            """
+        )
+    return [ClosedDay(day, closed, reopened) for day, closed, reopened in counted]
+
+
+def _literal(instant: datetime) -> str:
+    return f"TIMESTAMPTZ '{instant.astimezone(UTC).isoformat()}'"
