@@ -1,0 +1,150 @@
+"""The commands of `exchange-platform`, each a few calls down. Not here: what they do, and how errors are told.
+
+Imports stand inside the commands, so that `--help` and `status` do not wait for what they do not use.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from exchange_platform.cli import arguments
+from exchange_platform.cli.arguments import AsJson, DataDir, Exchange, Format
+from exchange_platform.cli.dead_letters import app as dead_letters
+
+app = typer.Typer(
+    name="exchange-platform",
+    help="The data platform behind a sports-betting exchange, on this machine: bets, profiles and odds windows in real time.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(dead_letters, name="dead-letters")
+
+
+@app.command()
+def up(
+    data_dir: DataDir = None,
+    exchange: Annotated[
+        Exchange,
+        typer.Option(help="The exchange to start: a simulated one, or none (then `replay` feeds it)."),
+    ] = Exchange.SIMULATED,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            parser=arguments.rate,
+            metavar="N",
+            help="Executions a second of the simulated exchange, up to 2000. (default 50)",
+            show_default=False,
+        ),
+    ] = None,
+    for_s: Annotated[
+        float | None,
+        typer.Option(
+            "--for",
+            parser=arguments.seconds,
+            metavar="SECONDS",
+            help="End by itself so long after data first flows, with a summary; exit status 0 only if all went well.",
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            parser=arguments.port,
+            metavar="N",
+            help="Port of the operators' pages on 127.0.0.1. (default 3000)",
+            show_default=False,
+        ),
+    ] = None,
+) -> int:
+    """Start everything here, in the foreground, with live status. Ctrl-C stops all of it."""
+    from exchange_platform.local.up import DEFAULT_PORT, DEFAULT_RATE, Wanted, run_platform
+    from exchange_platform.settings import load_settings
+
+    if rate is not None and exchange is Exchange.NONE:
+        raise typer.BadParameter(
+            "it sets the simulated exchange's rate, and --exchange none starts none", param_hint="'--rate'"
+        )
+    wanted = Wanted(
+        simulated_exchange=exchange is Exchange.SIMULATED,
+        rate=DEFAULT_RATE if rate is None else rate,
+        for_s=for_s,
+        port=DEFAULT_PORT if port is None else port,
+    )
+    return run_platform(load_settings(data_dir), wanted)
+
+
+@app.command()
+def replay(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            parser=arguments.recorded_file,
+            metavar="FILE...",
+            help="Recorded streams (Betfair's .bz2 history files).",
+        ),
+    ],
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            parser=arguments.speed,
+            metavar="X|max",
+            help="So many times as fast as it was recorded, or as fast as can be. (default max)",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> int:
+    """Publish a recorded exchange stream to the running platform, as the exchange would."""
+    from exchange_platform.cli.replaying import replay_files
+    from exchange_platform.settings import load_settings
+
+    return replay_files(load_settings(data_dir), files, speed)
+
+
+@app.command()
+def status(data_dir: DataDir = None, as_json: AsJson = False) -> int:
+    """Show sources, lag, rates, checkpoints and failures. Exit status 1 if the platform has no data here."""
+    from exchange_platform.cli.asking import show_status
+    from exchange_platform.settings import load_settings
+
+    return show_status(load_settings(data_dir), as_json=as_json)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="One reading statement, in DuckDB's SQL.")],
+    format_: Annotated[Format, typer.Option("--format", help="How to print the rows.")] = Format.TABLE,
+    data_dir: DataDir = None,
+) -> int:
+    """Query the lake: executions, bet_history, odds_windows, odds_windows_live."""
+    from exchange_platform.cli.asking import show_query
+    from exchange_platform.settings import load_settings
+
+    return show_query(load_settings(data_dir), query, format_)
+
+
+@app.command()
+def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> int:
+    """Check every configured part; say what is wrong and how to mend it. Exit status 1 if anything is."""
+    from exchange_platform.cli.asking import show_diagnosis
+    from exchange_platform.settings import load_settings
+
+    return show_diagnosis(load_settings(data_dir), as_json=as_json)
+
+
+@app.command()
+def migrate(data_dir: DataDir = None) -> int:
+    """Create or upgrade the schemas of the operational database and the lake."""
+    from exchange_platform.settings import load_settings
+    from exchange_platform.stores.schema import migrate as migrate_schemas
+
+    settings = load_settings(data_dir)
+    migrate_schemas(settings)
+    typer.echo(
+        f"The schemas are the newest: {settings.describe()['database_url'] or settings.operational_database_url}"
+    )
+    return 0

@@ -1,0 +1,125 @@
+"""What may be typed: arguments checked and read, each refusal saying what is allowed. Not here: what they are for."""
+
+from __future__ import annotations
+
+import math
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MOST_RATE = 2000.0
+
+
+class Exchange(StrEnum):
+    """Which exchange `up` starts."""
+
+    SIMULATED = "simulated"
+    NONE = "none"
+
+
+class Format(StrEnum):
+    """How the answer to a query is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{text!r} is not a number")
+    return value
+
+
+def rate(text: str) -> float:
+    """Executions a second of the simulated exchange."""
+    value = _number(text)
+    if not 0 < value <= MOST_RATE:
+        raise typer.BadParameter(f"{text} executions a second; allowed is more than 0, up to {MOST_RATE:g}")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A duration, in seconds."""
+    value = _number(text)
+    if not 1 <= value <= 7 * 86400:
+        raise typer.BadParameter(f"{text} seconds; allowed is 1 to {7 * 86400} (a week)")
+    return value
+
+
+def port(text: str) -> int:
+    """A TCP port."""
+    if not re.fullmatch(r"\d{1,9}", text) or not 1 <= int(text) <= 65535:
+        raise typer.BadParameter(f"{text!r} is not a port; allowed is 1 to 65535")
+    return int(text)
+
+
+def speed(text: str) -> float | None:
+    """How many times faster than it was recorded; None is as fast as can be."""
+    if text.lower() == "max":
+        return None
+    try:
+        value = _number(text)
+    except typer.BadParameter:
+        value = 0.0
+    if not 0 < value <= 1_000_000:
+        raise typer.BadParameter(
+            f"{text!r} is not a speed; allowed is 'max' or a number more than 0 (1 is as it happened, up to 1000000)"
+        )
+    return value
+
+
+def count(text: str) -> int:
+    """How many to show."""
+    if not re.fullmatch(r"\d{1,9}", text) or not 1 <= int(text) <= 100_000:
+        raise typer.BadParameter(f"{text!r} is not a number of rows; allowed is 1 to 100000")
+    return int(text)
+
+
+def dead_letter_id(text: str) -> int:
+    """A dead letter's number."""
+    if not re.fullmatch(r"\d{1,18}", text) or int(text) < 1:
+        raise typer.BadParameter(f"{text!r} is not a dead letter's id; `dead-letters list` shows them")
+    return int(text)
+
+
+def recorded_file(text: str) -> Path:
+    """A file that is there and can be read."""
+    path = Path(text)
+    if path.is_dir():
+        raise typer.BadParameter(f"{text} is a directory; a recorded stream is a file")
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        raise typer.BadParameter(f"{text}: {(error.strerror or str(error)).lower()}") from None
+
+
+def data_dir(text: str) -> Path:
+    """A directory, or a place where one can be made."""
+    if not text.strip():
+        raise typer.BadParameter("the name is empty; name a directory")
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise typer.BadParameter(f"{text} is a file; name a directory")
+    return path
+
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        parser=data_dir,
+        metavar="DIR",
+        help="Where the platform keeps everything. (default .exchange-platform, or EXCHANGE_PLATFORM_DATA_DIR)",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (stable, documented in docs/cli.md).")]
