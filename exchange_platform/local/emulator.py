@@ -1,0 +1,98 @@
+"""The AWS emulator's process: moto's server on 127.0.0.1, with the platform's stream and table in it.
+
+`python -m exchange_platform.local.emulator --port N`. Everything it holds is in its memory, so it is a process of its own:
+the others may die without it. Not here: moto's Kinesis made fit for long streams (emulated_kinesis.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from exchange_platform.aws import aws_client
+from exchange_platform.settings import Settings, load_settings
+from exchange_platform.stores.profile_view import ensure_table
+from exchange_platform.streams.kinesis import ensure_stream
+
+HOST = "127.0.0.1"
+
+log = logging.getLogger(__name__)
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Keeps connections open, sends answers at once, and writes no line a request."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # headers and body in one packet
+
+    def log_request(self, *_args: Any, **_kwargs: Any) -> None:
+        """Several hundred requests a second are not worth a line each."""
+
+
+def make_emulator(port: int) -> BaseWSGIServer:
+    """The emulator's HTTP server, listening on 127.0.0.1 (port 0: any that is free) and not serving yet."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    from exchange_platform.local import emulated_kinesis
+
+    emulated_kinesis.install()
+    application = DomainDispatcherApplication(create_backend_app)
+    return make_server(HOST, port, application, threaded=True, request_handler=_QuietHandler)  # type: ignore[arg-type]
+
+
+def provision(settings: Settings) -> None:
+    """Create what the platform uses in an emulator, unless it is there. Idempotent."""
+    kinesis = aws_client(settings, "kinesis")
+    dynamodb = aws_client(settings, "dynamodb")
+    try:
+        ensure_stream(kinesis, settings.bets_stream)
+        ensure_table(dynamodb, settings.profiles_table)
+    finally:
+        kinesis.close()
+        dynamodb.close()
+
+
+def serve(port: int, data_dir: Path | None) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    server = make_emulator(port)
+    settings = load_settings(data_dir, aws_endpoint_url=f"http://{HOST}:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, name="emulator", daemon=True)
+    thread.start()
+    began = time.monotonic()
+    provision(settings)
+    log.info(
+        "AWS emulator on %s: stream %s, table %s (%.1f s)",
+        settings.aws_endpoint_url,
+        settings.bets_stream,
+        settings.profiles_table,
+        time.monotonic() - began,
+    )
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    ending.wait()
+    server.shutdown()
+
+
+def main() -> None:
+    """Read the arguments and serve."""
+    parser = argparse.ArgumentParser(description="The AWS emulator of the platform on this machine.")
+    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
+    parser.add_argument("--data-dir", type=Path, default=None)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for noisy in ("werkzeug", "botocore", "moto", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    serve(arguments.port, arguments.data_dir)
+
+
+if __name__ == "__main__":
+    main()
