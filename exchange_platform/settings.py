@@ -44,7 +44,7 @@ class Settings(BaseSettings):
 
     poll_interval_s: float = Field(0.2, ge=0.2, le=60, description="Pause between reads of a shard; Kinesis allows 5 a second.")
     lake_interval_s: float = Field(0.5, gt=0, le=60, description="How often the lake takes what has gathered.")
-    profile_view_interval_s: float = Field(0.5, gt=0, le=60, description="How often the profile view takes what has gathered.")
+    profile_view_interval_s: float = Field(1.0, gt=0, le=60, description="How often the profile view takes what has gathered.")
     max_buffered_records: int = Field(40_000, ge=1000, description="Records held for slower sinks before reading stops.")
     run_duration_s: float = Field(900.0, gt=0, description="How long a consumer run lives before it hands over.")
     report_interval_s: float = Field(10.0, gt=0, description="How often a consumer run reports materialisations.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,16 +24,13 @@ def feeds() -> Path:
 @pytest.fixture(scope="session")
 def emulator_url() -> Iterator[str]:
     """The AWS emulator, served over HTTP in this process; its URL."""
-    from moto.server import ThreadedMotoServer
+    from exchange_platform.local.emulator import make_emulator
 
-    from exchange_platform.local import emulated_kinesis
-
-    emulated_kinesis.install()
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    server = make_emulator(0)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
 
 
 @pytest.fixture

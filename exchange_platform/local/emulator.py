@@ -41,11 +41,12 @@ def make_emulator(port: int) -> BaseWSGIServer:
     """The emulator's HTTP server, listening on 127.0.0.1 (port 0: any that is free) and not serving yet."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-    from exchange_platform.local import emulated_kinesis
+    from exchange_platform.local import emulated_dynamodb, emulated_kinesis
 
+    emulated_dynamodb.install()
     emulated_kinesis.install()
     application = DomainDispatcherApplication(create_backend_app)
-    return make_server(HOST, port, application, threaded=True, request_handler=_QuietHandler)  # type: ignore[arg-type]
+    return make_server(HOST, port, application, threaded=True, request_handler=_QuietHandler)
 
 
 def provision(settings: Settings) -> None:

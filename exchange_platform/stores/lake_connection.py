@@ -128,7 +128,7 @@ class LakeConnection:
             for extension in needed:
                 import_extension(extension, con=connection)
                 connection.execute(f"LOAD {extension}")
-            options: dict[str, Any] = {"DATA_PATH": self._data_path, "DATA_INLINING_ROW_LIMIT": 2000}
+            options: dict[str, Any] = {"DATA_PATH": self._data_path, "DATA_INLINING_ROW_LIMIT": 100}
             if self.is_sqlite:
                 if self.read_only and not self._path.exists():
                     raise StoreUnavailable(

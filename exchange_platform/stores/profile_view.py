@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.aws import error_code, is_passing
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.profiles import Profile
+from exchange_platform.stores.profiles import LastBet, Profile
 
 TRANSACTION_LIMIT = 100
 """Items in one TransactWriteItems call: the API's most."""
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(tuple[LastBet, ...])
 
 _NEWER = "attribute_not_exists(user_id) OR #version < :version"
 
@@ -30,7 +32,6 @@ class ProfileView:
     def __init__(self, client: Any, table: str) -> None:
         self._client = client
         self._table = table
-        self._serialize = TypeSerializer().serialize
 
     def put(self, profiles: Sequence[Profile]) -> int:
         """Write the profiles that are newer than what the view has; returns how many those were.
@@ -54,10 +55,7 @@ class ProfileView:
         item = answer.get("Item")
         if item is None:
             return None
-        deserialize = TypeDeserializer().deserialize
-        return msgspec.convert(
-            {name: _plain(deserialize(value)) for name, value in item.items()}, Profile, strict=False
-        )
+        return _profile(item)
 
     def _put_some(self, profiles: Sequence[Profile]) -> int:
         waiting = list(profiles)
@@ -82,15 +80,10 @@ class ProfileView:
         return 0
 
     def _put_request(self, profile: Profile) -> dict[str, Any]:
-        item = {
-            name: self._serialize(value)
-            for name, value in msgspec.to_builtins(profile).items()
-            if value is not None
-        }
         return {
             "Put": {
                 "TableName": self._table,
-                "Item": item,
+                "Item": _item(profile),
                 "ConditionExpression": _NEWER,
                 "ExpressionAttributeNames": {"#version": "version"},
                 "ExpressionAttributeValues": {":version": {"N": str(profile.version)}},
@@ -117,10 +110,22 @@ def ensure_table(client: Any, table: str) -> None:
     client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 
 
-def _plain(value: Any) -> Any:
-    """DynamoDB's numbers come as Decimal; all of ours are integers."""
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
-    return int(value) if type(value).__name__ == "Decimal" else value
+def _item(profile: Profile) -> dict[str, dict[str, str]]:
+    """The profile as an item: numbers and strings; the newest bets as one JSON string, read and written whole."""
+    item: dict[str, dict[str, str]] = {"last_bets": {"S": _encoder.encode(profile.last_bets).decode()}}
+    for name in Profile.__struct_fields__:
+        value = getattr(profile, name)
+        if isinstance(value, int):
+            item[name] = {"N": str(value)}
+        elif isinstance(value, str):
+            item[name] = {"S": value}
+    return item
+
+
+def _profile(item: dict[str, dict[str, str]]) -> Profile:
+    values: dict[str, Any] = {"last_bet_at_us": None}
+    for name, typed in item.items():
+        ((kind, text),) = typed.items()
+        values[name] = int(text) if kind == "N" else text
+    values["last_bets"] = _decoder.decode(values["last_bets"])
+    return msgspec.convert(values, Profile)

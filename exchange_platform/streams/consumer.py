@@ -205,7 +205,9 @@ class Consumer:
         for shard in shards:
             reached = first.positions[shard]
             if reached is not None and reached != lowest[shard]:
-                first.dead_before[shard] = self._patiently(lambda shard=shard: self._dead_after(shard, lowest[shard]))  # type: ignore[misc]
+                first.dead_before[shard] = self._patiently(
+                    lambda shard=shard: self._dead_after(shard, lowest[shard])
+                )  # type: ignore[misc]
         return lowest
 
     def _dead_after(self, shard: str, position: str | None) -> set[tuple[str, int]]:
@@ -315,7 +317,15 @@ class Consumer:
                 "sinks": {
                     name: {
                         field: getattr(figures, field)
-                        for field in ("records", "repeats", "batches", "commit_ms", "lag_p50_ms", "lag_p99_ms", "retries")
+                        for field in (
+                            "records",
+                            "repeats",
+                            "batches",
+                            "commit_ms",
+                            "lag_p50_ms",
+                            "lag_p99_ms",
+                            "retries",
+                        )
                     }
                     for name, figures in (
                         (name, worker.meter.report(reset=False)) for name, worker in self._workers.items()
@@ -361,6 +371,8 @@ class Consumer:
             known = [position for position in held if position is not None]
             if len(known) == len(held):
                 lowest[shard] = next(
-                    position for position in known if all(not self._source.is_after(position, other) for other in known)
+                    position
+                    for position in known
+                    if all(not self._source.is_after(position, other) for other in known)
                 )
         return lowest

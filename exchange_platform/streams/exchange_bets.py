@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from exchange_platform.aws import aws_client
-from exchange_platform.bets import Bet, BetStatus
+from exchange_platform.bets import BetStatus
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.records import BetUpdate, Execution
 from exchange_platform.settings import Settings
 from exchange_platform.stores.bets import apply_bet_updates
-from exchange_platform.stores.checkpoints import Advance
+from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
 from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.dead_letters import DeadLetters, bury
@@ -142,7 +144,9 @@ class OperationalSink:
         return self._checkpoints.holder(EXCHANGE_BETS)
 
 
-def _dead_letter_row(shard: str, record: StreamRecord, stage: str, reason: str, now_us: int) -> dict[str, Any]:
+def _dead_letter_row(
+    shard: str, record: StreamRecord, stage: str, reason: str, now_us: int
+) -> dict[str, Any]:
     return {
         "source": EXCHANGE_BETS,
         "shard": shard,
@@ -157,11 +161,137 @@ def _dead_letter_row(shard: str, record: StreamRecord, stage: str, reason: str, 
     }
 
 
+class LakeSink:
+    """Executions and bet history, with the checkpoint in the same lake transaction; closes windows as time passes."""
+
+    name = LAKE
+
+    def __init__(self, lake: Lake, windows: Windows, interval_s: float, clock: Clock) -> None:
+        self.interval_s = interval_s
+        self._lake = lake
+        self._windows = windows
+        self._clock = clock
+
+    def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
+        """Claim the shards' checkpoints in the lake, and take up the windows that wait to be closed."""
+        held = self._lake.claim(EXCHANGE_BETS, epoch, shards)
+        now_us = self._clock.now_us()
+        for market_id, newest in self._lake.open_market_times().items():
+            self._windows.watermarks.saw(market_id, newest, now_us)
+        self._windows.closed = self._lake.counts().closed_windows
+        return held
+
+    def commit(self, epoch: int, batches: Sequence[ShardBatch], advances: Sequence[Advance]) -> SinkCommit:
+        """Add the batches' executions and bet versions that the lake does not have."""
+        executions: list[Execution] = []
+        bets: list[BetUpdate] = []
+        for batch in batches:
+            for record in batch.records:
+                if isinstance(record.record, Execution):
+                    executions.append(record.record)
+                elif record.record is not None:
+                    bets.append(record.record)
+        done = self._lake.commit(EXCHANGE_BETS, epoch, advances, executions, bets)
+        now_us = self._clock.now_us()
+        watermarks = self._windows.watermarks
+        for execution in executions:
+            watermarks.saw(execution.market_id, execution.executed_at, now_us)
+        for bet in bets:
+            if bet.status is BetStatus.SETTLED:  # a market is settled once it is closed
+                watermarks.closed(bet.market_id)
+        return SinkCommit(done.executions + done.bet_versions, done.repeats)
+
+    def tick(self, epoch: int) -> None:
+        """Close the windows that have passed."""
+        now_us = self._clock.now_us()
+        waiting = self._lake.open_windows()
+        markets = {market_id for market_id, _ in waiting}
+        closed = self._lake.close_windows(
+            EXCHANGE_BETS, epoch, self._windows.watermarks.passed(markets, now_us)
+        )
+        self._windows.closed += sum(day.closed for day in closed)
+        self._windows.add_closed([ClosedWindows(day.day, day.closed, day.reopened) for day in closed])
+        waiting = self._lake.open_windows()
+        self._windows.open = len(waiting)
+        marks = [
+            self._windows.watermarks.watermark(market_id) for market_id in {market for market, _ in waiting}
+        ]
+        self._windows.lowest = min((mark for mark in marks if mark is not None), default=None)
+        self._windows.watermarks.forget(markets, now_us)
+
+    def close(self) -> None:
+        """Close the lake."""
+        self._lake.close()
+
+
+class ProfileViewSink:
+    """The profiles that the batches changed, as they are in the operational database by then, in DynamoDB.
+
+    Its checkpoint lies in the operational database and is written after the view: an item is conditioned on the profile's version, so
+    writing it again, or an older consumer's writing it late, does no harm.
+    """
+
+    name = PROFILE_VIEW
+
+    def __init__(self, database: Database, view: ProfileView, settings: Settings, clock: Clock) -> None:
+        self.interval_s = settings.profile_view_interval_s
+        self._database = database
+        self._profiles = Profiles(database)
+        self._view = view
+        self._settings = settings
+        self._clock = clock
+        self._checkpoints = Checkpoints(database, self.name)
+
+    def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
+        """Claim the shards' checkpoints; a view that is not there is made and filled."""
+        held = self._checkpoints.claim(EXCHANGE_BETS, epoch, shards, now_us=self._clock.now_us())
+        if all(position is None for position in held.values()):
+            self._fill()
+        return held
+
+    def commit(self, epoch: int, batches: Sequence[ShardBatch], advances: Sequence[Advance]) -> SinkCommit:
+        """Write the newest profile of every user of whom the batches tell."""
+        users = sorted(
+            {
+                record.record.user_id
+                for batch in batches
+                for record in batch.records
+                if isinstance(record.record, BetUpdate)
+            }
+        )
+        try:
+            written = self._view.put(self._profiles.read(users))
+        except ProfileViewMissing:
+            written = self._fill()
+        with self._database.write() as connection:
+            self._checkpoints.advance(connection, EXCHANGE_BETS, epoch, advances, now_us=self._clock.now_us())
+        return SinkCommit(written, len(users) - written if written <= len(users) else 0)
+
+    def tick(self, epoch: int) -> None:
+        """Nothing is due by time alone."""
+
+    def close(self) -> None:
+        """The database is its owner's to close."""
+
+    def _fill(self) -> int:
+        """Make the table if it is not there, and write every profile that is newer than the view's."""
+        client = aws_client(self._settings, "dynamodb")
+        try:
+            ensure_table(client, self._settings.profiles_table)
+            return sum(self._view.put(page) for page in self._profiles.pages())
+        except (ClientError, BotoCoreError) as error:
+            raise StoreUnavailable(f"profile view: {error}") from error
+        finally:
+            client.close()
+
+
 class Windows(WindowFigures):
     """The odds windows' figures, kept by the lake's sink and read by the engine's reports."""
 
     def __init__(self, settings: Settings) -> None:
-        self.watermarks = Watermarks(delay_s=settings.watermark_delay_s, silent_after_s=settings.silent_market_s)
+        self.watermarks = Watermarks(
+            delay_s=settings.watermark_delay_s, silent_after_s=settings.silent_market_s
+        )
         self.open = 0
         self.closed = 0
         self.lowest: datetime | None = None

@@ -26,7 +26,9 @@ class SinkMeter:
         self._commit_ms: deque[float] = deque(maxlen=1000)
         self._lags_ms: deque[float] = deque(maxlen=20_000)
 
-    def committed(self, batches: Sequence[ShardBatch], done: SinkCommit, *, seconds: float, now_us: int) -> None:
+    def committed(
+        self, batches: Sequence[ShardBatch], done: SinkCommit, *, seconds: float, now_us: int
+    ) -> None:
         """Count one commit and the lag of (a sample of) its records, from arrival in the stream to now."""
         lags: list[float] = []
         for batch in batches:

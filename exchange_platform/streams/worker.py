@@ -141,10 +141,15 @@ class SinkWorker:
                 raise
             if alive == 1:
                 (batch, record) = next(
-                    (batch, record) for batch in batches for record in batch.records if record.record is not None
+                    (batch, record)
+                    for batch in batches
+                    for record in batch.records
+                    if record.record is not None
                 )
                 reason = f"{type(error).__name__}: {error}"
-                log.warning("%s refuses record %s/%s: %s", self.sink.name, batch.shard, record.position, reason)
+                log.warning(
+                    "%s refuses record %s/%s: %s", self.sink.name, batch.shard, record.position, reason
+                )
                 self._bury(batch.shard, record, self.sink.name, reason[:2000])
                 self._commit(batches)
                 return
