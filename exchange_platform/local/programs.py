@@ -1,0 +1,176 @@
+"""The programs of the platform on one machine, and what each is started with. Not here: starting them (processes.py)."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from exchange_platform.local.leftovers import DATA_DIR, UP_ID
+
+HOST = "127.0.0.1"
+CODE_LOCATION = "deployments.local"
+_PYTHON = "EXCHANGE_PLATFORM_PYTHON"
+_CHILD = "EXCHANGE_PLATFORM_CHILD"
+_CHECKOUT = "EXCHANGE_PLATFORM_CHECKOUT"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the programs listen, all on 127.0.0.1."""
+
+    pages: int
+    emulator: int
+    code_server: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program: `arguments` for Python, begun only once something listens on `await_port`.
+
+    `stage` orders starting (ascending) and stopping (descending); `stop_s` is how long it may take to stop.
+    """
+
+    name: str
+    arguments: str
+    stage: int
+    stop_s: int = 5
+    await_port: int | None = None
+
+    def section(self) -> str:
+        """The program's part of supervisord's configuration.
+
+        Paths come from the environment: supervisord takes a configuration line apart at ` ;` and `%`.
+        """
+        waiting = f"--await-port {self.await_port} " if self.await_port else ""
+        python = f'"%(ENV_{_PYTHON})s"'
+        return f"""
+[program:{self.name}]
+command={python} -S -E "%(ENV_{_CHILD})s" {waiting}{python} {self.arguments}
+directory=%(ENV_{_CHECKOUT})s
+priority={self.stage}
+autostart=true
+autorestart=true
+startsecs=1
+startretries=1000000
+stopsignal=TERM
+stopwaitsecs={self.stop_s}
+stopasgroup=true
+killasgroup=true
+redirect_stderr=true
+stdout_logfile=../logs/{self.name}.log
+stdout_logfile_maxbytes=10MB
+stdout_logfile_backups=2
+"""
+
+
+def local_programs(ports: Ports, *, exchange_rate: float | None) -> list[Program]:
+    """What `up` starts; `exchange_rate` is the simulated exchange's, None without one.
+
+    Daemon and webserver share one code server: each would start its own otherwise, and these are 2 cores.
+    """
+    directory = f'--data-dir "%(ENV_{DATA_DIR})s"'
+    programs = [
+        Program(
+            "emulator", f"-m exchange_platform.local.emulator --port {ports.emulator} {directory}", stage=10
+        ),
+        Program(
+            "code-server",
+            f"-m dagster api grpc -m {CODE_LOCATION} --host {HOST} --port {ports.code_server}"
+            f" --location-name {CODE_LOCATION} --inject-env-vars-from-instance",
+            stage=20,
+            stop_s=6,
+        ),
+        Program(
+            "dagster-daemon",
+            '-m dagster._daemon run -w "%(ENV_DAGSTER_HOME)s/workspace.yaml"',
+            stage=30,
+            await_port=ports.code_server,
+        ),
+        Program(
+            "dagster-webserver",
+            f'-m dagster_webserver -h {HOST} -p {ports.pages} -w "%(ENV_DAGSTER_HOME)s/workspace.yaml"',
+            stage=30,
+            await_port=ports.code_server,
+        ),
+    ]
+    if exchange_rate is not None:
+        programs.append(
+            Program(
+                "exchange",
+                f"-m exchange_platform.exchanges.simulated {directory} --rate {exchange_rate:g}",
+                stage=40,
+                await_port=ports.emulator,
+            )
+        )
+    return programs
+
+
+def environment(
+    given: Mapping[str, str], *, data_dir: Path, checkout: Path, up_id: str, ports: Ports
+) -> dict[str, str]:
+    """The environment of every program: the caller's, without what would slow it or lead it out of this machine."""
+    own = {
+        name: value
+        for name, value in given.items()
+        if not name.startswith(("AWS_", "DAGSTER_", "SUPERVISOR_"))
+        and name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONSTARTUP", "PYTHONINSPECT")
+    }
+    local = ",".join(filter(None, [own.get("no_proxy", own.get("NO_PROXY", "")), HOST, "localhost"]))
+    return own | {
+        UP_ID: up_id,
+        DATA_DIR: str(data_dir),
+        _PYTHON: sys.executable,
+        _CHILD: str(Path(__file__).with_name("child.py")),
+        _CHECKOUT: str(checkout),
+        "EXCHANGE_PLATFORM_AWS_ENDPOINT_URL": f"http://{HOST}:{ports.emulator}",
+        # For the emulator only: it takes any, and nothing here may reach a real account.
+        "AWS_ACCESS_KEY_ID": "emulator",
+        "AWS_SECRET_ACCESS_KEY": "emulator",
+        "AWS_DEFAULT_REGION": own.get("EXCHANGE_PLATFORM_AWS_REGION", "eu-west-1"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "DAGSTER_HOME": str(data_dir / "dagster"),
+        "NO_PROXY": local,
+        "no_proxy": local,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def write_dagster_home(data_dir: Path, checkout: Path, ports: Ports) -> None:
+    """Give Dagster its home: the deployment's own `dagster.yaml`, and a workspace that names the shared code server."""
+    home = data_dir / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(checkout / "deployments" / "dagster.yaml", home / "dagster.yaml")
+    (home / "workspace.yaml").write_text(
+        "load_from:\n"
+        "  - grpc_server:\n"
+        f"      host: {HOST}\n"
+        f"      port: {ports.code_server}\n"
+        f"      location_name: {CODE_LOCATION}\n"
+    )
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ports that nothing listens on now."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for one in held:
+            one.bind((HOST, 0))
+        return [int(one.getsockname()[1]) for one in held]
+    finally:
+        for one in held:
+            one.close()
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on 127.0.0.1:port now."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((HOST, port))
+        except OSError:
+            return False
+    return True
