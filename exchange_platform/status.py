@@ -1,0 +1,284 @@
+"""How the platform is, read from its stores and never from the stream's quota. Not here: how that is shown (cli/, local/).
+
+The JSON of `status --json` is `PlatformStatus`, field by field (docs/cli.md): fields may be added, none change their meaning.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.settings import Settings, read_platform_file
+from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.consumers import ConsumerRow, ConsumerRows
+from exchange_platform.stores.database import (
+    Database,
+    checkpoints,
+    consumers,
+    dead_letters,
+    profiles,
+    restatements,
+)
+from exchange_platform.stores.lake import Lake
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+
+SOURCES = (EXCHANGE_BETS,)
+CAUGHT_UP_WAIT_S = 3.0
+_ASK_AGAIN_S = 0.1
+
+
+class SinkStatus(msgspec.Struct, frozen=True):
+    """One sink's work for a source since its consumer began. Lags run from arrival in the stream to commit."""
+
+    records: int = 0
+    repeats: int = 0
+    batches: int = 0
+    retries: int = 0
+    commit_ms: float = 0.0
+    lag_p50_ms: float = 0.0
+    lag_p99_ms: float = 0.0
+
+
+class ShardStatus(msgspec.Struct, frozen=True):
+    """One shard of a source (`shard` is null before anything was read) and the consumer that reads it."""
+
+    source: str
+    shard: str | None
+    epoch: int
+    position: str | None
+    lag_ms: float | None
+    records: int
+    heartbeat_age_s: float | None
+    at_tip: bool
+    sinks: dict[str, SinkStatus]
+
+
+class ConsumerStatus(msgspec.Struct, frozen=True):
+    """A source's newest consumer. `state`: running, ended, superseded, failed, or silent (its heartbeat stopped)."""
+
+    source: str
+    epoch: int
+    run_id: str
+    state: str
+    heartbeat_age_s: float
+    ends_in_s: float
+    records: int
+    rate: float
+    lag_ms: float
+    caught_up: bool
+    trouble: list[str]
+
+
+class WindowCounts(msgspec.Struct, frozen=True):
+    """Windows: `open` wait to be closed (a market's five minutes counts once), `closed` are the rows of odds_windows."""
+
+    open: int
+    closed: int
+
+
+class PlatformStatus(msgspec.Struct, frozen=True):
+    """The whole platform at an instant. `records` is what consumers read since the beginning, repeats included."""
+
+    as_of_us: int
+    running: bool
+    caught_up: bool
+    sources: list[ShardStatus]
+    consumers: list[ConsumerStatus]
+    records: int
+    executions: int | None
+    bets: int
+    profiles: int
+    windows: WindowCounts
+    dead_letters: int
+    dead_letters_replayed: int
+    restatements: int
+    urls: dict[str, str]
+
+
+class NoPlatform(Exception):
+    """There are no stores to read here."""
+
+
+class StatusReader:
+    """Reads the status again and again over the same connections. For one thread at a time."""
+
+    def __init__(self, settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._lake: Lake | None = None
+        self._waiting = threading.Event()
+        if settings.database_url is None and not (settings.data_dir / "operational.sqlite").exists():
+            raise NoPlatform(
+                f"there is no platform in {settings.data_dir}: `exchange-platform up` starts one, --data-dir names another place"
+            )
+        self._database = Database(settings.operational_database_url)
+
+    def read(self, *, since_us: int | None = None, with_lake: bool = True) -> PlatformStatus:
+        """The status now. `caught_up` says whether every source was caught up at some instant not before `since_us`.
+
+        Without `since_us`: at the last heartbeat. Without `with_lake`, executions are null and windows are the consumers' own figures.
+        Raises `StoreUnavailable`, and `NoPlatform` where the schemas are missing.
+        """
+        now_us = self._clock.now_us()
+        try:
+            figures = self._figures()
+            rows = {source: ConsumerRows(self._database).newest(source) for source in SOURCES}
+            sinks = self._sink_positions()
+        except sa.exc.DBAPIError as error:
+            raise NoPlatform(
+                f"the operational database has no such tables yet: `exchange-platform migrate` ({error.orig})"
+            ) from error
+        except StoreUnavailable as error:
+            if "no such table" not in str(error):
+                raise
+            raise NoPlatform(
+                f"the database in {self._settings.data_dir} has no tables yet: `exchange-platform migrate` makes them"
+            ) from error
+        told = [self._consumer(row, now_us, since_us) for row in rows.values() if row is not None]
+        executions, windows = None, _windows_told(rows)
+        if with_lake:
+            executions, windows = self._lake_figures()
+        return PlatformStatus(
+            as_of_us=now_us,
+            running=any(consumer.state == "running" for consumer in told),
+            caught_up=len(told) == len(SOURCES) and all(consumer.caught_up for consumer in told),
+            sources=[shard for source, row in rows.items() for shard in _shards(source, row, now_us, sinks)],
+            consumers=told,
+            executions=executions,
+            windows=windows,
+            urls=_urls(self._settings),
+            **figures,
+        )
+
+    def read_when_caught_up(self, wait_s: float = CAUGHT_UP_WAIT_S) -> PlatformStatus:
+        """The status, as soon as every source was caught up after this call began, or after `wait_s` at the latest."""
+        asked_us = self._clock.now_us()
+        until = self._clock.monotonic_s() + wait_s
+        while True:
+            status = self.read(since_us=asked_us, with_lake=False)
+            if status.caught_up or not status.running or self._clock.monotonic_s() >= until:
+                # The lake is read last, so that its counts hold at least what made it `caught_up`.
+                full = self.read(since_us=asked_us)
+                return msgspec.structs.replace(full, caught_up=status.caught_up or full.caught_up)
+            self._clock.wait(self._waiting, _ASK_AGAIN_S)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.dispose()
+        if self._lake is not None:
+            self._lake.close()
+
+    def _figures(self) -> dict[str, int]:
+        with self._database.read() as connection:
+            bets_known, profiles_known = connection.execute(
+                sa.select(sa.func.coalesce(sa.func.sum(profiles.c.bets), 0), sa.func.count())
+            ).one()
+            waiting = connection.execute(
+                sa.select(sa.func.count()).where(dead_letters.c.replayed_at_us.is_(None))
+            ).scalar_one()
+            replayed = connection.execute(
+                sa.select(sa.func.count()).where(dead_letters.c.replayed_at_us.is_not(None))
+            ).scalar_one()
+            restated = connection.execute(sa.select(sa.func.count()).select_from(restatements)).scalar_one()
+            records = connection.execute(
+                sa.select(sa.func.coalesce(sa.func.sum(consumers.c.records), 0))
+            ).scalar_one()
+        return {
+            "records": int(records),
+            "bets": int(bets_known),
+            "profiles": int(profiles_known),
+            "dead_letters": int(waiting),
+            "dead_letters_replayed": int(replayed),
+            "restatements": int(restated),
+        }
+
+    def _sink_positions(self) -> dict[tuple[str, str], str | None]:
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(checkpoints.c.source, checkpoints.c.shard, checkpoints.c.position)
+            ).all()
+        return {(row.source, row.shard): row.position for row in rows}
+
+    def _lake_figures(self) -> tuple[int, WindowCounts]:
+        if self._lake is None:
+            self._lake = Lake.from_settings(self._settings, read_only=True)
+        counts = self._lake.counts()
+        return counts.executions, WindowCounts(counts.open_windows, counts.closed_windows)
+
+    def _consumer(self, row: ConsumerRow, now_us: int, since_us: int | None) -> ConsumerStatus:
+        age_s = max(0.0, (now_us - row.heartbeat_at_us) / 1e6)
+        silent = row.state == "running" and age_s > self._settings.stale_heartbeat_s
+        state = "silent" if silent else row.state
+        needed_us = (
+            row.heartbeat_at_us - int(self._settings.stale_heartbeat_s * 1e6)
+            if since_us is None
+            else since_us
+        )
+        return ConsumerStatus(
+            source=row.source,
+            epoch=row.epoch,
+            run_id=row.run_id,
+            state=state,
+            heartbeat_age_s=round(age_s, 3),
+            ends_in_s=round((row.ends_at_us - now_us) / 1e6, 1),
+            records=row.records,
+            rate=round(row.rate, 1) if state == "running" else 0.0,
+            lag_ms=round(row.lag_ms, 1),
+            caught_up=state == "running"
+            and row.caught_up_at_us is not None
+            and row.caught_up_at_us >= needed_us,
+            trouble=[str(text) for text in row.statistics.get("trouble", ())],
+        )
+
+
+def _shards(
+    source: str, row: ConsumerRow | None, now_us: int, held: dict[tuple[str, str], str | None]
+) -> list[ShardStatus]:
+    """The shards that the newest consumer reads; before it has said which, those that have a checkpoint."""
+    statistics: dict[str, Any] = row.statistics if row is not None else {}
+    shards: dict[str | None, dict[str, Any]] = dict(statistics.get("shards", {}))
+    if not shards:
+        shards = {shard: {} for of, shard in held if of == source} or {None: {}}
+    sinks = {
+        name: msgspec.convert(
+            {key: value for key, value in figures.items() if value is not None}, SinkStatus, strict=False
+        )
+        for name, figures in statistics.get("sinks", {}).items()
+    }
+    return [
+        ShardStatus(
+            source=source,
+            shard=shard,
+            epoch=row.epoch if row is not None else 0,
+            position=told.get("position") or (held.get((source, shard)) if shard is not None else None),
+            lag_ms=round(float(told["lag_ms"]), 1) if "lag_ms" in told else None,
+            records=int(told.get("records", 0)),
+            heartbeat_age_s=round(max(0.0, (now_us - row.heartbeat_at_us) / 1e6), 3)
+            if row is not None
+            else None,
+            at_tip=bool(told.get("at_tip", False)),
+            sinks=sinks,
+        )
+        for shard, told in shards.items()
+    ]
+
+
+def _windows_told(rows: dict[str, ConsumerRow | None]) -> WindowCounts:
+    told = [row.statistics.get("windows", {}) for row in rows.values() if row is not None]
+    return WindowCounts(
+        sum(int(windows.get("open", 0)) for windows in told),
+        sum(int(windows.get("closed", 0)) for windows in told),
+    )
+
+
+def _urls(settings: Settings) -> dict[str, str]:
+    running = read_platform_file(settings.data_dir)
+    return {
+        name: str(running[key])
+        for name, key in (("dagster", "dagster_url"), ("aws", "aws_endpoint_url"))
+        if running.get(key)
+    }
