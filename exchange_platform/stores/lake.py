@@ -202,13 +202,20 @@ class Lake:
     def positions(self, source: str) -> dict[str, str | None]:
         """Up to where the lake holds each of the source's shards."""
         rows = self._rows("SELECT shard, position FROM checkpoints WHERE source = ?", [source])
-        return {shard: position for shard, position in rows}
+        return dict(rows)
 
     def disagreeing_windows(
         self, *, since: datetime | None = None, limit: int = 100
     ) -> list[tuple[Any, ...]]:
         """Closed windows (not open again) that are not what their executions give now: (market, selection, handicap, start)."""
         return self._rows(lake_windows.disagreeing(since, limit))
+
+    def bets_placed_before(self, instant: datetime) -> int:
+        """How many bets the lake knows that were placed before then."""
+        ((bets,),) = self._rows(
+            "SELECT count(DISTINCT bet_id) FROM bet_history WHERE placed_at < ?", [instant]
+        )
+        return int(bets)
 
     def newest_bet_versions(self, bet_ids: Sequence[str]) -> dict[str, int]:
         """The newest version that the lake holds of each of these bets."""
