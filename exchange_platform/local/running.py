@@ -1,0 +1,98 @@
+"""Which platform runs on a data directory: its lock, and what it says of itself in platform.json. Not here: running it (up.py)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from exchange_platform.local.leftovers import is_alive
+from exchange_platform.settings import PLATFORM_FILE, Settings, read_platform_file
+
+LOCK_FILE = "up.lock"
+
+
+class NotRunning(Exception):
+    """No platform runs on this data directory."""
+
+
+class AlreadyRunning(Exception):
+    """Another `up` has this data directory."""
+
+
+class CannotStart(Exception):
+    """Something that `up` needs is not there. The message says what, and what to do."""
+
+
+@contextmanager
+def data_dir_held(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory for this process alone; the kernel lets go of it when the process dies.
+
+    Raises `AlreadyRunning`, and `CannotStart` where the directory can't be written.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(data_dir / LOCK_FILE, timeout=2.0)  # a reader of `is_running` holds it for a moment
+        with lock:
+            yield
+    except Timeout:
+        running = read_platform_file(data_dir)
+        where = f"; its pages are at {running['dagster_url']}" if running.get("dagster_url") else ""
+        who = f" (pid {running['pid']})" if running.get("pid") else ""
+        raise AlreadyRunning(
+            f"a platform is running on {data_dir} already{who}{where}. Stop it there with Ctrl-C, or name another --data-dir"
+        ) from None
+    except OSError as error:
+        raise CannotStart(
+            f"the data directory {data_dir} can't be written: {(error.strerror or str(error)).lower()}"
+        ) from error
+
+
+def is_running(data_dir: Path) -> bool:
+    """Whether an `up` holds the data directory now."""
+    if not (data_dir / LOCK_FILE).exists():
+        return False
+    pid = read_platform_file(data_dir).get("pid")
+    if isinstance(pid, int) and not is_alive(pid):
+        return False
+    try:
+        with FileLock(data_dir / LOCK_FILE, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # not ours to lock: trust the pid
+        return isinstance(pid, int) and is_alive(pid)
+
+
+def write_platform_file(data_dir: Path, content: dict[str, Any]) -> None:
+    """Let other commands know where this platform is. Readable by its owner only."""
+    path = data_dir / PLATFORM_FILE
+    fresh = path.with_suffix(".new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(content, file, indent=2)
+    fresh.replace(path)
+
+
+def remove_platform_file(data_dir: Path) -> None:
+    """Say that no platform is here any more."""
+    (data_dir / PLATFORM_FILE).unlink(missing_ok=True)
+
+
+def require_stream(settings: Settings) -> None:
+    """Raise `NotRunning` unless there is a stream to publish to: a running platform's here, or one that the settings name."""
+    if settings.database_url is not None:  # a deployment; AWS itself, or an endpoint that was named
+        return
+    running = read_platform_file(settings.data_dir)
+    named = settings.aws_endpoint_url is not None and settings.aws_endpoint_url != running.get(
+        "aws_endpoint_url"
+    )
+    if not named and not is_running(settings.data_dir):
+        raise NotRunning(
+            f"no platform is running on {settings.data_dir}: start one with `exchange-platform up --exchange none`"
+            " in another terminal, then try again"
+        )
