@@ -1,0 +1,1 @@
+"""What Dagster materialises: thin, each a few calls into the library."""

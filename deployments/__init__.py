@@ -1,0 +1,1 @@
+"""What runs where: one Definitions a deployment."""

@@ -1,0 +1,1 @@
+"""What makes Dagster act: one file a source."""

@@ -1,0 +1,160 @@
+"""The assets that the stream `exchange-bets` feeds, materialised by a long-lived consumer run. Not here: consuming itself."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, LAKE, OPERATIONAL_DATABASE, PROFILE_VIEW
+from exchange_platform.streams.reports import ConsumerReport
+from resources.platform import PlatformResource
+
+OWNERS = ["team:exchange-data"]
+FRESHNESS = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(minutes=2), warn_window=timedelta(seconds=60)
+)
+
+exchange_bets_stream = dg.AssetSpec(
+    "exchange_bets_stream",
+    description="The Kinesis stream `exchange-bets`: every execution on the exchange and every change of a bet.",
+    group_name="streams",
+    kinds={"kinesis"},
+    owners=OWNERS,
+)
+
+
+class ConsumerConfig(dg.Config):
+    """How a consumer run is started from the launchpad."""
+
+    duration_s: float | None = None
+    """How long to consume; the platform's run_duration_s unless given."""
+
+
+def _spec(
+    name: str, sink: str, kinds: set[str], group: str, description: str, deps: list[str]
+) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        name,
+        deps=deps,
+        description=description,
+        group_name=group,
+        kinds=kinds,
+        owners=OWNERS,
+        tags={"real_time": "", "source": EXCHANGE_BETS},
+        metadata={"sink": sink},
+        skippable=True,
+        freshness_policy=FRESHNESS,
+    )
+
+
+SINKS = {
+    "bets": OPERATIONAL_DATABASE,
+    "profiles": OPERATIONAL_DATABASE,
+    "profile_view": PROFILE_VIEW,
+    "executions": LAKE,
+    "bet_history": LAKE,
+}
+
+
+@dg.multi_asset(
+    name="exchange_bets_consumer",
+    can_subset=True,
+    specs=[
+        _spec(
+            "bets",
+            OPERATIONAL_DATABASE,
+            {"mysql"},
+            "betting",
+            "Each bet's state, newest version, with the outbox row of each change.",
+            ["exchange_bets_stream"],
+        ),
+        _spec(
+            "profiles",
+            OPERATIONAL_DATABASE,
+            {"mysql"},
+            "betting",
+            "Each user's balance, exposure, profit and counts: the sums of the ledger.",
+            ["exchange_bets_stream"],
+        ),
+        _spec(
+            "profile_view",
+            PROFILE_VIEW,
+            {"dynamodb"},
+            "betting",
+            "The profiles with their newest bets as applications read them, by user.",
+            ["profiles"],
+        ),
+        _spec(
+            "executions",
+            LAKE,
+            {"ducklake", "parquet"},
+            "odds",
+            "Every match of a back against a lay, once.",
+            ["exchange_bets_stream"],
+        ),
+        _spec(
+            "bet_history",
+            LAKE,
+            {"ducklake", "parquet"},
+            "odds",
+            "Every version of every bet.",
+            ["exchange_bets_stream"],
+        ),
+    ],
+)
+def exchange_bets_consumer(
+    context: dg.AssetExecutionContext, config: ConsumerConfig, platform: PlatformResource
+) -> Iterator[Any]:
+    """Consume `exchange-bets` until its time is over or a newer run takes over; report every ten seconds."""
+    consumer = platform.bets_consumer(context.run_id, config.duration_s)
+    selected = sorted(key.to_user_string() for key in context.selected_asset_keys)
+    for report in consumer.run():
+        for day in report.closed_windows:
+            yield dg.AssetMaterialization(
+                "odds_windows",
+                partition=day.day.isoformat(),
+                description=f"{day.closed} windows closed, {day.reopened} again",
+                metadata={"closed": day.closed, "reopened": day.reopened},
+            )
+        if report.final:
+            ending = "a newer run has taken over" if consumer.superseded else "its time was over"
+            context.log.info(
+                f"epoch {report.epoch} ended: {ending}; {report.records_total} records in all, every sink committed"
+            )
+            for name in selected:
+                yield dg.MaterializeResult(asset_key=name, metadata=figures(report, SINKS[name]))
+        else:
+            for name in selected:
+                yield dg.AssetMaterialization(name, metadata=figures(report, SINKS[name]))
+
+
+def figures(report: ConsumerReport, sink: str) -> dict[str, Any]:
+    """A report's figures of one sink, as metadata that the UI draws over time."""
+    work = report.sinks[sink]
+    shown: dict[str, Any] = {
+        "records": work.records,
+        "rate": round(report.rate, 1),
+        "lag_p50_ms": round(work.lag_p50_ms, 1),
+        "lag_p99_ms": round(work.lag_p99_ms, 1),
+        "batches": work.batches,
+        "commit_ms": round(work.commit_ms, 1),
+        "repeats": work.repeats,
+        "retries": work.retries,
+        "dead_letters": report.dead_letters,
+        "open_windows": report.open_windows,
+        "epoch": report.epoch,
+        "position": dg.MetadataValue.json(report.positions),
+    }
+    if report.watermark is not None:
+        shown["watermark"] = dg.MetadataValue.timestamp(report.watermark)
+    return shown
+
+
+consume_bets = dg.define_asset_job(
+    "consume_bets",
+    selection=dg.AssetSelection.assets(*SINKS),
+    description="A consumer run of `exchange-bets`: lives a quarter of an hour, then hands over to its successor.",
+    executor_def=dg.in_process_executor,
+    tags={"source": EXCHANGE_BETS},
+)

@@ -1,0 +1,66 @@
+"""Jobs that keep the lake and Dagster's own storage small. Not here: what small means for the lake (stores/lake.py)."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.stores.consumers import ConsumerRows
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from resources.platform import PlatformResource
+
+_FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED]
+_MOST_RUNS = 200
+
+
+class Retention(dg.Config):
+    """How long finished runs, with their events and logs, are kept."""
+
+    days: float = 7.0
+    failed_days: float = 30.0
+
+
+@dg.op
+def tidy_lake(context: dg.OpExecutionContext, platform: PlatformResource) -> None:
+    """Move inlined rows to Parquet, merge small files, drop old snapshots."""
+    with platform.lake(read_only=False) as lake:
+        lake.maintain()
+        context.log.info(f"lake tidied: {lake.counts()}")
+
+
+@dg.op
+def purge_runs(context: dg.OpExecutionContext, config: Retention, platform: PlatformResource) -> None:
+    """Delete old runs: Dagster itself keeps every event for ever (dagster #33785)."""
+    now = datetime.now(UTC)
+    deleted = 0
+    for statuses, days in ((_FINISHED, config.days), ([dg.DagsterRunStatus.FAILURE], config.failed_days)):
+        old = dg.RunsFilter(statuses=statuses, updated_before=now - timedelta(days=days))
+        for run_id in context.instance.get_run_ids(old, limit=_MOST_RUNS):
+            context.instance.delete_run(run_id)
+            deleted += 1
+    forgotten = ConsumerRows(platform.database).forget(
+        EXCHANGE_BETS, before_us=SYSTEM_CLOCK.now_us() - int(config.days * 86_400e6)
+    )
+    context.log.info(f"{deleted} runs deleted, {forgotten} consumers forgotten")
+
+
+@dg.job(executor_def=dg.in_process_executor, description="Keep the lake small and fast.")
+def maintain_lake() -> None:
+    """One op."""
+    tidy_lake()
+
+
+@dg.job(executor_def=dg.in_process_executor, description="Delete old runs and what they logged.")
+def purge_old_runs() -> None:
+    """One op."""
+    purge_runs()
+
+
+schedules = [
+    dg.ScheduleDefinition(
+        job=maintain_lake, cron_schedule="*/10 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING
+    ),
+    dg.ScheduleDefinition(
+        job=purge_old_runs, cron_schedule="17 3 * * *", default_status=dg.DefaultScheduleStatus.RUNNING
+    ),
+]

@@ -1,0 +1,55 @@
+"""The platform's settings and stores as a Dagster resource. Not here: anything that would be true without Dagster."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import dagster as dg
+
+from exchange_platform.settings import Settings, load_settings
+from exchange_platform.stores.database import Database
+from exchange_platform.stores.lake import Lake
+from exchange_platform.streams.consumer import Consumer
+
+
+class PlatformResource(dg.ConfigurableResource[Settings]):
+    """Hands out settings and stores. Everything else is configured by the environment (docs/configuration.md)."""
+
+    data_dir: str | None = None
+    """The embedded platform's directory; the environment's, unless given."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, read once a process."""
+        return _settings(self.data_dir)
+
+    @property
+    def database(self) -> Database:
+        """The operational database, its connections kept for the process: a sensor's tick finds them open."""
+        return _database(self.settings.operational_database_url)
+
+    @contextmanager
+    def lake(self, *, read_only: bool = True) -> Iterator[Lake]:
+        """The lake, attached for a while."""
+        lake = Lake.from_settings(self.settings, read_only=read_only)
+        try:
+            yield lake
+        finally:
+            lake.close()
+
+    def bets_consumer(self, run_id: str, duration_s: float | None = None) -> Consumer:
+        """A consumer of `exchange-bets`, to be run once."""
+        from exchange_platform.streams.exchange_bets import build_consumer
+
+        return build_consumer(self.settings, run_id=run_id, duration_s=duration_s)
+
+
+@lru_cache(maxsize=8)
+def _settings(data_dir: str | None) -> Settings:
+    return load_settings(Path(data_dir) if data_dir is not None else None)
+
+
+@lru_cache(maxsize=8)
+def _database(url: str) -> Database:
+    return Database(url)
