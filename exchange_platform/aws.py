@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as AwsConnectionError
 
 from exchange_platform.settings import Settings
 
@@ -83,7 +84,7 @@ def error_code(error: BaseException) -> str:
 
 def is_passing(error: BaseException) -> bool:
     """Whether the same call may go through later: throttled, unreachable, timed out, or the service's own fault."""
-    if isinstance(error, ConnectionError | HTTPClientError):
+    if isinstance(error, AwsConnectionError | HTTPClientError):
         return True
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

@@ -159,7 +159,9 @@ class Bet(msgspec.Struct, frozen=True, kw_only=True):
         check_instant("updated_at", self.updated_at)
         status = self.status
         if self.remaining_minor and status not in (_S.PENDING, _S.OPEN):
-            raise IllegalBet(f"status {status.value} with {self.remaining_minor} remaining; only PENDING and OPEN bets rest")
+            raise IllegalBet(
+                f"status {status.value} with {self.remaining_minor} remaining; only PENDING and OPEN bets rest"
+            )
         if self.matched_minor:
             if status in (_S.PENDING, _S.REJECTED, _S.CANCELLED, _S.LAPSED, _S.VOIDED):
                 raise IllegalBet(f"status {status.value} with {self.matched_minor} matched; it allows none")
@@ -173,9 +175,13 @@ class Bet(msgspec.Struct, frozen=True, kw_only=True):
             if self.result is None:
                 raise IllegalBet("status SETTLED without a result (won, lost or void)")
             if self.result is BetResult.VOID and (self.profit_minor or self.commission_minor):
-                raise IllegalBet(f"result void with profit {self.profit_minor} and commission {self.commission_minor}")
+                raise IllegalBet(
+                    f"result void with profit {self.profit_minor} and commission {self.commission_minor}"
+                )
         elif self.result is not None or self.profit_minor or self.commission_minor:
-            raise IllegalBet(f"status {status.value} with a result, profit or commission; only SETTLED bets have them")
+            raise IllegalBet(
+                f"status {status.value} with a result, profit or commission; only SETTLED bets have them"
+            )
 
     @property
     def net_profit_minor(self) -> int:
@@ -214,7 +220,17 @@ class Bet(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-_IDENTITY = ("user_id", "event_id", "market_id", "selection_id", "handicap", "side", "currency", "stake_minor", "placed_at")
+_IDENTITY = (
+    "user_id",
+    "event_id",
+    "market_id",
+    "selection_id",
+    "handicap",
+    "side",
+    "currency",
+    "stake_minor",
+    "placed_at",
+)
 
 
 def check_transition(before: Bet, after: Bet) -> None:
@@ -229,7 +245,9 @@ def check_transition(before: Bet, after: Bet) -> None:
     for name in _IDENTITY:
         was, is_now = getattr(before, name), getattr(after, name)
         if was != is_now:
-            raise IllegalTransition(f"{name} changed from {was!r} to {is_now!r}; it is fixed for a bet's life")
+            raise IllegalTransition(
+                f"{name} changed from {was!r} to {is_now!r}; it is fixed for a bet's life"
+            )
     allowed = (NEXT if after.version == before.version + 1 else REACHABLE)[before.status]
     if after.status not in allowed:
         names = ", ".join(sorted(status.value for status in allowed)) or "nothing: it is final"
@@ -260,7 +278,9 @@ class Position(msgspec.Struct, frozen=True):
 FLAT = Position(0, 0)
 
 
-def market_exposure_minor(positions: Iterable[Position], number_of_winners: int, number_of_selections: int) -> int:
+def market_exposure_minor(
+    positions: Iterable[Position], number_of_winners: int, number_of_selections: int
+) -> int:
     """The most that a customer can lose in one market, in minor units, over every outcome; never negative.
 
     `positions` are the customer's, one a selection (and handicap). The worst case is the sum of all `if_loses` plus the
@@ -297,7 +317,9 @@ def check_odds_in_range(odds: Decimal) -> None:
 def check_handicap(handicap: Decimal) -> None:
     """Raise `IllegalBet` unless the handicap is a number from -1000 to 1000 with at most 2 decimals."""
     if not handicap.is_finite() or not -1000 <= handicap <= 1000 or handicap != round(handicap, 2):
-        raise IllegalBet(f"handicap {handicap} out of range: allowed are -1000 to 1000 with at most 2 decimals")
+        raise IllegalBet(
+            f"handicap {handicap} out of range: allowed are -1000 to 1000 with at most 2 decimals"
+        )
 
 
 def check_instant(name: str, instant: datetime) -> None:

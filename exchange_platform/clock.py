@@ -27,12 +27,15 @@ class SystemClock:
     """The machine's own time."""
 
     def now_us(self) -> int:
+        """Microseconds since 1970 UTC."""
         return time.time_ns() // 1000
 
     def monotonic_s(self) -> float:
+        """Seconds since some start."""
         return time.monotonic()
 
     def wait(self, wake: threading.Event, timeout_s: float) -> bool:
+        """Wait on the event."""
         return wake.wait(max(0.0, timeout_s))
 
 

@@ -58,10 +58,14 @@ class Execution(
         check_instant("executed_at", self.executed_at)
         stake = self.stake
         if not stake.is_finite() or not 0 < stake <= MAX_STAKE or stake != round(stake, 3):
-            raise IllegalBet(f"stake {stake} out of range: allowed is more than 0, at most {MAX_STAKE}, with at most 3 decimals")
+            raise IllegalBet(
+                f"stake {stake} out of range: allowed is more than 0, at most {MAX_STAKE}, with at most 3 decimals"
+            )
 
 
-class BetUpdate(Bet, frozen=True, kw_only=True, tag_field="kind", tag="bet_update", forbid_unknown_fields=True):
+class BetUpdate(
+    Bet, frozen=True, kw_only=True, tag_field="kind", tag="bet_update", forbid_unknown_fields=True
+):
     """A bet's whole state at a version. Not a difference: applying the newest version alone gives the bet."""
 
     v: Literal[1] = 1
@@ -74,7 +78,7 @@ class UndecodableRecord(ValueError):
     """A record's bytes are not a record that this platform knows: dead-letter it. The message is the reason."""
 
 
-_decoder = msgspec.json.Decoder(Execution | BetUpdate)
+_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Execution | BetUpdate)
 _encoder = msgspec.json.Encoder()
 
 
@@ -94,7 +98,9 @@ def encode(record: Record) -> bytes:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of what the stream `exchange-bets` carries."""
-    (root,), components = msgspec.json.schema_components([Execution | BetUpdate], ref_template="#/$defs/{name}")
+    (root,), components = msgspec.json.schema_components(
+        [Execution | BetUpdate], ref_template="#/$defs/{name}"
+    )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "exchange-bets",

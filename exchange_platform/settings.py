@@ -27,32 +27,59 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EXCHANGE_PLATFORM_", frozen=True, extra="forbid")
 
-    data_dir: Path = Field(DEFAULT_DATA_DIR, description="Directory of everything that the embedded platform keeps.")
+    data_dir: Path = Field(
+        DEFAULT_DATA_DIR, description="Directory of everything that the embedded platform keeps."
+    )
 
     database_url: SecretStr | None = Field(
-        None, description="Operational database, as mysql+pymysql://user:password@host/name. Default: SQLite in data_dir."
+        None,
+        description="Operational database, as mysql+pymysql://user:password@host/name. Default: SQLite in data_dir.",
     )
     lake_catalog: SecretStr | None = Field(
         None, description="DuckLake catalog, as postgres:dbname=... host=.... Default: SQLite in data_dir."
     )
-    lake_data_path: str | None = Field(None, description="Where the lake's Parquet lies. Default: a folder in data_dir.")
+    lake_data_path: str | None = Field(
+        None, description="Where the lake's Parquet lies. Default: a folder in data_dir."
+    )
 
     aws_region: str = Field("eu-west-1", description="AWS region of streams and tables.")
-    aws_endpoint_url: str | None = Field(None, description="Endpoint of an AWS emulator; none means AWS itself.")
+    aws_endpoint_url: str | None = Field(
+        None, description="Endpoint of an AWS emulator; none means AWS itself."
+    )
     bets_stream: str = Field("exchange-bets", description="Kinesis stream of executions and bet updates.")
     profiles_table: str = Field("profiles", description="DynamoDB table of the profile view.")
 
-    poll_interval_s: float = Field(0.2, ge=0.2, le=60, description="Pause between reads of a shard; Kinesis allows 5 a second.")
-    lake_interval_s: float = Field(0.5, gt=0, le=60, description="How often the lake takes what has gathered.")
-    profile_view_interval_s: float = Field(1.0, gt=0, le=60, description="How often the profile view takes what has gathered.")
-    max_buffered_records: int = Field(40_000, ge=1000, description="Records held for slower sinks before reading stops.")
-    run_duration_s: float = Field(900.0, gt=0, description="How long a consumer run lives before it hands over.")
-    report_interval_s: float = Field(10.0, gt=0, description="How often a consumer run reports materialisations.")
-    hand_over_lead_s: float = Field(30.0, ge=0, description="How long before a run's end its successor is requested.")
-    stale_heartbeat_s: float = Field(4.0, gt=1, description="A consumer without a heartbeat for so long is taken for dead.")
+    poll_interval_s: float = Field(
+        0.2, ge=0.2, le=60, description="Pause between reads of a shard; Kinesis allows 5 a second."
+    )
+    lake_interval_s: float = Field(
+        0.5, gt=0, le=60, description="How often the lake takes what has gathered."
+    )
+    profile_view_interval_s: float = Field(
+        1.0, gt=0, le=60, description="How often the profile view takes what has gathered."
+    )
+    max_buffered_records: int = Field(
+        40_000, ge=1000, description="Records held for slower sinks before reading stops."
+    )
+    run_duration_s: float = Field(
+        900.0, gt=0, description="How long a consumer run lives before it hands over."
+    )
+    report_interval_s: float = Field(
+        10.0, gt=0, description="How often a consumer run reports materialisations."
+    )
+    hand_over_lead_s: float = Field(
+        30.0, ge=0, description="How long before a run's end its successor is requested."
+    )
+    stale_heartbeat_s: float = Field(
+        4.0, gt=1, description="A consumer without a heartbeat for so long is taken for dead."
+    )
 
-    watermark_delay_s: float = Field(30.0, ge=0, description="How far a market's watermark lies behind its newest event time.")
-    silent_market_s: float = Field(60.0, gt=0, description="A market without news for so long (wall-clock) has its windows closed.")
+    watermark_delay_s: float = Field(
+        30.0, ge=0, description="How far a market's watermark lies behind its newest event time."
+    )
+    silent_market_s: float = Field(
+        60.0, gt=0, description="A market without news for so long (wall-clock) has its windows closed."
+    )
 
     @property
     def operational_database_url(self) -> str:
@@ -77,7 +104,9 @@ class Settings(BaseSettings):
         """Every setting as something that may be shown: secrets masked, the database's URL without its password."""
         shown = self.model_dump(mode="json")
         if self.database_url is not None:
-            shown["database_url"] = make_url(self.operational_database_url).render_as_string(hide_password=True)
+            shown["database_url"] = make_url(self.operational_database_url).render_as_string(
+                hide_password=True
+            )
         return shown
 
 
@@ -88,7 +117,8 @@ def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
     argument nor the environment says otherwise.
     """
     try:
-        stated = Settings(**({"data_dir": data_dir} if data_dir is not None else {}), **overrides)
+        given: dict[str, Any] = {**overrides, **({"data_dir": data_dir} if data_dir is not None else {})}
+        stated = Settings(**given)
         chosen = stated.model_dump(include=stated.model_fields_set)
         chosen["data_dir"] = stated.data_dir.expanduser().resolve()
         running = read_platform_file(chosen["data_dir"])

@@ -6,7 +6,9 @@ import copy
 from types import SimpleNamespace
 from typing import Any
 
-from moto.dynamodb import models
+import moto.dynamodb.models
+
+models: Any = moto.dynamodb.models  # its names are replaced, which no type allows
 
 
 def _snapshot(value: Any) -> Any:

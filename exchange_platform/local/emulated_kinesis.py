@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 from hashlib import md5
 from typing import Any
 
-from moto.kinesis import models
+import moto.kinesis.models
+
+models: Any = moto.kinesis.models  # its methods are replaced, which no type allows
 
 MOST_BYTES = 1024**3
 """What a shard holds before it forgets its oldest records, in bytes of base64."""

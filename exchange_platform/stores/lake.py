@@ -175,9 +175,12 @@ class Lake:
         with self._connection.write() as connection:
             return lake_windows.recompute(connection, day)
 
-    def open_windows(self) -> set[tuple[str, datetime]]:
-        """(market, window start) of windows with executions that odds_windows does not tell of yet."""
-        if self._open is None:
+    def open_windows(self, *, anew: bool = False) -> set[tuple[str, datetime]]:
+        """(market, window start) of windows with executions that odds_windows does not tell of yet.
+
+        Remembered between calls; `anew` asks the lake, as other processes (a replay of dead letters) open windows too.
+        """
+        if self._open is None or anew:
             rows = self._rows("SELECT DISTINCT market_id, window_start FROM open_windows")
             self._open = {(market_id, start.astimezone(UTC)) for market_id, start in rows}
         return self._open
@@ -229,10 +232,10 @@ class Lake:
         """Run one reading statement; the lake's tables need no prefix. Raises `QueryError` with what was wrong."""
         try:
             with self._connection.translated():
-                statements = self._connection.duckdb.extract_statements(sql)
+                statements = self._connection.session.extract_statements(sql)
                 if len(statements) != 1:
                     raise QueryError(f"one statement is allowed, this is {len(statements)}")
-                return self._connection.duckdb.execute(statements[0]).to_arrow_table()
+                return self._connection.session.execute(statements[0]).to_arrow_table()
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
 
@@ -256,7 +259,7 @@ class Lake:
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._connection.translated():
-            return self._connection.duckdb.execute(sql, parameters or None).fetchall()
+            return self._connection.session.execute(sql, parameters or None).fetchall()
 
     @staticmethod
     def _held(connection: duckdb.DuckDBPyConnection, source: str) -> dict[str, tuple[int, str | None]]:

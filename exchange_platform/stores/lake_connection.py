@@ -41,7 +41,7 @@ class LakeConnection:
         self._catalog = catalog
         self._data_path = data_path
         self._threads = threads
-        self._duckdb: duckdb.DuckDBPyConnection | None = None
+        self._session: duckdb.DuckDBPyConnection | None = None
         self._closing = threading.Lock()
         kind, _, place = catalog.partition(":")
         if kind not in ("sqlite", "postgres"):
@@ -53,17 +53,17 @@ class LakeConnection:
             self._lock = FileLock(f"{place}.lock", timeout=LOCK_TIMEOUT_S, thread_local=False)
 
     @property
-    def duckdb(self) -> duckdb.DuckDBPyConnection:
+    def session(self) -> duckdb.DuckDBPyConnection:
         """The connection, opened at first use. Raises `StoreUnavailable`."""
-        if self._duckdb is None:
-            self._duckdb = self._open()
-        return self._duckdb
+        if self._session is None:
+            self._session = self._open()
+        return self._session
 
     @contextmanager
     def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A writing transaction, alone among all processes; rolled back on any error. Raises `StoreUnavailable`."""
         with self._alone():
-            connection = self.duckdb
+            connection = self.session
             with self.translated():
                 connection.execute("BEGIN")
                 if not self.is_sqlite:
@@ -81,7 +81,7 @@ class LakeConnection:
     def alone(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The connection while no other process writes, without a transaction: for maintenance calls. Raises `StoreUnavailable`."""
         with self._alone(), self.translated():
-            yield self.duckdb
+            yield self.session
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -157,7 +157,7 @@ class LakeConnection:
 
     def _drop(self) -> None:
         with self._closing:
-            connection, self._duckdb = self._duckdb, None
+            connection, self._session = self._session, None
         if connection is not None:
             connection.close()
 

@@ -69,5 +69,5 @@ def _pack(partition_key: str, many: list[bytes]) -> bytes:
     packed.partition_key_table.append(partition_key)
     for data in many:
         packed.records.add(partition_key_index=0, data=data)
-    message = packed.SerializeToString()
+    message: bytes = packed.SerializeToString()
     return MAGIC + message + hashlib.md5(message, usedforsecurity=False).digest()

@@ -11,7 +11,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
@@ -24,6 +25,8 @@ from exchange_platform.streams.source import SHARD_END, ShardBatch, Source, Stre
 from exchange_platform.streams.worker import SinkWorker
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 HEARTBEAT_S = 0.5
 _DRAIN_S = 20.0
@@ -193,7 +196,7 @@ class Consumer:
         """Claim the shards in every sink; returns from where to read: each shard's lowest position."""
         lowest: dict[str, str | None] = {}
         for worker in self._workers.values():
-            held = self._patiently(lambda worker=worker: worker.sink.claim(self.epoch, shards))  # type: ignore[misc]
+            held = self._patiently(partial(worker.sink.claim, self.epoch, shards))
             worker.positions.update(held)
             for shard, position in held.items():
                 if shard not in lowest or (
@@ -205,9 +208,7 @@ class Consumer:
         for shard in shards:
             reached = first.positions[shard]
             if reached is not None and reached != lowest[shard]:
-                first.dead_before[shard] = self._patiently(
-                    lambda shard=shard: self._dead_after(shard, lowest[shard])
-                )  # type: ignore[misc]
+                first.dead_before[shard] = self._patiently(partial(self._dead_after, shard, lowest[shard]))
         return lowest
 
     def _dead_after(self, shard: str, position: str | None) -> set[tuple[str, int]]:
@@ -218,7 +219,7 @@ class Consumer:
             dead.add(place)
         return dead
 
-    def _patiently(self, call: Callable[[], Any]) -> Any:
+    def _patiently(self, call: Callable[[], T]) -> T:
         """Call until the store is available, or the consumer ends."""
         tries = 0
         while True:

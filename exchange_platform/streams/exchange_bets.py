@@ -32,6 +32,7 @@ from exchange_platform.windows import Watermarks
 EXCHANGE_BETS = "exchange-bets"
 """The source's name in checkpoints, consumers and dead letters."""
 
+_LOOK_ANEW_US = 15_000_000
 OPERATIONAL_DATABASE, LAKE, PROFILE_VIEW = "operational_database", "lake", "profile_view"
 
 
@@ -171,6 +172,7 @@ class LakeSink:
         self._lake = lake
         self._windows = windows
         self._clock = clock
+        self._looked_at_us = 0
 
     def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
         """Claim the shards' checkpoints in the lake, and take up the windows that wait to be closed."""
@@ -204,7 +206,10 @@ class LakeSink:
     def tick(self, epoch: int) -> None:
         """Close the windows that have passed."""
         now_us = self._clock.now_us()
-        waiting = self._lake.open_windows()
+        anew = now_us - self._looked_at_us >= _LOOK_ANEW_US
+        if anew:
+            self._looked_at_us = now_us
+        waiting = self._lake.open_windows(anew=anew)
         markets = {market_id for market_id, _ in waiting}
         closed = self._lake.close_windows(
             EXCHANGE_BETS, epoch, self._windows.watermarks.passed(markets, now_us)

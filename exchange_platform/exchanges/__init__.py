@@ -1,0 +1,1 @@
+"""Exchanges: the simulated one, and recorded and live streams of Betfair."""
