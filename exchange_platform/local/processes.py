@@ -118,11 +118,16 @@ class Processes:
         except OSError:
             return []
 
+    def stop_one(self, name: str) -> None:
+        """Stop one program for good; it has ended, or was killed, when this returns."""
+        with contextlib.suppress(SupervisorSilent):
+            self._stop_together([program for program in self.programs if program.name == name])
+
     def stop(self) -> list[int]:
         """Stop every program, the latest stage first, then whatever they left; returns the pids that would not end."""
         with contextlib.suppress(SupervisorSilent):
             for stage in sorted({program.stage for program in self.programs}, reverse=True):
-                self._stop_stage([program for program in self.programs if program.stage == stage])
+                self._stop_together([program for program in self.programs if program.stage == stage])
             with self._supervisor() as supervisor:
                 supervisor.shutdown()
         if self._supervisord is not None:
@@ -141,7 +146,7 @@ class Processes:
                 self._sweeper.wait()
         return left
 
-    def _stop_stage(self, programs: Sequence[Program]) -> None:
+    def _stop_together(self, programs: Sequence[Program]) -> None:
         with self._supervisor() as supervisor:
             for program in programs:
                 with contextlib.suppress(xmlrpc.client.Fault):  # it does not run

@@ -12,7 +12,9 @@ from pathlib import Path
 from exchange_platform.local.leftovers import DATA_DIR, UP_ID
 
 HOST = "127.0.0.1"
-CODE_LOCATION = "deployments.local"
+CODE_MODULE = "deployments.local"
+CODE_LOCATION = "exchange-platform"
+"""What `workspace.yaml` calls it, too: sensors keep their state by this name."""
 _PYTHON = "EXCHANGE_PLATFORM_PYTHON"
 _CHILD = "EXCHANGE_PLATFORM_CHILD"
 _CHECKOUT = "EXCHANGE_PLATFORM_CHECKOUT"
@@ -79,7 +81,7 @@ def local_programs(ports: Ports, *, exchange_rate: float | None) -> list[Program
         ),
         Program(
             "code-server",
-            f"-m dagster api grpc -m {CODE_LOCATION} --host {HOST} --port {ports.code_server}"
+            f"-m dagster api grpc -m {CODE_MODULE} --host {HOST} --port {ports.code_server}"
             f" --location-name {CODE_LOCATION} --inject-env-vars-from-instance",
             stage=20,
             stop_s=6,

@@ -1,0 +1,104 @@
+"""What Dagster's webserver answers about its own health and runs. Not here: what the runs do."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+_ENDED_BY_US = "MARK_AS_CANCELED_IMMEDIATELY"
+
+
+class PagesSilent(Exception):
+    """The webserver does not answer (yet)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRun:
+    """A run that failed."""
+
+    run_id: str
+    job: str
+
+
+class DagsterPages:
+    """Asks one webserver. Every method raises `PagesSilent` where it can't be reached or makes no sense."""
+
+    def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
+        self.url = url
+        self._timeout_s = timeout_s
+        self._open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+    def version(self) -> str:
+        """The webserver's version."""
+        return str(self._ask(f"{self.url}/server_info").get("dagster_webserver_version"))
+
+    def unhealthy_daemons(self) -> list[str]:
+        """Required daemons without a fresh heartbeat."""
+        answer = self._query(
+            "{ instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
+        )
+        daemons = answer["instance"]["daemonHealth"]["allDaemonStatuses"]
+        return [str(one["daemonType"]) for one in daemons if one["required"] and not one["healthy"]]
+
+    def load_error(self) -> str | None:
+        """Why the code location could not be loaded; None when it is."""
+        answer = self._query(
+            "{ workspaceOrError { __typename ... on PythonError { message } ... on Workspace { locationEntries {"
+            " name loadStatus locationOrLoadError { __typename ... on PythonError { message } } } } } }"
+        )["workspaceOrError"]
+        entries = answer.get("locationEntries", [])
+        if not entries:
+            return str(answer.get("message", "no code location"))
+        for entry in entries:
+            if entry["loadStatus"] == "LOADING":
+                return f"{entry['name']} is loading"
+            if (entry["locationOrLoadError"] or {}).get("__typename") == "PythonError":
+                return str(entry["locationOrLoadError"]["message"])
+        return None
+
+    def failed_runs(self, since_s: float) -> list[FailedRun]:
+        """Runs created since then (seconds since 1970 UTC) that failed."""
+        return [
+            FailedRun(run["runId"], run["jobName"]) for run in self._runs(["FAILURE"], createdAfter=since_s)
+        ]
+
+    def end_abandoned_runs(self, before_s: float) -> int:
+        """Mark as canceled what says it runs but was started before; returns how many. For after every worker was killed."""
+        runs = self._runs(["STARTING", "STARTED", "CANCELING"], createdBefore=before_s)
+        if runs:
+            self._query(
+                "mutation ($ids: [String!]!) { terminateRuns(runIds: $ids,"
+                f" terminatePolicy: {_ENDED_BY_US}) {{ __typename }} }}",
+                {"ids": [run["runId"] for run in runs]},
+            )
+        return len(runs)
+
+    def _runs(self, statuses: list[str], **filters: float) -> list[dict[str, Any]]:
+        answer = self._query(
+            "query ($filter: RunsFilter!) { runsOrError(filter: $filter, limit: 200) {"
+            " __typename ... on Runs { results { runId jobName } } ... on PythonError { message } } }",
+            {"filter": {"statuses": statuses, **filters}},
+        )["runsOrError"]
+        if "results" not in answer:
+            raise PagesSilent(str(answer.get("message", answer["__typename"])))
+        return list(answer["results"])
+
+    def _query(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
+        answer = self._ask(f"{self.url}/graphql", {"query": query, "variables": variables or {}})
+        if answer.get("errors") or not isinstance(answer.get("data"), dict):
+            raise PagesSilent(f"Dagster refused a query: {answer.get('errors')}")
+        return dict(answer["data"])
+
+    def _ask(self, url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310 (our own address)
+            url,
+            data=json.dumps(body).encode() if body is not None else None,
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with self._open(request, timeout=self._timeout_s) as answer:
+                return dict(json.load(answer))
+        except (OSError, ValueError, TypeError) as error:
+            raise PagesSilent(f"{self.url} does not answer: {error}") from error

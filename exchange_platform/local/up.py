@@ -1,0 +1,275 @@
+"""`exchange-platform up`: starts everything on this machine, watches it, stops it. Not here: how it looks (screen.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import exchange_platform
+from exchange_platform.local.dagster_pages import DagsterPages
+from exchange_platform.local.health import Health
+from exchange_platform.local.leftovers import end, marked_for
+from exchange_platform.local.processes import Processes
+from exchange_platform.local.programs import (
+    HOST,
+    Ports,
+    environment,
+    free_ports,
+    is_free,
+    local_programs,
+    write_dagster_home,
+)
+from exchange_platform.local.running import (
+    CannotStart,
+    data_dir_held,
+    remove_platform_file,
+    write_platform_file,
+)
+from exchange_platform.local.screen import Screen
+from exchange_platform.local.verdict import Lags, judge
+from exchange_platform.settings import Settings, load_settings
+from exchange_platform.status import PlatformStatus, StatusReader
+from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.schema import migrate
+
+DEFAULT_PORT = 3000
+DEFAULT_RATE = 50.0
+START_S = 120.0
+FLOW_S = 90.0
+_DEATHS_AT_START = 4
+_LOOK_S = 1.0
+_LAKE_EVERY = 5
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to start: `rate` in executions a second; `for_s` None runs until it is stopped; `port` of the operators' pages."""
+
+    simulated_exchange: bool = True
+    rate: float = DEFAULT_RATE
+    for_s: float | None = None
+    port: int = DEFAULT_PORT
+
+
+def run_platform(settings: Settings, wanted: Wanted) -> int:
+    """Run the platform in the foreground until `wanted.for_s` is over or a signal asks for the end; nothing is left behind.
+
+    Returns the exit status: 0 if all went well. Call from the main thread. Raises `AlreadyRunning` and `CannotStart`.
+    """
+    checkout = find_checkout()
+    with _ending_on_signals() as ending, data_dir_held(settings.data_dir):
+        if not is_free(wanted.port):
+            raise CannotStart(
+                f"port {wanted.port} is taken by another program, or not allowed to this user;"
+                " name a free one with --port"
+            )
+        platform = _Platform(settings.data_dir, checkout, wanted, ending)
+        try:
+            return platform.run()
+        finally:
+            platform.close()
+
+
+def find_checkout() -> Path:
+    """The checkout that this package runs from: Dagster loads its definitions there. Raises `CannotStart`."""
+    checkout = Path(exchange_platform.__file__).resolve().parents[1]
+    for needed in ("workspace.yaml", "deployments/dagster.yaml"):
+        if not (checkout / needed).is_file():
+            raise CannotStart(
+                f"`up` runs from a checkout, and {checkout} is none ({needed} is missing): clone the repository and use"
+                " its .venv/bin/exchange-platform (`make setup` makes it)"
+            )
+    return checkout
+
+
+class _Platform:
+    """One platform from start to end."""
+
+    def __init__(self, data_dir: Path, checkout: Path, wanted: Wanted, ending: threading.Event) -> None:
+        self._wanted = wanted
+        self._ending = ending
+        self._data_dir = data_dir
+        self._began_s = time.time()
+        emulator, code_server = free_ports(2)
+        ports = Ports(wanted.port, emulator, code_server)
+        self._up_id = uuid.uuid4().hex
+        self._pages = DagsterPages(f"http://{HOST}:{wanted.port}")
+        self._settings = load_settings(data_dir, aws_endpoint_url=f"http://{HOST}:{emulator}")
+        write_dagster_home(data_dir, checkout, ports)
+        surroundings = environment(
+            os.environ, data_dir=data_dir, checkout=checkout, up_id=self._up_id, ports=ports
+        )
+        rate = wanted.rate if wanted.simulated_exchange else None
+        self._processes = Processes(data_dir, local_programs(ports, exchange_rate=rate), surroundings)
+        self._screen = Screen()
+        self._reader: StatusReader | None = None
+        self._lags = Lags()
+        self._deaths: dict[str, int] = {}
+
+    def run(self) -> int:
+        """Start, watch, and judge if that was asked for."""
+        with self._screen:
+            self._prepare()
+            reader = self._reader = StatusReader(self._settings)
+            before = reader.read()
+            self._processes.start()
+            self._await_health(reader)
+            if not self._watch(reader, before):
+                return 0 if self._wanted.for_s is None else INTERRUPTED
+            if self._wanted.simulated_exchange:
+                self._screen.say("Stopping the exchange, letting the consumers catch up ...")
+                self._processes.stop_one("exchange")
+            verdict = judge(
+                self._settings,
+                reader,
+                self._processes,
+                self._pages,
+                began_s=self._began_s,
+                before=before,
+                lags=self._lags,
+                data_expected=self._wanted.simulated_exchange,
+            )
+        self._screen.show_verdict(verdict)
+        return 1 if verdict.reasons else 0
+
+    def close(self) -> None:
+        """Stop everything; says so, and what would not stop."""
+        self._screen.say("Stopping ...")
+        began = time.monotonic()
+        left = self._processes.stop()
+        remove_platform_file(self._data_dir)
+        if self._reader is not None:
+            self._reader.close()
+        if left:
+            self._screen.warn(f"these processes would not end: {', '.join(map(str, left))}")
+        self._screen.say(f"Stopped ({time.monotonic() - began:.1f} s). The data stays in {self._data_dir}")
+
+    def _prepare(self) -> None:
+        """What must be there before the first program starts; whatever an earlier `up` left running ends."""
+        end(lambda: marked_for(self._data_dir, but=self._up_id))
+        self._screen.say(f"Preparing {self._data_dir} ...")
+        try:
+            migrate(self._settings)
+        except StoreUnavailable as error:
+            raise CannotStart(f"the stores can't be prepared: {error}") from error
+        write_platform_file(
+            self._data_dir,
+            {
+                "pid": os.getpid(),
+                "up_id": self._up_id,
+                "aws_endpoint_url": self._settings.aws_endpoint_url,
+                "dagster_url": self._pages.url,
+                "exchange": "simulated" if self._wanted.simulated_exchange else "none",
+                "started_at_us": int(self._began_s * 1e6),
+            },
+        )
+
+    def _await_health(self, reader: StatusReader) -> None:
+        """Wait until everything answers. Raises `CannotStart` when something keeps dying, or the patience is over."""
+        health = Health(self._settings, self._processes, self._pages, reader, began_s=self._began_s)
+        until = time.monotonic() + START_S
+        try:
+            while waiting := health.waiting_for():
+                self._screen.show_waiting(waiting, time.time() - self._began_s)
+                self._mend()
+                self._give_up_on_the_dying()
+                if time.monotonic() > until:
+                    raise CannotStart(
+                        f"after {START_S:g} s there is still no answer from {', '.join(waiting)}; see {self._data_dir / 'logs'}"
+                    )
+                if self._ending.wait(0.2):
+                    return
+        finally:
+            health.close()
+        self._screen.say(f"Everything runs after {time.time() - self._began_s:.1f} s: {self._pages.url}")
+        if health.abandoned_runs:
+            self._screen.say(
+                f"{health.abandoned_runs} runs of an earlier platform that was killed are marked as canceled"
+            )
+
+    def _watch(self, reader: StatusReader, before: PlatformStatus) -> bool:
+        """Show the status until the time is over (true) or a signal asks for the end (false)."""
+        looks = 0
+        healthy_at = time.monotonic()
+        flowing_at = None if self._wanted.simulated_exchange else healthy_at
+        status: PlatformStatus | None = None
+        while not self._ending.is_set():
+            self._mend()
+            with_lake = looks % _LAKE_EVERY == 0
+            looks += 1
+            notes = self._new_deaths()
+            try:
+                fresh = reader.read(with_lake=with_lake)
+            except StoreUnavailable as error:
+                notes.append(str(error))
+            else:
+                known = status.executions if status is not None and not with_lake else fresh.executions
+                status = msgspec.structs.replace(fresh, executions=known)
+                self._lags.add(status)
+                if flowing_at is None and status.records > before.records:
+                    flowing_at = time.monotonic()
+                    self._screen.say(f"Data flows after {time.time() - self._began_s:.1f} s")
+            if status is not None:
+                self._screen.show_status(status, self._processes.states(), notes)
+            now = time.monotonic()
+            if self._wanted.for_s is not None:
+                if flowing_at is not None and now - flowing_at >= self._wanted.for_s:
+                    return True
+                if flowing_at is None and now - healthy_at >= FLOW_S:
+                    self._screen.warn(f"no data flowed within {FLOW_S:g} s")
+                    return True
+            self._ending.wait(_LOOK_S)
+        return False
+
+    def _mend(self) -> None:
+        for said in self._processes.mend():
+            self._screen.warn(said)
+
+    def _new_deaths(self) -> list[str]:
+        """Say each death once, with the last lines of the log when it is not the first; returns what is still wrong."""
+        wrong: list[str] = []
+        for state in self._processes.states():
+            if state.deaths > self._deaths.get(state.name, 0):
+                self._deaths[state.name] = state.deaths
+                self._screen.warn(f"{state.name} died and was started again ({state.deaths} times so far)")
+                if state.deaths > 1:
+                    self._screen.show_log(state.name, self._processes.last_lines(state.name))
+            if not state.runs:
+                wrong.append(
+                    f"{state.name} is {state.state.lower()}; see {self._data_dir / 'logs' / state.name}.log"
+                )
+        return wrong
+
+    def _give_up_on_the_dying(self) -> None:
+        for state in self._processes.states():
+            if state.deaths >= _DEATHS_AT_START:
+                self._screen.show_log(state.name, self._processes.last_lines(state.name))
+                raise CannotStart(
+                    f"{state.name} died {state.deaths} times while starting; its log is {self._data_dir / 'logs' / state.name}.log"
+                )
+
+
+@contextlib.contextmanager
+def _ending_on_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C, SIGTERM and a closed terminal set; they interrupt nothing else until the end."""
+    ending = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before: dict[signal.Signals, Any] = {
+        number: signal.signal(number, lambda *_: ending.set()) for number in numbers
+    }
+    try:
+        yield ending
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,126 @@
+"""Whether a timed `up` went well: its figures, its checks, and what did not hold. Not here: the checks (checks.py)."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+
+from exchange_platform import checks
+from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
+from exchange_platform.local.processes import Processes
+from exchange_platform.settings import Settings
+from exchange_platform.status import PlatformStatus, StatusReader
+from exchange_platform.stores.database import Database
+from exchange_platform.stores.lake import Lake
+
+CATCH_UP_S = 30.0
+
+
+@dataclass(slots=True)
+class Lags:
+    """The consumers' own lag figures, gathered while the platform ran; from arrival in the stream to commit."""
+
+    p50_ms: list[float] = field(default_factory=list)
+    p99_ms: list[float] = field(default_factory=list)
+
+    def add(self, status: PlatformStatus, sink: str = "operational_database") -> None:
+        """Take the figures of one look."""
+        for shard in status.sources:
+            told = shard.sinks.get(sink)
+            if told is not None and told.lag_p99_ms > 0:
+                self.p50_ms.append(told.lag_p50_ms)
+                self.p99_ms.append(told.lag_p99_ms)
+
+    def text(self) -> str:
+        """The usual p50, and the worst p99 seen."""
+        if not self.p99_ms:
+            return "-"
+        return f"p50 {statistics.median(self.p50_ms):.0f} ms, p99 {statistics.median(self.p99_ms):.0f} ms (worst {max(self.p99_ms):.0f} ms)"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How it went: (what, figure) lines, and the reasons why it did not go well (none: it did)."""
+
+    lines: list[tuple[str, str]]
+    reasons: list[str]
+
+
+def judge(
+    settings: Settings,
+    reader: StatusReader,
+    processes: Processes,
+    pages: DagsterPages,
+    *,
+    began_s: float,
+    before: PlatformStatus,
+    lags: Lags,
+    data_expected: bool,
+) -> Verdict:
+    """Judge a platform whose exchange has stopped: wait until it is caught up, then look at everything.
+
+    `before` is its status when it began; older dead letters are not held against it.
+    """
+    reasons: list[str] = []
+    status = reader.read_when_caught_up(CATCH_UP_S)
+    lags.add(status)
+    if not status.caught_up:
+        reasons.append(
+            f"not caught up within {CATCH_UP_S:g} s ({'; '.join(_troubles(status)) or 'no consumer said so'})"
+        )
+    if data_expected and status.records == before.records:
+        reasons.append("no data flowed")
+    if status.dead_letters > before.dead_letters:
+        reasons.append(
+            f"{status.dead_letters - before.dead_letters:,} dead letters (`exchange-platform dead-letters list`)"
+        )
+    for state in processes.states():
+        if state.deaths:
+            reasons.append(f"{state.name} died {state.deaths} times (see logs/{state.name}.log)")
+        elif not state.runs and state.name != "exchange":
+            reasons.append(f"{state.name} is {state.state.lower()}")
+    if processes.restarts:
+        reasons.append(f"supervisord died {processes.restarts} times")
+    try:
+        failed = pages.failed_runs(began_s)
+        if failed:
+            reasons.append(
+                f"{len(failed)} runs failed: {', '.join(f'{run.job} {run.run_id[:8]}' for run in failed[:5])}"
+            )
+    except PagesSilent as error:
+        reasons.append(str(error))
+    outcomes = _checked(settings)
+    reasons += [f"{name}: {outcome.description}" for name, outcome in outcomes.items() if not outcome.passed]
+    lines = [
+        ("records", f"{status.records - before.records:,}"),
+        ("executions", f"{status.executions:,}"),
+        ("bets", f"{status.bets:,}"),
+        ("profiles", f"{status.profiles:,}"),
+        ("windows", f"{status.windows.open:,} open, {status.windows.closed:,} closed"),
+        ("dead letters", f"{status.dead_letters:,}"),
+        ("restatements", f"{status.restatements:,}"),
+        ("lag to the database", lags.text()),
+        *((name, outcome.description) for name, outcome in outcomes.items()),
+    ]
+    return Verdict(lines, reasons)
+
+
+def _checked(settings: Settings) -> dict[str, checks.CheckOutcome]:
+    database = Database(settings.operational_database_url)
+    lake = Lake.from_settings(settings, read_only=True)
+    try:
+        return {
+            "money conserved": checks.money_conserved(database),
+            "bets conserved": checks.bets_conserved(database),
+            "lake agrees": checks.lake_agrees(database, lake, SYSTEM_CLOCK, wait=time.sleep),
+            "windows agree": checks.windows_agree(lake),
+        }
+    finally:
+        lake.close()
+        database.dispose()
+
+
+def _troubles(status: PlatformStatus) -> list[str]:
+    return [text for consumer in status.consumers for text in consumer.trouble]
