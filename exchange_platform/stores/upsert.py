@@ -29,7 +29,7 @@ class Bulk:
     def __init__(self, statements: Mapping[str, Any], parameters: Sequence[str]) -> None:
         self._statements = statements
         self._parameters = list(parameters)
-        self._compiled: dict[str, tuple[str, list[str]]] = {}
+        self._compiled: dict[str, tuple[str, list[str] | None]] = {}
 
     def execute(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Execute for every row, a mapping with at least the parameters. Nothing happens without rows."""
@@ -39,9 +39,13 @@ class Bulk:
         name = "sqlite" if dialect.name == "sqlite" else "mysql"
         if name not in self._compiled:
             compiled = self._statements[name].compile(dialect=dialect, column_keys=self._parameters)
-            self._compiled[name] = (str(compiled), list(compiled.positiontup or ()))
+            order = list(compiled.positiontup or ()) if compiled.positional else None
+            self._compiled[name] = (str(compiled), order)
         sql, order = self._compiled[name]
-        connection.exec_driver_sql(sql, [tuple(row[key] for key in order) for row in rows])
+        if order is None:  # the driver takes parameters by name
+            connection.exec_driver_sql(sql, [dict(row) for row in rows])
+        else:
+            connection.exec_driver_sql(sql, [tuple(row[key] for key in order) for row in rows])
 
 
 def insert(table: sa.Table, *, ignore_known: bool = False, leave_out: Sequence[str] = ()) -> Bulk:
