@@ -1,0 +1,340 @@
+"""Checks every configured part and says what is wrong and how to mend it. Changes nothing. Not here: printing (cli/asking.py).
+
+A part that is not there because nothing runs is a note; a part that should be there and is not, is wrong.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from exchange_platform import checks
+from exchange_platform.aws import aws_client, error_code, is_on_this_machine
+from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.settings import Settings, read_platform_file
+from exchange_platform.stores.consumers import ConsumerRows
+from exchange_platform.stores.database import Database
+from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.schema import schema_revisions
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
+LITTLE_SPACE, NO_SPACE = 5 * 1024**3, 512 * 1024**2
+MOST_SKEW_S = 60.0
+_EMBEDDED = ("dagster", "dagster-webserver", "moto", "supervisor")
+_NEEDED = ("duckdb", "duckdb-extension-ducklake", "sqlalchemy", "alembic", "boto3", "msgspec", "pyarrow")
+
+
+class Level(StrEnum):
+    """How a part is."""
+
+    FINE = "fine"
+    NOTE = "note"
+    WRONG = "wrong"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What a check found of a part, and what to do about it (empty: nothing)."""
+
+    part: str
+    level: Level
+    found: str
+    remedy: str = ""
+
+
+def diagnose(settings: Settings) -> Iterator[Finding]:
+    """Check part by part; a check that breaks is itself a finding. Takes seconds where something does not answer."""
+    embedded = settings.database_url is None
+    runs = _is_running(settings)
+    yield _python()
+    yield from _packages(embedded)
+    yield _safely("data directory", lambda: _data_dir(settings.data_dir))
+    yield _safely("platform", lambda: _platform(settings, runs=runs, embedded=embedded))
+    there = not embedded or (settings.data_dir / "operational.sqlite").exists()
+    if not there:
+        yield Finding("stores", Level.NOTE, "not made yet", "`exchange-platform migrate` or `up` makes them")
+    else:
+        yield _safely("operational database", lambda: _database(settings))
+        yield _safely("lake", lambda: _lake(settings))
+    if runs or not embedded:
+        yield from _aws(settings)
+        if there:
+            yield _safely("consumer", lambda: _consumer(settings))
+    if runs:
+        yield _safely("dagster", lambda: _dagster(settings))
+
+
+def _safely(part: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        return Finding(part, Level.WRONG, text[:500], _REMEDIES.get(part, ""))
+
+
+_REMEDIES = {
+    "operational database": "is its server up, and are EXCHANGE_PLATFORM_DATABASE_URL and its password right?",
+    "lake": "is its catalog reachable (EXCHANGE_PLATFORM_LAKE_CATALOG), its data readable (EXCHANGE_PLATFORM_LAKE_DATA_PATH)?",
+    "dagster": "see logs/dagster-webserver.log and logs/code-server.log in the data directory",
+}
+
+
+def _python() -> Finding:
+    version = sys.version.split()[0]
+    if OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON:
+        return Finding("python", Level.FINE, version)
+    return Finding("python", Level.WRONG, f"{version} is not supported", "use Python 3.11, 3.12 or 3.13")
+
+
+def _packages(embedded: bool) -> Iterator[Finding]:
+    missing: list[str] = []
+    found: list[str] = []
+    for name in (*_NEEDED, *(_EMBEDDED if embedded else ())):
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        yield Finding(
+            "packages",
+            Level.WRONG,
+            f"missing: {', '.join(missing)}",
+            "`make setup` in the checkout installs the locked versions",
+        )
+    else:
+        yield Finding("packages", Level.FINE, ", ".join(found))
+
+
+def _data_dir(data_dir: Path) -> Finding:
+    existing = data_dir
+    while not existing.exists():
+        existing = existing.parent
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        return Finding(
+            "data directory",
+            Level.WRONG,
+            f"{existing} can't be written: {(error.strerror or str(error)).lower()}",
+            "change its owner, or name another with --data-dir",
+        )
+    free = shutil.disk_usage(existing).free
+    found = f"{data_dir}, {free / 1024**3:.1f} GiB free"
+    if free < NO_SPACE:
+        return Finding(
+            "data directory", Level.WRONG, found, "make room: the stores stop when the disk is full"
+        )
+    if free < LITTLE_SPACE:
+        return Finding(
+            "data directory", Level.NOTE, found, "make room soon: 1,000 records/s take some GiB a day"
+        )
+    return Finding("data directory", Level.FINE, found)
+
+
+def _is_running(settings: Settings) -> bool:
+    from exchange_platform.local.running import is_running
+
+    return is_running(settings.data_dir)
+
+
+def _platform(settings: Settings, *, runs: bool, embedded: bool) -> Finding:
+    running = read_platform_file(settings.data_dir)
+    if runs:
+        return Finding(
+            "platform", Level.FINE, f"runs (pid {running.get('pid')}): {running.get('dagster_url')}"
+        )
+    if running:
+        return Finding(
+            "platform",
+            Level.WRONG,
+            f"the platform of pid {running.get('pid')} was killed",
+            "`exchange-platform up` cleans up and goes on where it stopped; nothing is lost",
+        )
+    if not embedded:
+        return Finding("platform", Level.NOTE, "no local platform; the configured services are checked")
+    return _default_port()
+
+
+def _default_port() -> Finding:
+    from exchange_platform.local.programs import is_free
+
+    if is_free(3000):
+        return Finding("platform", Level.NOTE, "not running", "`exchange-platform up` starts it")
+    return Finding(
+        "platform",
+        Level.NOTE,
+        "not running, and port 3000 is taken by another program",
+        "`exchange-platform up --port N` starts it on another",
+    )
+
+
+def _database(settings: Settings) -> Finding:
+    database = Database(settings.operational_database_url)
+    try:
+        began = time.monotonic()
+        has, wants = schema_revisions(database)
+        took_ms = (time.monotonic() - began) * 1000
+    finally:
+        database.dispose()
+    if has != wants:
+        return Finding(
+            "operational database",
+            Level.WRONG,
+            f"schema {has or 'none'}, this version wants {wants}",
+            "`exchange-platform migrate`",
+        )
+    return Finding("operational database", Level.FINE, f"schema {has}, answers in {took_ms:.0f} ms")
+
+
+def _lake(settings: Settings) -> Finding:
+    lake = Lake.from_settings(settings, read_only=True)
+    try:
+        counts = lake.counts()
+    finally:
+        lake.close()
+    return Finding(
+        "lake",
+        Level.FINE,
+        f"{counts.executions:,} executions, {counts.bet_versions:,} bet versions, {counts.closed_windows:,} closed windows",
+    )
+
+
+def _aws(settings: Settings) -> Iterator[Finding]:
+    endpoint = settings.aws_endpoint_url or f"AWS {settings.aws_region}"
+    kinesis, dynamodb = (
+        aws_client(settings, "kinesis", read_timeout_s=3),
+        aws_client(settings, "dynamodb", read_timeout_s=3),
+    )
+    makes = "`exchange-platform up` makes it" if _is_emulator(settings) else "create it (Terraform does)"
+    try:
+        answer, finding = _asked(
+            "stream",
+            settings.bets_stream,
+            makes,
+            lambda: kinesis.describe_stream_summary(StreamName=settings.bets_stream),
+        )
+        if answer is not None:
+            summary = answer["StreamDescriptionSummary"]
+            finding = Finding(
+                "stream",
+                Level.FINE if summary["StreamStatus"] in ("ACTIVE", "UPDATING") else Level.WRONG,
+                f"{settings.bets_stream} at {endpoint}: {summary['StreamStatus'].lower()}, {summary['OpenShardCount']} open shards",
+            )
+        yield finding
+        if answer is not None:
+            yield _safely("clock", lambda: _clock(answer))
+        answer, finding = _asked(
+            "profile view",
+            settings.profiles_table,
+            makes,
+            lambda: dynamodb.describe_table(TableName=settings.profiles_table),
+        )
+        if answer is not None:
+            status = answer["Table"]["TableStatus"]
+            finding = Finding(
+                "profile view",
+                Level.FINE if status in ("ACTIVE", "UPDATING") else Level.WRONG,
+                f"table {settings.profiles_table} at {endpoint}: {status.lower()}",
+            )
+        yield finding
+    finally:
+        kinesis.close()
+        dynamodb.close()
+
+
+def _asked(part: str, name: str, makes: str, call: Callable[[], Any]) -> tuple[Any, Finding]:
+    """The service's answer, or None and what is wrong with it."""
+    try:
+        return call(), Finding(part, Level.FINE, name)
+    except (ClientError, BotoCoreError) as error:
+        code = error_code(error)
+        if code == "ResourceNotFoundException":
+            return None, Finding(part, Level.WRONG, f"{name} does not exist", makes)
+        if "AccessDenied" in code or "UnrecognizedClient" in code or "InvalidSignature" in code:
+            return None, Finding(
+                part,
+                Level.WRONG,
+                f"{name}: {code}",
+                "give this identity permission to describe, read and write it",
+            )
+        if "Credentials" in code:
+            return None, Finding(
+                part,
+                Level.WRONG,
+                f"{name}: no AWS credentials",
+                "set AWS_PROFILE, or the variables that boto3 reads",
+            )
+        return None, Finding(
+            part,
+            Level.WRONG,
+            f"{name}: {' '.join(str(error).split())[:300]}",
+            "is the endpoint right (EXCHANGE_PLATFORM_AWS_ENDPOINT_URL), and reachable from here?",
+        )
+
+
+def _is_emulator(settings: Settings) -> bool:
+    return settings.aws_endpoint_url is not None and is_on_this_machine(settings.aws_endpoint_url)
+
+
+def _clock(answer: Any) -> Finding:
+    said = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+    skew_s = abs(time.time() - said)
+    found = f"{skew_s:.0f} s from the stream's"
+    if skew_s > MOST_SKEW_S:
+        return Finding(
+            "clock",
+            Level.WRONG,
+            found,
+            "set this machine's clock (chrony, systemd-timesyncd): AWS refuses a wrong one",
+        )
+    return Finding("clock", Level.FINE, found)
+
+
+def _consumer(settings: Settings) -> Finding:
+    database = Database(settings.operational_database_url)
+    try:
+        outcome = checks.consumer_alive(ConsumerRows(database), EXCHANGE_BETS, settings, SYSTEM_CLOCK)
+    finally:
+        database.dispose()
+    return Finding(
+        "consumer",
+        Level.FINE if outcome.passed else Level.WRONG,
+        outcome.description,
+        ""
+        if outcome.passed
+        else "exchange_bets_sensor starts one within seconds; its ticks in the Dagster UI say what hinders it",
+    )
+
+
+def _dagster(settings: Settings) -> Finding:
+    from exchange_platform.local.dagster_pages import DagsterPages
+
+    pages = DagsterPages(str(read_platform_file(settings.data_dir).get("dagster_url")))
+    version = pages.version()
+    error, silent = pages.load_error(), pages.unhealthy_daemons()
+    if error is not None:
+        return Finding(
+            "dagster", Level.WRONG, f"the code location does not load: {error[:300]}", _REMEDIES["dagster"]
+        )
+    if silent:
+        return Finding(
+            "dagster",
+            Level.WRONG,
+            f"silent daemons: {', '.join(silent)}",
+            "see logs/dagster-daemon.log in the data directory",
+        )
+    return Finding(
+        "dagster", Level.FINE, f"webserver {version} at {pages.url}, daemons beat, definitions are loaded"
+    )
