@@ -37,6 +37,5 @@ def exchange_bets_sensor(
         return dg.SkipReason(decision.reason)
     context.log.info(decision.reason)
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=decision.run_key, tags={"reason": decision.reason[:200]})],
-        cursor=decision.requests.to_text(),
+        run_requests=[dg.RunRequest(run_key=decision.run_key, tags={"reason": decision.reason[:200]})]
     )
