@@ -1,0 +1,324 @@
+"""One market: its books and bets, from the first order to the last settlement. Not here: when each happens (lifecycle.py).
+
+Whatever changes is handed to `Emit` as records, in order. The newest record of a bet is its whole state.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from exchange_platform.bets import MAX_ODDS, MIN_ODDS, BetStatus, Side, winnings_minor
+from exchange_platform.exchanges.simulated.book import Fill, OrderBook
+from exchange_platform.exchanges.simulated.fixtures import Market
+from exchange_platform.exchanges.simulated.ladder import is_on_ladder
+from exchange_platform.exchanges.simulated.orders import (
+    LEAST_STAKE_MINOR,
+    MOST_STAKE_MINOR,
+    NewOrder,
+    OrderRefused,
+    Refusal,
+)
+from exchange_platform.exchanges.simulated.settlement import (
+    Outcome,
+    SelectionKey,
+    settle,
+    settled,
+    unsettled,
+    voided,
+)
+from exchange_platform.records import BetUpdate, Execution, Record
+
+CURRENCY = "GBP"
+
+_FINAL = (BetStatus.CANCELLED, BetStatus.LAPSED, BetStatus.VOIDED)
+
+
+class Phase(enum.Enum):
+    """Where a market is in its life."""
+
+    PRE_PLAY = "pre-play"
+    IN_PLAY = "in play"
+    CLOSED = "closed"
+    SETTLING = "settling"
+    SETTLED = "settled"
+    UNSETTLING = "unsettling"
+    VOIDING = "voiding"
+    FINISHED = "finished"
+
+
+TRADED = (Phase.PRE_PLAY, Phase.IN_PLAY)
+
+
+class Fate(enum.Enum):
+    """What is to become of a market; drawn when it opens."""
+
+    SETTLED = "settled"
+    CORRECTED = "settled, taken back, settled otherwise"
+    ANNULLED = "settled, taken back, void"
+    VOID = "void at the close"
+    ABANDONED = "void in the middle of play"
+
+
+class MarketState(msgspec.Struct, kw_only=True):
+    """All of a market that is not bets: what must be stored to go on after a restart. Instants in microseconds."""
+
+    market: Market
+    event_name: str
+    sport: str
+    fate: Fate
+    phase: Phase = Phase.PRE_PLAY
+    suspended_until_us: int = 0
+    in_play_at_us: int
+    closes_at_us: int
+    next_step_at_us: int = 0
+    next_drift_at_us: int = 0
+    next_score_at_us: int = 0
+    next_execution: int = 1
+    chances: list[float]
+    winners: list[int] = []
+    """Places of the winning selections in `market.selections`."""
+    settlements: int = 0
+
+    @property
+    def suspended(self) -> bool:
+        """Whether orders are refused for now."""
+        return self.suspended_until_us > 0
+
+    @property
+    def open(self) -> bool:
+        """Whether orders are taken."""
+        return self.phase in TRADED and not self.suspended_until_us
+
+
+Emit = Callable[[Record], None]
+
+
+class LiveMarket:
+    """A market that still has something to happen. One thread."""
+
+    def __init__(self, state: MarketState, emit: Emit, bets: Iterable[tuple[int, BetUpdate]] = ()) -> None:
+        """`bets` are those stored, by number, in order of number: the order in which they were placed."""
+        self.state = state
+        self._emit = emit
+        market = state.market
+        self.market_id = market.market_id
+        self.keys: tuple[SelectionKey, ...] = tuple(
+            (selection.selection_id, selection.handicap) for selection in market.selections
+        )
+        self.books: dict[SelectionKey, OrderBook] = {key: OrderBook() for key in self.keys}
+        self.bets: dict[int, BetUpdate] = {}
+        self.changed: dict[int, BetUpdate] = {}
+        """Bets with a newer state than was last taken from here, by number."""
+        self._pending: list[int] | None = None
+        self._outcomes: dict[str, Outcome] = {}
+        for number, bet in bets:
+            self.bets[number] = bet
+            if bet.status is BetStatus.OPEN:
+                book = self.books[bet.selection_id, bet.handicap]
+                book.restore(number, bet.side, bet.odds, bet.remaining_minor)
+
+    def check(self, order: NewOrder) -> OrderBook:
+        """The book that takes this order. Raises `OrderRefused`."""
+        state = self.state
+        if state.phase not in TRADED:
+            raise OrderRefused(Refusal.MARKET_CLOSED, f"market {self.market_id} is {state.phase.value}")
+        if state.suspended_until_us:
+            raise OrderRefused(Refusal.MARKET_SUSPENDED, f"market {self.market_id}")
+        book = self.books.get((order.selection_id, order.handicap))
+        if book is None:
+            raise OrderRefused(
+                Refusal.UNKNOWN_SELECTION,
+                f"selection {order.selection_id} with handicap {order.handicap} in market {self.market_id}",
+            )
+        if order.odds is not None and not is_on_ladder(order.odds):
+            raise OrderRefused(Refusal.INVALID_ODDS, f"{order.odds} is not on the price ladder")
+        if not LEAST_STAKE_MINOR <= order.stake_minor <= MOST_STAKE_MINOR:
+            raise OrderRefused(
+                Refusal.INVALID_STAKE,
+                f"{order.stake_minor} minor units; allowed are {LEAST_STAKE_MINOR} to {MOST_STAKE_MINOR}",
+            )
+        return book
+
+    def place(self, order: NewOrder, number: int, now: datetime) -> BetUpdate:
+        """Take an order as bet `number`: match it, let the rest of a limit order rest. Raises `OrderRefused`.
+
+        Emits for each fill the execution and the resting bet, then the new bet as it is after all of them.
+        """
+        book = self.check(order)
+        bet_id = str(number)
+        fills = book.place(number, order.side, order.odds, order.stake_minor)
+        matched = winnings = 0
+        for fill in fills:
+            won = winnings_minor(fill.stake_minor, fill.odds)
+            matched += fill.stake_minor
+            winnings += won
+            self._execute(order, bet_id, fill, won, now)
+        rest = order.stake_minor - matched
+        rests = order.odds is not None and rest > 0
+        if rests:
+            status = BetStatus.OPEN
+        else:
+            status = BetStatus.MATCHED if matched else BetStatus.CANCELLED
+        market = self.state.market
+        bet = BetUpdate(
+            bet_id=bet_id,
+            version=1,
+            user_id=order.user_id,
+            event_id=market.event_id,
+            market_id=market.market_id,
+            selection_id=order.selection_id,
+            handicap=order.handicap,
+            side=order.side,
+            odds=order.odds or (MIN_ODDS if order.side is Side.BACK else MAX_ODDS),
+            currency=CURRENCY,
+            stake_minor=order.stake_minor,
+            matched_minor=matched,
+            remaining_minor=rest if rests else 0,
+            cancelled_minor=0 if rests else rest,
+            matched_winnings_minor=winnings,
+            status=status,
+            reason=None if rests or not rest else "market order: nothing more to match with",
+            number_of_winners=market.number_of_winners,
+            number_of_selections=len(market.selections),
+            placed_at=now,
+            updated_at=now,
+        )
+        self._keep(number, bet)
+        return bet
+
+    def cancel(self, number: int, size_minor: int | None, now: datetime) -> BetUpdate:
+        """Take a resting bet's remainder, or so much of it, out. Raises `OrderRefused` for a bet that does not rest."""
+        bet = self.bets.get(number)
+        if bet is None or bet.status is not BetStatus.OPEN:
+            raise OrderRefused(Refusal.NOT_RESTING, f"bet {number} in market {self.market_id}")
+        if size_minor is not None and size_minor <= 0:
+            raise OrderRefused(Refusal.INVALID_STAKE, f"{size_minor} minor units to cancel")
+        taken = self.books[bet.selection_id, bet.handicap].reduce(number, size_minor)
+        remaining = bet.remaining_minor - taken
+        after = msgspec.structs.replace(
+            bet,
+            version=bet.version + 1,
+            remaining_minor=remaining,
+            cancelled_minor=bet.cancelled_minor + taken,
+            status=_without_rest(bet, BetStatus.CANCELLED) if not remaining else BetStatus.OPEN,
+            updated_at=now,
+        )
+        self._keep(number, after)
+        return after
+
+    def lapse(self, now: datetime, reason: str) -> None:
+        """Let everything that rests lapse."""
+        for book in self.books.values():
+            for number in sorted(order.number for order in book):
+                bet = self.bets[number]
+                book.reduce(number)
+                self._keep(
+                    number,
+                    msgspec.structs.replace(
+                        bet,
+                        version=bet.version + 1,
+                        remaining_minor=0,
+                        lapsed_minor=bet.lapsed_minor + bet.remaining_minor,
+                        status=_without_rest(bet, BetStatus.LAPSED),
+                        reason=reason,
+                        updated_at=now,
+                    ),
+                )
+
+    def settle_some(self, most: int, now: datetime) -> bool:
+        """Settle up to `most` of the bets that aren't yet, by `state.winners`; whether all are settled now.
+
+        Outcomes are a function of the bets' matches and the winners alone, so a settlement that was cut off by a
+        restart goes on with the same ones.
+        """
+        if self._pending is None:
+            winners = {self.keys[place] for place in self.state.winners}
+            self._outcomes = settle(self.bets.values(), winners)
+            self._begin(BetStatus.MATCHED, BetStatus.UNSETTLED)
+        return self._work_off(most, lambda bet: settled(bet, self._outcomes[bet.bet_id], now))
+
+    def unsettle_some(self, most: int, now: datetime) -> bool:
+        """Take back the settlement of up to `most` bets; whether none is settled now."""
+        if self._pending is None:
+            self._begin(BetStatus.SETTLED)
+        return self._work_off(most, lambda bet: unsettled(bet, now))
+
+    def void_some(self, most: int, now: datetime, reason: str) -> bool:
+        """Void up to `most` bets, resting ones included; whether none is left."""
+        if self._pending is None:
+            for book in self.books.values():
+                for order in list(book):
+                    book.reduce(order.number)
+            self._begin(BetStatus.OPEN, BetStatus.MATCHED, BetStatus.SETTLED, BetStatus.UNSETTLED)
+        return self._work_off(most, lambda bet: voided(bet, now, reason))
+
+    def _begin(self, *statuses: BetStatus) -> None:
+        self._pending = [number for number, bet in self.bets.items() if bet.status in statuses]
+        self._pending.reverse()
+
+    def _work_off(self, most: int, change: Callable[[BetUpdate], BetUpdate]) -> bool:
+        pending = self._pending
+        assert pending is not None
+        for _ in range(min(most, len(pending))):
+            number = pending.pop()
+            self._keep(number, change(self.bets[number]))
+        if pending:
+            return False
+        self._pending = None
+        self._outcomes = {}
+        return True
+
+    def _execute(self, order: NewOrder, bet_id: str, fill: Fill, won: int, now: datetime) -> None:
+        state = self.state
+        resting = self.bets[fill.resting]
+        backs = order.side is Side.BACK
+        self._emit(
+            Execution(
+                execution_id=f"{self.market_id}-{state.next_execution:010d}",
+                event_id=state.market.event_id,
+                market_id=self.market_id,
+                selection_id=order.selection_id,
+                handicap=order.handicap,
+                odds=fill.odds,
+                stake=Decimal(fill.stake_minor).scaleb(-2),
+                executed_at=now,
+                back_bet_id=bet_id if backs else resting.bet_id,
+                lay_bet_id=resting.bet_id if backs else bet_id,
+            )
+        )
+        state.next_execution += 1
+        remaining = resting.remaining_minor - fill.stake_minor
+        self._keep(
+            fill.resting,
+            msgspec.structs.replace(
+                resting,
+                version=resting.version + 1,
+                matched_minor=resting.matched_minor + fill.stake_minor,
+                remaining_minor=remaining,
+                matched_winnings_minor=resting.matched_winnings_minor + won,
+                status=BetStatus.OPEN if remaining else BetStatus.MATCHED,
+                updated_at=now,
+            ),
+        )
+
+    def _keep(self, number: int, bet: BetUpdate) -> None:
+        self.changed[number] = bet
+        if bet.status in _FINAL:
+            self.bets.pop(number, None)
+        else:
+            self.bets[number] = bet
+        self._emit(bet)
+
+
+def is_final(bet: BetUpdate) -> bool:
+    """Whether the bet is of no more concern to its market."""
+    return bet.status in _FINAL
+
+
+def _without_rest(bet: BetUpdate, nothing_matched: BetStatus) -> BetStatus:
+    return BetStatus.MATCHED if bet.matched_minor else nothing_matched
