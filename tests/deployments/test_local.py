@@ -1,0 +1,198 @@
+"""The local deployment's definitions, and its parts run by Dagster against real stores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+
+from assets.checks import CHECKS
+from deployments.local import build_definitions
+from exchange_platform.aws import aws_client
+from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.records import encode
+from exchange_platform.settings import Settings
+from exchange_platform.stores.consumers import ConsumerRows
+from exchange_platform.stores.database import Database, bets, profiles
+from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.schema import migrate
+from exchange_platform.streams.consumer import Consumer
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.kinesis import Publisher, ensure_stream
+from resources.platform import PlatformResource
+from sensors.exchange_bets import exchange_bets_sensor
+from sensors.reconciliation import reconciliation_sensor
+from tests.workload import START, matched_pairs
+
+
+@pytest.fixture
+def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlatformResource]:
+    for name in ("aws_endpoint_url", "bets_stream", "profiles_table"):
+        monkeypatch.setenv(f"EXCHANGE_PLATFORM_{name.upper()}", str(getattr(settings, name)))
+    migrate(settings)
+    yield PlatformResource(data_dir=str(settings.data_dir))
+    Database(settings.operational_database_url).dispose()
+
+
+def _publish(platform: PlatformResource, pairs: int) -> int:
+    """Publish a workload; returns when it was, by the wall clock."""
+    settings = platform.settings
+    kinesis = aws_client(settings, "kinesis")
+    ensure_stream(kinesis, settings.bets_stream)
+    records = list(matched_pairs(pairs))
+    Publisher(kinesis, settings.bets_stream).publish(
+        [(record.market_id, encode(record)) for record in records]
+    )
+    return SYSTEM_CLOCK.now_us()
+
+
+def _stop_when_caught_up(platform: PlatformResource, consumer: Consumer, since_us: int) -> None:
+    rows = ConsumerRows(platform.database)
+    caught_up = threading.Event()
+    while not caught_up.wait(0.05):
+        newest = rows.newest(EXCHANGE_BETS)
+        if newest is not None and (newest.caught_up_at_us or 0) > since_us:
+            consumer.stop()
+            caught_up.set()
+
+
+def _consumed(platform: PlatformResource, pairs: int = 100) -> None:
+    """Publish a workload and consume it to the tip."""
+    since_us = _publish(platform, pairs)
+    consumer = platform.bets_consumer("a-test", 40)
+    watcher = threading.Thread(target=_stop_when_caught_up, args=(platform, consumer, since_us))
+    watcher.start()
+    for report in consumer.run():
+        assert report.final
+    watcher.join()
+
+
+def test_the_definitions_load_with_every_part() -> None:
+    definitions = build_definitions()
+    dg.Definitions.validate_loadable(definitions)
+    graph = definitions.resolve_asset_graph()
+    names = {key.to_user_string() for key in graph.get_all_asset_keys()}
+    assert names == {
+        "exchange_bets_stream",
+        "bets",
+        "profiles",
+        "profile_view",
+        "executions",
+        "bet_history",
+        "odds_windows",
+    }
+    assert {key.name for key in graph.asset_check_keys} == set(CHECKS)
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description
+        assert node.group_name != "default"
+        assert node.owners
+
+
+def test_a_consumer_run_materialises_its_assets_from_the_stream(platform: PlatformResource) -> None:
+    _publish(platform, 100)
+    job = build_definitions({"platform": platform}).resolve_job_def("consume_bets")
+    with dg.instance_for_test() as instance:
+        result = job.execute_in_process(
+            instance=instance,
+            run_config={"ops": {"exchange_bets_consumer": {"config": {"duration_s": 4}}}},
+        )
+    assert result.success
+    with platform.database.read() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(bets)).scalar_one() == 200
+    with platform.lake() as lake:
+        assert lake.counts().executions == 100
+    materialised = {
+        event.asset_key.to_user_string()
+        for event in result.all_events
+        if event.is_step_materialization and event.asset_key is not None
+    }
+    assert {"bets", "profiles", "profile_view", "executions", "bet_history"} <= materialised
+
+
+def test_every_check_passes_on_good_data_and_reports_without_a_run(platform: PlatformResource) -> None:
+    _consumed(platform)
+    with dg.instance_for_test() as instance:
+        context = dg.build_sensor_context(instance, resources={"platform": platform})
+        result = reconciliation_sensor(context)
+    assert isinstance(result, dg.SensorResult)
+    outcomes = {event.check_name: event.passed for event in result.asset_events}  # type: ignore[union-attr]
+    assert outcomes == dict.fromkeys(CHECKS, True) | {"consumer_alive": False}
+
+
+@pytest.mark.parametrize(
+    ("check", "corruption"),
+    [
+        ("money_conserved", "UPDATE profiles SET balance_minor = balance_minor + 1"),
+        ("money_conserved", "DELETE FROM profiles"),
+        ("money_conserved", "UPDATE ledger SET amount_minor = amount_minor + 1 WHERE account = 'exposure'"),
+        ("bets_conserved", "UPDATE bets SET matched_minor = matched_minor + 1"),
+        ("bets_conserved", "UPDATE profiles SET bets = bets + 1"),
+        ("lake_agrees", "DELETE FROM bets WHERE bet_id = (SELECT min(bet_id) FROM bets)"),
+    ],
+)
+def test_a_check_catches_what_was_corrupted(
+    platform: PlatformResource, check: str, corruption: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _consumed(platform, 20)
+    with platform.database.write() as connection:
+        connection.execute(sa.text(corruption))
+    monkeypatch.setattr("exchange_platform.checks._PAUSE_S", 0)
+    assert not CHECKS[check][2](platform).passed
+
+
+def test_a_changed_window_is_caught_and_recomputing_its_day_mends_it(platform: PlatformResource) -> None:
+    _consumed(platform)
+    lake = Lake.from_settings(platform.settings)
+    lake.close_windows(EXCHANGE_BETS, 10**9, {market: None for market, _ in lake.open_windows()})
+    with lake._connection.write() as connection:
+        connection.execute("UPDATE odds_windows SET vwap = vwap + 1 WHERE selection_id = 1")
+    assert not CHECKS["windows_agree"][2](platform).passed
+    definitions = build_definitions({"platform": platform})
+    with dg.instance_for_test() as instance:
+        result = dg.materialize(
+            [definitions.resolve_assets_def("odds_windows")],
+            partition_key=START.date().isoformat(),
+            instance=instance,
+        )
+    assert result.success
+    assert CHECKS["windows_agree"][2](platform).passed
+    revisions = lake.query(
+        "SELECT selection_id = 1, min(revision), max(revision) FROM odds_windows GROUP BY 1 ORDER BY 1"
+    )
+    assert [tuple(row.values()) for row in revisions.to_pylist()] == [(False, 1, 1), (True, 2, 2)]
+    lake.close()
+
+
+def test_the_sensor_requests_a_run_and_then_says_how_the_live_one_is(platform: PlatformResource) -> None:
+    with dg.instance_for_test() as instance:
+        context = dg.build_sensor_context(instance, resources={"platform": platform})
+        first = exchange_bets_sensor(context)
+        assert isinstance(first, dg.SensorResult)
+        (request,) = first.run_requests or []
+        assert request.run_key is not None
+        assert request.run_key.startswith("exchange-bets/1/1/")
+        now_us = SYSTEM_CLOCK.now_us()
+        ConsumerRows(platform.database).begin(
+            EXCHANGE_BETS, "a-run", now_us=now_us, ends_at_us=now_us + 10**9
+        )
+        second = exchange_bets_sensor(context)
+    assert isinstance(second, dg.SkipReason)
+    assert "alive" in (second.skip_message or "")
+
+
+def test_the_workspace_names_this_deployment() -> None:
+    text = (Path(__file__).parents[2] / "workspace.yaml").read_text()
+    assert "deployments.local" in text
+    assert "working_directory: ." in text
+
+
+def test_profiles_follow_the_bets(platform: PlatformResource) -> None:
+    _consumed(platform, 50)
+    with platform.database.read() as connection:
+        total = connection.execute(sa.select(sa.func.sum(profiles.c.profit_minor))).scalar_one()
+    assert total == 0  # what one customer wins another loses
