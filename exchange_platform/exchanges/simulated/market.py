@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from exchange_platform.bets import MAX_ODDS, MIN_ODDS, BetStatus, Side, winnings_minor
+from exchange_platform.bets import BetStatus, Side, winnings_minor
 from exchange_platform.exchanges.simulated.book import Fill, OrderBook
 from exchange_platform.exchanges.simulated.fixtures import Market
 from exchange_platform.exchanges.simulated.ladder import is_on_ladder
@@ -31,11 +31,13 @@ from exchange_platform.exchanges.simulated.settlement import (
     unsettled,
     voided,
 )
+from exchange_platform.odds import MAX_ODDS, MIN_ODDS
 from exchange_platform.records import BetUpdate, Execution, Record
 
 CURRENCY = "GBP"
 
-_FINAL = (BetStatus.CANCELLED, BetStatus.LAPSED, BetStatus.VOIDED)
+FINAL = (BetStatus.CANCELLED, BetStatus.LAPSED, BetStatus.VOIDED)
+"""A bet with such a status is of no more concern to its market."""
 
 
 class Phase(enum.Enum):
@@ -112,8 +114,6 @@ class LiveMarket:
         )
         self.books: dict[SelectionKey, OrderBook] = {key: OrderBook() for key in self.keys}
         self.bets: dict[int, BetUpdate] = {}
-        self.changed: dict[int, BetUpdate] = {}
-        """Bets with a newer state than was last taken from here, by number."""
         self._pending: list[int] | None = None
         self._outcomes: dict[str, Outcome] = {}
         for number, bet in bets:
@@ -160,10 +160,7 @@ class LiveMarket:
             self._execute(order, bet_id, fill, won, now)
         rest = order.stake_minor - matched
         rests = order.odds is not None and rest > 0
-        if rests:
-            status = BetStatus.OPEN
-        else:
-            status = BetStatus.MATCHED if matched else BetStatus.CANCELLED
+        at_once = BetStatus.MATCHED if matched else BetStatus.CANCELLED
         market = self.state.market
         bet = BetUpdate(
             bet_id=bet_id,
@@ -181,7 +178,7 @@ class LiveMarket:
             remaining_minor=rest if rests else 0,
             cancelled_minor=0 if rests else rest,
             matched_winnings_minor=winnings,
-            status=status,
+            status=BetStatus.OPEN if rests else at_once,
             reason=None if rests or not rest else "market order: nothing more to match with",
             number_of_winners=market.number_of_winners,
             number_of_selections=len(market.selections),
@@ -307,17 +304,11 @@ class LiveMarket:
         )
 
     def _keep(self, number: int, bet: BetUpdate) -> None:
-        self.changed[number] = bet
-        if bet.status in _FINAL:
+        if bet.status in FINAL:
             self.bets.pop(number, None)
         else:
             self.bets[number] = bet
         self._emit(bet)
-
-
-def is_final(bet: BetUpdate) -> bool:
-    """Whether the bet is of no more concern to its market."""
-    return bet.status in _FINAL
 
 
 def _without_rest(bet: BetUpdate, nothing_matched: BetStatus) -> BetStatus:
