@@ -1,0 +1,1 @@
+"""Betfair's streams: recorded ones, and what follows from them."""
