@@ -20,8 +20,9 @@ PRICES_QUOTED = 3
 """How many prices each side of a book should have."""
 MOST_RESTING = 24
 STALE_AFTER = timedelta(seconds=30)
-FARTHEST_PLACES = 12
-"""A quote so many ladder places from the true price is taken back."""
+FARTHEST_PLACES, MOST_GIVEN_AWAY = 12, 3
+"""A quote that is so many ladder places worse for its owner than the true price, or so far on the other side that nobody
+will take it, is taken back."""
 _LONGEST_GAP_S = 0.5
 """Time in which nobody could trade is not made up for beyond this."""
 
@@ -73,11 +74,13 @@ class Traders:
                     weights.append(popularity * (chance**0.5))
         if not places:
             return
+        self._due = min(self._due + self._rate * elapsed_s, max(1.0, self._rate))
         self._visits_due += elapsed_s * min(40.0, 4.0 + self._rate)
         visits, self._visits_due = divmod(self._visits_due, 1.0)
+        before = self._venue.executions
         for live, place in self._chance.choices(places, k=int(visits)):
             self._tend(live, place, now)
-        self._due = min(self._due + self._rate * elapsed_s, max(1.0, self._rate))
+        self._due -= self._venue.executions - before
         cumulative = list(accumulate(weights))
         tries = 2 * int(self._due) + 2
         while self._due >= 1.0 and tries > 0:
@@ -117,6 +120,10 @@ class Traders:
         true = place_near(1 / live.state.chances[place])
         away = 1 + int(chance.expovariate(0.7))
         at = true + away if side is Side.BACK else true + 1 - away
+        opposite = live.books[live.keys[place]].best(Side.LAY if side is Side.BACK else Side.BACK)
+        if opposite is not None:  # who quotes does not cross
+            meets = PLACE[opposite.odds]
+            at = max(at, meets + 1) if side is Side.BACK else min(at, meets - 1)
         pounds = chance.lognormvariate(3.9, 0.8)
         stake = max(200, int(pounds) * 100 if chance.random() < 0.6 else int(pounds * 100))
         self._order(live, place, side, price_at(at), min(stake, 200_000))
@@ -148,7 +155,8 @@ class Traders:
         stale: list[int] = []
         for order in book:  # the oldest first
             old = now - live.bets[order.number].placed_at > STALE_AFTER
-            far = abs(PLACE[order.odds] - true) > FARTHEST_PLACES
+            beyond = PLACE[order.odds] - true if order.side is Side.BACK else true + 1 - PLACE[order.odds]
+            far = not -MOST_GIVEN_AWAY < beyond < FARTHEST_PLACES
             if old or far or len(stale) < too_many:
                 stale.append(order.number)
         return stale

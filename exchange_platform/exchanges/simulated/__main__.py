@@ -1,0 +1,47 @@
+"""`python -m exchange_platform.exchanges.simulated`: arguments and signals of the simulated exchange's process."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from exchange_platform.exchanges.simulated.process import AlreadyRunning, run
+from exchange_platform.settings import InvalidSettings, load_settings
+
+MOST_RATE = 5000
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; the exit status."""
+    parser = argparse.ArgumentParser(description="A simulated exchange that publishes to Kinesis.")
+    parser.add_argument("--data-dir", type=Path, default=None)
+    parser.add_argument("--rate", type=_rate, default=50.0, help="executions a second (default 50)")
+    parser.add_argument("--seed", type=int, default=None, help="make the same choices again")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    for noisy in ("botocore", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        run(load_settings(arguments.data_dir), rate=arguments.rate, seed=arguments.seed, stop=stop)
+    except (AlreadyRunning, InvalidSettings) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate <= MOST_RATE:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0 and at most {MOST_RATE}")
+    return rate
+
+
+if __name__ == "__main__":
+    sys.exit(main())

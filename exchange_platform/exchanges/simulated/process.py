@@ -1,0 +1,128 @@
+"""The simulated exchange's process: ticks by the clock, pauses while the stream is away, tells how it goes."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+
+from filelock import FileLock, Timeout
+
+from exchange_platform.aws import aws_client
+from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.exchanges.simulated.exchange import TICK_S, Exchange
+from exchange_platform.exchanges.simulated.journal import Journal
+from exchange_platform.exchanges.simulated.publishing import Publishing
+from exchange_platform.settings import Settings
+
+log = logging.getLogger(__name__)
+
+JOURNAL_FILE = "simulated-exchange.sqlite"
+MOST_UNPUBLISHED = 20_000
+"""Trading pauses while more records than this wait for the stream."""
+_FINISH_S = 2.5
+_REPORT_EVERY_S = 10.0
+
+
+class AlreadyRunning(Exception):
+    """Another simulated exchange runs on this data directory: stop, or take another directory."""
+
+
+def run(
+    settings: Settings, *, rate: float, seed: int | None, stop: threading.Event, clock: Clock = SYSTEM_CLOCK
+) -> None:
+    """Run the exchange at `rate` executions a second until `stop` is set.
+
+    Goes on from the journal in `settings.data_dir`. When it returns, all that happened is in the journal, and in the stream
+    as well if that was to be had. With a `seed`, runs from an empty directory make the same choices as long as time passes alike.
+    Raises `AlreadyRunning`.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    path = settings.data_dir / JOURNAL_FILE
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        raise AlreadyRunning(
+            f"a simulated exchange already runs on {settings.data_dir}; stop it or name another --data-dir"
+        ) from None
+    with lock:
+        journal = Journal(path)
+        client = aws_client(settings, "kinesis")
+        try:
+            _run(journal, client, settings.bets_stream, rate, seed, stop, clock)
+        finally:
+            client.close()
+            journal.close()
+            lock.release()
+
+
+def _run(
+    journal: Journal,
+    client: object,
+    stream: str,
+    rate: float,
+    seed: int | None,
+    stop: threading.Event,
+    clock: Clock,
+) -> None:
+    restored = journal.restore(clock.now_us())
+    chance = random.Random() if seed is None else random.Random(f"{seed}/{restored.numbers.starts}")
+    exchange = Exchange(journal, restored, clock=clock, chance=chance, rate=rate)
+    publishing = Publishing(journal, client, stream, clock=clock, chance=random.Random(chance.random()))
+    publishing.start()
+    report = _Report(clock, exchange, publishing)
+    log.info(
+        "simulated exchange: %g executions/s, %d markets restored, %d records to publish, start %d of this journal",
+        rate,
+        len(restored.markets),
+        publishing.unpublished,
+        restored.numbers.starts,
+    )
+    next_tick_s = clock.monotonic_s()
+    while not clock.wait(stop, next_tick_s - clock.monotonic_s()):
+        if publishing.failure is not None:
+            raise publishing.failure
+        paused = publishing.unpublished > MOST_UNPUBLISHED
+        batch = exchange.note(publishing.progress) if paused else exchange.tick(publishing.progress)
+        if batch is not None:
+            publishing.offer(batch)
+        report.say(paused)
+        # A tick that took too long delays the next ones; it is not followed by a burst.
+        next_tick_s = max(next_tick_s + TICK_S, clock.monotonic_s())
+    publishing.finish(_FINISH_S)
+    exchange.note(publishing.progress)
+
+
+class _Report:
+    """A line of statistics every ten seconds."""
+
+    def __init__(self, clock: Clock, exchange: Exchange, publishing: Publishing) -> None:
+        self._clock = clock
+        self._exchange = exchange
+        self._publishing = publishing
+        self._since_s = clock.monotonic_s()
+        self._executions = 0
+        self._published = 0
+
+    def say(self, paused: bool) -> None:
+        """Log a line if it is time for one."""
+        passed_s = self._clock.monotonic_s() - self._since_s
+        if passed_s < _REPORT_EVERY_S:
+            return
+        exchange, publishing = self._exchange, self._publishing
+        markets = exchange.markets.values()
+        log.info(
+            "%.1f executions/s, %.0f records/s published, %d unpublished, %d markets (%d open), %d bets, %d resting%s%s",
+            (exchange.executions - self._executions) / passed_s,
+            (publishing.published - self._published) / passed_s,
+            publishing.unpublished,
+            len(markets),
+            sum(1 for live in markets if live.state.open),
+            sum(len(live.bets) for live in markets),
+            sum(len(book) for live in markets for book in live.books.values()),
+            ", trading paused" if paused else "",
+            "" if publishing.available else ", stream unavailable",
+        )
+        self._since_s += passed_s
+        self._executions, self._published = exchange.executions, publishing.published

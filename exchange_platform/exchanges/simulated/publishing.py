@@ -1,0 +1,188 @@
+"""Publishing what the journal holds, in order, in a thread of its own; again after a lost stream. Not here: the ticks (process.py)."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from exchange_platform.aws import error_code, is_passing
+from exchange_platform.clock import Clock
+from exchange_platform.exchanges.simulated.journal import Batch, Journal, Pairs, Progress
+from exchange_platform.streams.kinesis import Publisher, StreamUnavailable, stream_created_at
+
+log = logging.getLogger(__name__)
+
+MOST_RECORDS_A_PUT = 5000
+RETRY_AFTER_S = 0.5
+STREAM_CHECK_EVERY_S = 5.0
+GIVE_UP_AFTER_S = 0.5
+"""Shorter than an emulator's restart: a stream that was made anew is noticed before anything goes into it."""
+_REPEATED_ONE_IN = 500
+"""One batch in so many is published twice, as by a producer whose acknowledgement was lost."""
+
+
+class Publishing:
+    """Takes committed batches and has them in the stream, in order, soon after.
+
+    A batch that was handed over is published at least once, and a repeat is byte for byte the same. When the stream turns out to be
+    another than the one published to before, everything that the journal retains goes out again, first.
+    """
+
+    def __init__(
+        self, journal: Journal, client: Any, stream: str, *, clock: Clock, chance: random.Random
+    ) -> None:
+        """The journal's unpublished batches are published first; every later one comes through `offer`."""
+        self._journal = journal
+        self._client = client
+        self._stream = stream
+        self._clock = clock
+        self._chance = chance
+        self._ending = threading.Event()
+        self._publisher = Publisher(
+            client,
+            stream,
+            aggregate=True,
+            give_up_after_s=GIVE_UP_AFTER_S,
+            clock=clock,
+            stopping=self._ending,
+        )
+        self._progress = journal.progress
+        self._last_at_start = journal.last_sequence
+        self._offered: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._unpublished = journal.unpublished_records()
+        self._counting = threading.Lock()
+        self._checked_at_s = -STREAM_CHECK_EVERY_S
+        self._thread = threading.Thread(target=self._run, name="publishing", daemon=True)
+        self.published = 0
+        """Records published since the start, repeats included."""
+        self.available = False
+        """Whether the last attempt went through."""
+        self.failure: BaseException | None = None
+        """What ended the thread, if something did."""
+
+    @property
+    def progress(self) -> Progress:
+        """How far publishing has come; what `Exchange.tick` is to store."""
+        return self._progress
+
+    @property
+    def unpublished(self) -> int:
+        """Records that were handed over and are not known to be in the stream."""
+        return self._unpublished
+
+    def start(self) -> None:
+        """Begin to publish."""
+        self._thread.start()
+
+    def offer(self, batch: Batch) -> None:
+        """Hand over a committed batch. Never blocks."""
+        self._count(len(batch.pairs))
+        self._offered.put(batch)
+
+    def finish(self, timeout_s: float) -> None:
+        """Publish what was handed over, for as long as that is given; the rest stays in the journal."""
+        self._offered.put(None)
+        self._thread.join(timeout_s)
+        self._ending.set()
+        self._thread.join(2.0)
+
+    def _run(self) -> None:
+        try:
+            self._keep_trying(self._publish_backlog)
+            while group := self._next_group():
+                self._keep_trying(lambda group=group: self._publish(group, counted=True))
+        except StreamUnavailable:
+            log.info("ended with %d records unpublished; the journal keeps them", self._unpublished)
+        except BaseException as error:
+            log.exception("publishing ended")
+            self.failure = error
+
+    def _keep_trying(self, publish: Any) -> None:
+        while True:
+            try:
+                self._check_stream()
+                publish()
+            except StreamUnavailable as error:
+                self._checked_at_s = -STREAM_CHECK_EVERY_S
+                if self.available:
+                    log.warning("%s; trying on", error)
+                self.available = False
+                if self._clock.wait(self._ending, RETRY_AFTER_S):
+                    raise
+            else:
+                self.available = True
+                return
+
+    def _check_stream(self) -> None:
+        """See that the stream is the one published to before; republish what is retained into one that is not.
+
+        Raises `StreamUnavailable`.
+        """
+        now_s = self._clock.monotonic_s()
+        if now_s - self._checked_at_s < STREAM_CHECK_EVERY_S:
+            return
+        try:
+            created_at = stream_created_at(self._client, self._stream)
+        except (ClientError, BotoCoreError) as error:
+            if is_passing(error) or error_code(error) == "ResourceNotFoundException":
+                raise StreamUnavailable(f"stream {self._stream}: {error}") from error
+            raise
+        known, sequence = self._progress.stream_created_at, self._progress.sequence
+        if known is not None and created_at != known:
+            log.warning("stream %s was made anew; publishing again what is retained", self._stream)
+            for group in _grouped(self._journal.batches(0, sequence)):
+                self._publish(group, counted=False)
+        self._progress = Progress(sequence, created_at)
+        self._checked_at_s = now_s
+
+    def _publish_backlog(self) -> None:
+        for group in _grouped(self._journal.batches(self._progress.sequence, self._last_at_start)):
+            self._publish(group, counted=True)
+
+    def _publish(self, group: list[Batch], *, counted: bool) -> None:
+        pairs: Pairs = [pair for batch in group for pair in batch.pairs]
+        for _ in range(2 if self._chance.randrange(_REPEATED_ONE_IN) == 0 else 1):
+            self._publisher.publish(pairs)
+            self.published += len(pairs)
+        if counted:
+            self._progress = Progress(group[-1].sequence, self._progress.stream_created_at)
+            self._count(-len(pairs))
+
+    def _next_group(self) -> list[Batch]:
+        """What was handed over meanwhile, at least one batch; nothing when it is time to finish."""
+        group: list[Batch] = []
+        records = 0
+        while records < MOST_RECORDS_A_PUT:
+            try:
+                batch = self._offered.get(block=not group)
+            except queue.Empty:
+                break
+            if batch is None:
+                self._offered.put(None)
+                break
+            group.append(batch)
+            records += len(batch.pairs)
+        return group
+
+    def _count(self, records: int) -> None:
+        with self._counting:
+            self._unpublished += records
+
+
+def _grouped(batches: Iterator[Batch]) -> Iterator[list[Batch]]:
+    group: list[Batch] = []
+    records = 0
+    for batch in batches:
+        group.append(batch)
+        records += len(batch.pairs)
+        if records >= MOST_RECORDS_A_PUT:
+            yield group
+            group, records = [], 0
+    if group:
+        yield group
