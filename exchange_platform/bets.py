@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import heapq
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -101,7 +102,7 @@ class IllegalTransition(ValueError):
     """A bet can not go from the stored state to this one."""
 
 
-class Bet(msgspec.Struct, frozen=True, kw_only=True):
+class Bet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One customer's order, whole, at one version.
 
     Amounts are integers in minor units of `currency`. `matched_winnings_minor` is the sum over the bet's fills of
@@ -154,7 +155,8 @@ class Bet(msgspec.Struct, frozen=True, kw_only=True):
                 f" + cancelled {self.cancelled_minor} + voided {self.voided_minor} = {accounted}, stake is {self.stake_minor}"
             )
         check_odds_in_range(self.odds)
-        check_handicap(self.handicap)
+        if self.handicap:
+            check_handicap(self.handicap)
         check_instant("placed_at", self.placed_at)
         check_instant("updated_at", self.updated_at)
         status = self.status
@@ -302,6 +304,7 @@ def winnings_minor(stake_minor: int, odds: Decimal) -> int:
     return int((stake_minor * (odds - 1)).quantize(Decimal(1), ROUND_HALF_EVEN))
 
 
+@functools.lru_cache(maxsize=65_536)
 def check_odds_in_range(odds: Decimal) -> None:
     """Raise `IllegalBet` unless the odds are a number from 1.01 to 1000 with at most 3 decimals.
 

@@ -33,6 +33,7 @@ class Execution(
     tag_field="kind",
     tag="execution",
     forbid_unknown_fields=True,
+    gc=False,
 ):
     """One match of a back against a lay at a price.
 
@@ -54,7 +55,8 @@ class Execution(
 
     def __post_init__(self) -> None:
         check_odds_in_range(self.odds)
-        check_handicap(self.handicap)
+        if self.handicap:
+            check_handicap(self.handicap)
         check_instant("executed_at", self.executed_at)
         stake = self.stake
         if not stake.is_finite() or not 0 < stake <= MAX_STAKE or stake != round(stake, 3):
@@ -86,7 +88,14 @@ def decode(data: bytes) -> Record:
     """Decode one record's bytes strictly. Raises `UndecodableRecord`, whose message says what was wrong and where."""
     try:
         return _decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, ArithmeticError, RecursionError) as error:
+    except (
+        msgspec.MsgspecError,
+        UnicodeDecodeError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         reason = str(error) or type(error).__name__
         raise UndecodableRecord(reason[:500]) from error
 

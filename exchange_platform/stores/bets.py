@@ -212,13 +212,19 @@ class _Fold:
                 "updated_at_us": 0,
             }
         was = _counts(before) if before is not None else _NOTHING
-        for name, new, old in zip(_COUNTED, _counts(after), was, strict=True):
-            sums[name] += new - old
+        now = _counts(after)
+        if now != was:
+            for name, new, old in zip(_COUNTED, now, was, strict=True):
+                if new != old:
+                    sums[name] += new - old
         sums["version"] += 1
         sums["balance_minor"] += balance_change
         sums["exposure_minor"] += exposure_change
-        sums["last_bet_at_us"] = max(sums["last_bet_at_us"], to_us(after.placed_at))
-        sums["updated_at_us"] = max(sums["updated_at_us"], to_us(after.updated_at))
+        placed_at_us, updated_at_us = to_us(after.placed_at), to_us(after.updated_at)
+        if placed_at_us > sums["last_bet_at_us"]:
+            sums["last_bet_at_us"] = placed_at_us
+        if updated_at_us > sums["updated_at_us"]:
+            sums["updated_at_us"] = updated_at_us
 
     def write(self, connection: sa.Connection) -> None:
         if not self._changed_bets:

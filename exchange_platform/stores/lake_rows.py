@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from exchange_platform.bets import Bet
@@ -67,11 +68,15 @@ def bets_table(bets: Sequence[Bet]) -> pa.Table:
 
 
 def _table(rows: Sequence[Any], columns: dict[str, pa.DataType]) -> pa.Table:
+    """The rows' fields, turned over into columns in one go."""
+    if not rows:
+        return pa.Table.from_arrays([pa.array([], kind) for kind in columns.values()], names=list(columns))
+    names = type(rows[0]).__struct_fields__
+    turned = dict(zip(names, zip(*map(msgspec.structs.astuple, rows), strict=True), strict=True))
     arrays = []
     for name, kind in columns.items():
+        values = turned[name]
         if name in _ENUMS:
-            values = [None if (value := getattr(row, name)) is None else value._value_ for row in rows]
-        else:
-            values = [getattr(row, name) for row in rows]
+            values = tuple(None if value is None else value._value_ for value in values)
         arrays.append(pa.array(values, type=kind))
     return pa.Table.from_arrays(arrays, names=list(columns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -45,7 +46,8 @@ class Bulk:
         if order is None:  # the driver takes parameters by name
             connection.exec_driver_sql(sql, [dict(row) for row in rows])
         else:
-            connection.exec_driver_sql(sql, [tuple(row[key] for key in order) for row in rows])
+            pick = operator.itemgetter(*order)
+            connection.exec_driver_sql(sql, [pick(row) for row in rows])
 
 
 def insert(table: sa.Table, *, ignore_known: bool = False, leave_out: Sequence[str] = ()) -> Bulk:

@@ -6,6 +6,7 @@ it holds, and each commit asserts the consumer's epoch, so of two consumers only
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections import deque
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 HEARTBEAT_S = 0.5
 _DRAIN_S = 20.0
+_GC_THRESHOLDS = (50_000, 20, 50)
+"""Tens of thousands of short-lived records a second would have the collector walk the heap many times a second."""
 
 
 class WindowFigures:
@@ -139,6 +142,8 @@ class Consumer:
         )
         log.info("%s: consumer of epoch %d begins", self.source, self.epoch)
         state = "failed"
+        thresholds = gc.get_threshold()
+        gc.set_threshold(*_GC_THRESHOLDS)
         try:
             for worker in self._workers.values():
                 worker.start(self.epoch)
@@ -167,6 +172,7 @@ class Consumer:
                 sink.close()
             self._source.close()
             self._on_close()
+            gc.set_threshold(*thresholds)
 
     def _over(self, began: float) -> bool:
         return (

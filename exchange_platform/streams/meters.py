@@ -10,7 +10,7 @@ from exchange_platform.streams.reports import SinkReport
 from exchange_platform.streams.sink import SinkCommit
 from exchange_platform.streams.source import ShardBatch
 
-_SAMPLES_A_BATCH = 20
+_SAMPLES_A_BATCH = 8
 
 
 class SinkMeter:
@@ -23,8 +23,8 @@ class SinkMeter:
 
     def _reset(self) -> None:
         self._records = self._repeats = self._batches = self._retries = 0
-        self._commit_ms: deque[float] = deque(maxlen=1000)
-        self._lags_ms: deque[float] = deque(maxlen=20_000)
+        self._commit_ms: deque[float] = deque(maxlen=500)
+        self._lags_ms: deque[float] = deque(maxlen=4_000)
 
     def committed(
         self, batches: Sequence[ShardBatch], done: SinkCommit, *, seconds: float, now_us: int
@@ -52,13 +52,14 @@ class SinkMeter:
     def report(self, *, reset: bool) -> SinkReport:
         """The figures since the last reset."""
         with self._lock:
+            lags = sorted(self._lags_ms)
             report = SinkReport(
                 records=self._records,
                 repeats=self._repeats,
                 batches=self._batches,
-                commit_ms=_quantile(self._commit_ms, 0.5),
-                lag_p50_ms=_quantile(self._lags_ms, 0.5),
-                lag_p99_ms=_quantile(self._lags_ms, 0.99),
+                commit_ms=_quantile(sorted(self._commit_ms), 0.5),
+                lag_p50_ms=_quantile(lags, 0.5),
+                lag_p99_ms=_quantile(lags, 0.99),
                 retries=self._retries,
             )
             if reset:
@@ -109,8 +110,7 @@ class Progress:
             self._caught_up_at_us = self._marks.popleft()[0]
 
 
-def _quantile(values: deque[float], share: float) -> float:
-    if not values:
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    if not ordered:
         return 0.0
-    ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
