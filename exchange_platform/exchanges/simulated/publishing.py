@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 MOST_RECORDS_A_PUT = 5000
 RETRY_AFTER_S = 0.5
-STREAM_CHECK_EVERY_S = 5.0
-GIVE_UP_AFTER_S = 0.5
-"""Shorter than an emulator's restart: a stream that was made anew is noticed before anything goes into it."""
+STREAM_CHECK_EVERY_S = 2.0
+"""After a failure it is checked at once. Only a stream that was made anew between two puts, neither of which failed, is
+noticed so late; then a few records precede the older ones that are published again."""
 _REPEATED_ONE_IN = 500
 """One batch in so many is published twice, as by a producer whose acknowledgement was lost."""
 
@@ -48,7 +48,7 @@ class Publishing:
             client,
             stream,
             aggregate=True,
-            give_up_after_s=GIVE_UP_AFTER_S,
+            give_up_after_s=0.0,  # trying on is done here, where each try first looks which stream it is
             clock=clock,
             stopping=self._ending,
         )

@@ -59,6 +59,7 @@ class Traders:
         self._due = 0.0
         self._visits_due = 0.0
         self._names = [f"trader-{number:04d}" for number in range(1, TRADERS + 1)]
+        self._are_traders = frozenset(self._names)
 
     def act(self, markets: Iterable[LiveMarket], elapsed_s: float, now: datetime) -> None:
         """Do what falls into `elapsed_s` seconds: as many executions as the rate asks for, and the quoting around them."""
@@ -140,7 +141,7 @@ class Traders:
                 self._quote(live, place, side)
         kind = self._chance.random()
         best = book.best(Side.BACK if self._chance.random() < 0.5 else Side.LAY)
-        if best is None:
+        if best is None or live.bets[best.number].user_id not in self._are_traders:
             return
         if kind < 0.04:
             self._venue.cancel(str(best.number), max(1, best.remaining_minor // 3))
@@ -154,7 +155,10 @@ class Traders:
         too_many = len(book) - MOST_RESTING
         stale: list[int] = []
         for order in book:  # the oldest first
-            old = now - live.bets[order.number].placed_at > STALE_AFTER
+            bet = live.bets[order.number]
+            if bet.user_id not in self._are_traders:
+                continue
+            old = now - bet.placed_at > STALE_AFTER
             beyond = PLACE[order.odds] - true if order.side is Side.BACK else true + 1 - PLACE[order.odds]
             far = not -MOST_GIVEN_AWAY < beyond < FARTHEST_PLACES
             if old or far or len(stale) < too_many:

@@ -1,0 +1,272 @@
+"""The whole exchange in made-up time: what it tells the world must add up."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from exchange_platform.bets import BetResult, BetStatus, Side, check_transition, winnings_minor
+from exchange_platform.exchanges.simulated.fixtures import Selection
+from exchange_platform.exchanges.simulated.market import LiveMarket
+from exchange_platform.exchanges.simulated.orders import NewOrder, OrderRefused, Refusal
+from exchange_platform.exchanges.simulated.settlement import commission_minor
+from exchange_platform.records import BetUpdate, Execution, Record, decode, encode
+from tests.exchange_platform.exchanges.simulated.running import MadeUpTime, RunningExchange
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    """All that an exchange tells in half an hour: long enough for voids, corrections and annulments."""
+    running = RunningExchange(tmp_path_factory.mktemp("told") / "journal.sqlite", MadeUpTime(), rate=20)
+    pairs = running.run(1800, published=None, tick_s=0.2)
+    assert all(key == decode(data).market_id for key, data in pairs)
+    return [decode(data) for _, data in pairs]
+
+
+@pytest.fixture(scope="module")
+def histories(told: list[Record]) -> dict[str, list[BetUpdate]]:
+    updates: dict[str, list[BetUpdate]] = defaultdict(list)
+    for record in told:
+        if isinstance(record, BetUpdate):
+            updates[record.bet_id].append(record)
+    return updates
+
+
+def test_every_record_is_one_that_the_platform_decodes_to_the_same_bytes(told: list[Record]) -> None:
+    assert all(decode(encode(record)) == record for record in told)
+
+
+def test_every_bet_goes_from_version_to_version_by_legal_transitions(
+    histories: dict[str, list[BetUpdate]],
+) -> None:
+    for history in histories.values():
+        assert [bet.version for bet in history] == list(range(1, len(history) + 1))
+        for before, after in pairwise(history):
+            check_transition(before, after)
+            assert before.updated_at <= after.updated_at
+
+
+def test_all_that_can_become_of_a_bet_does(histories: dict[str, list[BetUpdate]]) -> None:
+    seen = {bet.status for history in histories.values() for bet in history}
+    assert seen == set(BetStatus) - {BetStatus.PENDING, BetStatus.REJECTED}
+    steps = {
+        (before.status, after.status) for history in histories.values() for before, after in pairwise(history)
+    }
+    assert (BetStatus.UNSETTLED, BetStatus.SETTLED) in steps
+    assert (BetStatus.MATCHED, BetStatus.VOIDED) in steps
+    ends = [history[-1] for history in histories.values()]
+    assert any(bet.matched_minor and bet.lapsed_minor for bet in ends)
+    assert any(bet.matched_minor and bet.cancelled_minor for bet in ends)
+    assert {len(history) for history in histories.values()} > {1, 2, 3, 4, 5}
+
+
+def test_executions_account_for_every_match_and_every_pennys_winnings(
+    told: list[Record], histories: dict[str, list[BetUpdate]]
+) -> None:
+    matched: dict[str, int] = defaultdict(int)
+    won: dict[str, int] = defaultdict(int)
+    ids = set()
+    for record in told:
+        if isinstance(record, Execution):
+            assert record.execution_id not in ids
+            ids.add(record.execution_id)
+            stake = int(record.stake * 100)
+            back, lay = record.back_bet_id, record.lay_bet_id
+            assert back is not None
+            assert lay is not None
+            for bet_id, side in ((back, Side.BACK), (lay, Side.LAY)):
+                matched[bet_id] += stake
+                won[bet_id] += winnings_minor(stake, record.odds)
+                first = histories[bet_id][0]
+                assert first.side is side
+                assert (first.market_id, first.selection_id, first.handicap) == (
+                    record.market_id,
+                    record.selection_id,
+                    record.handicap,
+                )
+                better = record.odds >= first.odds if side is Side.BACK else record.odds <= first.odds
+                assert better, "matched at worse odds than asked for"
+    for bet_id, history in histories.items():
+        most = max(history, key=lambda bet: (bet.matched_minor, bet.matched_winnings_minor))
+        assert (most.matched_minor, most.matched_winnings_minor) == (matched[bet_id], won[bet_id])
+
+
+def test_execution_ids_of_a_market_sort_in_the_order_of_its_executions(told: list[Record]) -> None:
+    by_market: dict[str, list[Execution]] = defaultdict(list)
+    for record in told:
+        if isinstance(record, Execution):
+            by_market[record.market_id].append(record)
+    for executions in by_market.values():
+        assert executions == sorted(executions, key=lambda one: (one.executed_at, one.execution_id))
+
+
+def test_a_markets_settlement_moves_money_only_between_customers_and_into_commission(
+    told: list[Record], histories: dict[str, list[BetUpdate]]
+) -> None:
+    by_market: dict[str, list[list[BetUpdate]]] = defaultdict(list)
+    for history in histories.values():
+        by_market[history[0].market_id].append(history)
+    checked = 0
+    for market in by_market.values():
+        for nth in range(2):
+            settled = [
+                [bet for bet in history if bet.status is BetStatus.SETTLED][nth : nth + 1]
+                for history in market
+                if any(bet.matched_minor for bet in history)
+            ]
+            if not all(settled) or not settled:
+                continue  # void, not settled (again), or still in play at the end
+            checked += 1
+            net: dict[str, int] = defaultdict(int)
+            charged: dict[str, int] = defaultdict(int)
+            for (bet,) in settled:
+                net[bet.user_id] += bet.profit_minor
+                charged[bet.user_id] += bet.commission_minor
+                assert bet.commission_minor <= max(0, bet.profit_minor)
+                expected = {BetResult.WON: bet.profit_minor >= 0, BetResult.LOST: bet.profit_minor <= 0}
+                assert bet.result is not None
+                assert expected[bet.result]
+            assert sum(net.values()) == 0
+            assert charged == {user: commission_minor(result) for user, result in net.items()}
+    assert checked > 100
+
+
+def test_a_corrected_result_is_another_one(histories: dict[str, list[BetUpdate]]) -> None:
+    twice = [
+        [bet.result for bet in history if bet.status is BetStatus.SETTLED] for history in histories.values()
+    ]
+    assert any(results[0] is not results[1] for results in twice if len(results) == 2)
+
+
+@pytest.mark.parametrize("rate", [1, 50, 400])
+def test_executions_come_at_the_rate_asked_for(tmp_path: Path, rate: int) -> None:
+    running = RunningExchange(tmp_path / "journal.sqlite", MadeUpTime(), rate=rate)
+    for _ in range(3):
+        before = running.exchange.executions
+        running.run(10, published=None)
+        assert abs(running.exchange.executions - before - 10 * rate) <= max(1, rate)
+
+
+def test_books_stay_small_and_finished_markets_are_forgotten(tmp_path: Path) -> None:
+    running = RunningExchange(tmp_path / "journal.sqlite", MadeUpTime(), rate=20)
+    seen: set[str] = set()
+    for _ in range(90):
+        running.run(10, published=None, tick_s=0.2)
+        seen.update(running.exchange.markets)
+        assert len(running.exchange.markets) <= 22
+        for live in running.exchange.markets.values():
+            assert all(len(book) <= 40 for book in live.books.values())
+    assert len(seen) > 40
+    restored = running.journal.restore(0)
+    assert {state.market.market_id for state, _ in restored.markets} == set(running.exchange.markets)
+    rows = running.journal._db.execute("SELECT count(DISTINCT market_id) FROM bets").fetchone()[0]
+    assert rows <= len(running.exchange.markets)
+
+
+def test_the_same_seed_and_time_make_the_same_exchange(tmp_path: Path) -> None:
+    one = RunningExchange(tmp_path / "one.sqlite", MadeUpTime(), seed=5)
+    same = RunningExchange(tmp_path / "same.sqlite", MadeUpTime(), seed=5)
+    other = RunningExchange(tmp_path / "other.sqlite", MadeUpTime(), seed=6)
+    assert one.run(30) == same.run(30)
+    assert one.pairs != other.run(30)
+
+
+@pytest.fixture
+def quiet(tmp_path: Path) -> RunningExchange:
+    """An exchange that hardly anyone trades on."""
+    running = RunningExchange(tmp_path / "journal.sqlite", MadeUpTime(), rate=0.001)
+    running.run(0.1)
+    return running
+
+
+def _open_market(running: RunningExchange) -> tuple[LiveMarket, Selection]:
+    live = next(live for live in running.exchange.markets.values() if live.state.open)
+    return live, live.state.market.selections[0]
+
+
+def _order(
+    live: LiveMarket, selection: Selection, side: Side, odds: str | None, stake: int, user: str = "me"
+) -> NewOrder:
+    return NewOrder(
+        user_id=user,
+        market_id=live.market_id,
+        selection_id=selection.selection_id,
+        handicap=selection.handicap,
+        side=side,
+        odds=None if odds is None else Decimal(odds),
+        stake_minor=stake,
+    )
+
+
+def test_a_customer_places_changes_and_cancels(quiet: RunningExchange) -> None:
+    exchange = quiet.exchange
+    live, selection = _open_market(quiet)
+    back = exchange.place(_order(live, selection, Side.BACK, "900", 1000))
+    assert (back.status, back.remaining_minor) == (BetStatus.OPEN, 1000)
+    less = exchange.cancel(back.bet_id, 300)
+    assert (less.status, less.remaining_minor, less.cancelled_minor) == (BetStatus.OPEN, 700, 300)
+    moved = exchange.replace(back.bet_id, Decimal(950))
+    assert moved.bet_id != back.bet_id
+    assert (moved.odds, moved.stake_minor) == (Decimal(950), 700)
+    gone = exchange.cancel(moved.bet_id)
+    assert (gone.status, gone.cancelled_minor) == (BetStatus.CANCELLED, 700)
+    with pytest.raises(OrderRefused) as refused:
+        exchange.cancel(moved.bet_id)
+    assert refused.value.refusal is Refusal.NOT_RESTING
+
+
+def test_a_market_order_takes_what_there_is_and_never_rests(quiet: RunningExchange) -> None:
+    exchange = quiet.exchange
+    live, selection = _open_market(quiet)
+    exchange.place(_order(live, selection, Side.LAY, None, 10_000_000))  # empties that side
+    lay = exchange.place(_order(live, selection, Side.LAY, "1.01", 500))
+    exchange.place(_order(live, selection, Side.BACK, None, 10_000_000))
+    assert live.books[selection.selection_id, selection.handicap].best(Side.LAY) is None
+    nothing = exchange.place(_order(live, selection, Side.BACK, None, 500))
+    assert (nothing.status, nothing.cancelled_minor) == (BetStatus.CANCELLED, 500)
+    assert live.bets[int(lay.bet_id)].status is BetStatus.MATCHED
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"market_id": "1.1"}, Refusal.UNKNOWN_MARKET),
+        ({"selection_id": 1}, Refusal.UNKNOWN_SELECTION),
+        ({"odds": Decimal("2.01")}, Refusal.INVALID_ODDS),
+        ({"stake_minor": 99}, Refusal.INVALID_STAKE),
+    ],
+)
+def test_a_refused_order_says_why_and_changes_nothing(
+    quiet: RunningExchange, change: dict[str, object], refusal: Refusal
+) -> None:
+
+    live, selection = _open_market(quiet)
+    order = msgspec.structs.replace(_order(live, selection, Side.BACK, "2", 500), **change)
+    before = dict(live.bets)
+    with pytest.raises(OrderRefused) as refused:
+        quiet.exchange.place(order)
+    assert refused.value.refusal is refusal
+    assert live.bets == before
+
+
+def test_a_suspended_market_takes_no_orders_and_what_rested_has_lapsed(quiet: RunningExchange) -> None:
+    live, selection = _open_market(quiet)
+    bet = quiet.exchange.place(_order(live, selection, Side.BACK, "900", 1000))
+    for _ in range(20 * 300):
+        quiet.run(0.05)
+        if live.state.suspended:
+            break
+    with pytest.raises(OrderRefused) as refused:
+        quiet.exchange.place(_order(live, selection, Side.BACK, "900", 1000))
+    assert refused.value.refusal is Refusal.MARKET_SUSPENDED
+    newest = [
+        record
+        for record in (decode(data) for _, data in quiet.pairs)
+        if isinstance(record, BetUpdate) and record.bet_id == bet.bet_id
+    ][-1]
+    assert (newest.status, newest.lapsed_minor) == (BetStatus.LAPSED, 1000)
