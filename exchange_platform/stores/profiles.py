@@ -52,11 +52,22 @@ class Profile(msgspec.Struct, frozen=True):
     last_bets: tuple[LastBet, ...] = ()
 
 
+_other = bets.alias("other")
+_TENTH_NEWEST = (
+    sa.select(_other.c.placed_at_us)
+    .where(_other.c.user_id == profiles.c.user_id)
+    .order_by(_other.c.placed_at_us.desc())
+    .limit(1)
+    .offset(LAST_BETS - 1)
+    .correlate(profiles)
+    .scalar_subquery()
+)
+# Each user's newest bets by the index on (user_id, placed_at_us), however many bets the user has.
 _LAST = (
-    sa.select(*(bets.c[name] for name in LastBet.__struct_fields__))
-    .where(bets.c.user_id == sa.bindparam("user"))
-    .order_by(bets.c.placed_at_us.desc())
-    .limit(LAST_BETS)
+    sa.select(bets.c.user_id, *(bets.c[name] for name in LastBet.__struct_fields__))
+    .select_from(profiles.join(bets, bets.c.user_id == profiles.c.user_id))
+    .where(bets.c.placed_at_us >= sa.func.coalesce(_TENTH_NEWEST, 0))
+    .order_by(bets.c.user_id, bets.c.placed_at_us.desc(), bets.c.bet_id.desc())
 )
 
 
@@ -71,9 +82,15 @@ class Profiles:
         found: list[Profile] = []
         with self._database.read() as connection:
             for some in chunks(user_ids):
-                for row in connection.execute(sa.select(profiles).where(profiles.c.user_id.in_(some))):
-                    last = connection.execute(_LAST, {"user": row.user_id})
-                    found.append(Profile(**row._mapping, last_bets=tuple(LastBet(*bet) for bet in last)))
+                last: dict[str, list[LastBet]] = {}
+                for user_id, *values in connection.execute(_LAST.where(profiles.c.user_id.in_(some))):
+                    mine = last.setdefault(user_id, [])
+                    if len(mine) < LAST_BETS:
+                        mine.append(LastBet(*values))
+                found.extend(
+                    Profile(**row._mapping, last_bets=tuple(last.get(row.user_id, ())))
+                    for row in connection.execute(sa.select(profiles).where(profiles.c.user_id.in_(some)))
+                )
         return found
 
     def pages(self, size: int = 500) -> Iterator[list[Profile]]:

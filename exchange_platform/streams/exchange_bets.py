@@ -81,6 +81,7 @@ class OperationalSink:
 
     name = OPERATIONAL_DATABASE
     interval_s = 0.0
+    enough_records = 1
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -166,6 +167,7 @@ class LakeSink:
     """Executions and bet history, with the checkpoint in the same lake transaction; closes windows as time passes."""
 
     name = LAKE
+    enough_records = 10_000
 
     def __init__(self, lake: Lake, windows: Windows, interval_s: float, clock: Clock) -> None:
         self.interval_s = interval_s
@@ -237,6 +239,7 @@ class ProfileViewSink:
     """
 
     name = PROFILE_VIEW
+    enough_records = 25_000  # a user's many updates are one write
 
     def __init__(self, database: Database, view: ProfileView, settings: Settings, clock: Clock) -> None:
         self.interval_s = settings.profile_view_interval_s

@@ -28,6 +28,8 @@ class Sink(Protocol):
     name: str
     interval_s: float
     """How long batches may gather before they are written; 0 writes each at once."""
+    enough_records: int
+    """So many gathered records are written before the interval is over."""
 
     def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
         """Fence out every older consumer of these shards; returns up to where the sink holds each.

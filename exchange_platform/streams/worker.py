@@ -55,7 +55,9 @@ class SinkWorker:
         self._on_failure = on_failure
         self._queue: deque[ShardBatch] = deque()
         self._lock = threading.Lock()
+        self._queued = 0
         self._wake = threading.Event()
+        self._enough = threading.Event()
         self._finishing = threading.Event()
         self._abandon = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sink-{sink.name}", daemon=True)
@@ -68,12 +70,17 @@ class SinkWorker:
     def put(self, batches: Iterable[ShardBatch]) -> None:
         """Hand over batches, in order."""
         with self._lock:
-            self._queue.extend(batches)
+            for batch in batches:
+                self._queue.append(batch)
+                self._queued += len(batch.records)
+            if self._queued >= self.sink.enough_records:
+                self._enough.set()
         self._wake.set()
 
     def finish(self, timeout_s: float) -> bool:
         """Commit what was handed over and end; what an unavailable store can't take in time is left. Says whether all was committed."""
         self._finishing.set()
+        self._enough.set()
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -109,7 +116,7 @@ class SinkWorker:
             if not self._queue:
                 self._clock.wait(self._wake, TICK_S)
         if self._queue and self.sink.interval_s and not self._finishing.is_set():
-            self._clock.wait(self._finishing, self.sink.interval_s)
+            self._clock.wait(self._enough, self.sink.interval_s)
         batches: list[ShardBatch] = []
         size = 0
         with self._lock:
@@ -117,6 +124,9 @@ class SinkWorker:
                 batch = self._queue.popleft()
                 batches.append(batch)
                 size += len(batch.records)
+            self._queued -= size
+            if self._queued < self.sink.enough_records and not self._finishing.is_set():
+                self._enough.clear()
         return batches
 
     def _tick(self) -> None:
