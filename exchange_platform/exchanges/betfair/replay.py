@@ -6,6 +6,7 @@ Not here: deriving the executions (recorded.py).
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,18 +16,21 @@ from pathlib import Path
 from typing import Protocol
 
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.exchanges.betfair.messages import Message
 from exchange_platform.exchanges.betfair.recorded import (
     DamagedLine,
-    Message,
+    Derived,
+    FirstOf,
     Recording,
-    Restatement,
+    Refused,
     VolumeLadders,
 )
 from exchange_platform.records import encode
-from exchange_platform.stores.restatements import RestatementRow, Restatements
+from exchange_platform.stores.restatements import Restatement, Restatements
 
 _BATCH = 500
 _PUBLISH_EVERY_S = 0.05
+_TELL_EVERY_S = 0.2
 
 
 class RecordPublisher(Protocol):
@@ -38,26 +42,45 @@ class RecordPublisher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayProgress:
-    """How far a replay is."""
+class FileProgress:
+    """How far one file was read, in its own bytes (compressed, if it is)."""
 
+    file: Path
     bytes_read: int
     bytes_total: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayProgress:
+    """How far a replay is. What is counted was published."""
+
+    files: Sequence[FileProgress]
     executions: int
     restatements: int
+
+    @property
+    def bytes_read(self) -> int:
+        """Of all files."""
+        return sum(file.bytes_read for file in self.files)
+
+    @property
+    def bytes_total(self) -> int:
+        """Of all files."""
+        return sum(file.bytes_total for file in self.files)
 
 
 @dataclass(slots=True)
 class ReplaySummary:
-    """What a replay did. `interrupted` when it was stopped before the recordings' end."""
+    """What a replay did; executions and restatements that were published and stored. `interrupted` when it was stopped early."""
 
     messages: int = 0
     executions: int = 0
     stake: Decimal = Decimal(0)
     restatements: int = 0
     restatement_classes: Counter[str] = field(default_factory=Counter)
-    refused: list[str] = field(default_factory=list)
-    damaged: list[DamagedLine] = field(default_factory=list)
+    refused: FirstOf[Refused] = field(default_factory=FirstOf)
+    damaged: FirstOf[DamagedLine] = field(default_factory=FirstOf)
     interrupted: bool = False
 
 
@@ -71,19 +94,48 @@ def replay(
     on_progress: Callable[[ReplayProgress], None] | None = None,
     stopping: threading.Event | None = None,
 ) -> ReplaySummary:
-    """Publish the executions of recorded files, merged by publish time, and note their restatements.
+    """Publish the executions of recorded files, merged by publish time, and store their restatements.
 
     `speed` is how many times faster than recorded; None is as fast as the stream takes them. Every file is checked before
-    anything is published (`NotARecording`). Stopping or failing half-way leaves nothing half done: a replay repeats the same ids, and
-    readers drop what they have.
+    anything is published (`NotARecording`). A restatement is stored after what precedes it was published. Stopping or
+    failing half-way leaves nothing half done: a replay repeats the same ids, and readers drop what they have. What the publisher and the
+    store raise is passed on. Each file is a recording of its own: its volumes start at nothing.
     """
-    recordings: list[Recording] = []
-    try:
-        recordings.extend(Recording(path) for path in files)  # each may raise before anything is published
-        return _Replay(recordings, publisher, restatements, speed, clock, on_progress, stopping).run()
-    finally:
-        for recording in recordings:
-            recording.close()
+    if speed is not None and not (math.isfinite(speed) and speed > 0):
+        raise ValueError(f"speed {speed} is not possible; a number above 0, or None for as fast as can be")
+    recordings = [Recording(path) for path in files]  # each may raise, before anything is published
+    replaying = _Replay(recordings, publisher, restatements, clock, on_progress)
+    return replaying.run(_Pace(speed, clock, stopping or threading.Event()))
+
+
+class _Pace:
+    """When a message is due."""
+
+    def __init__(self, speed: float | None, clock: Clock, stopping: threading.Event) -> None:
+        self._speed = speed
+        self._clock = clock
+        self._began_s = clock.monotonic_s()
+        self._first_ms: int | None = None
+        self.stopping = stopping
+
+    def wait_s(self, published_at_ms: int) -> float:
+        """How long to wait for it: 0 if it is due. Waits end on multiples of 50 ms, so that what falls due together goes together."""
+        if self._speed is None:
+            return 0.0
+        if self._first_ms is None:
+            self._first_ms = published_at_ms
+        due_s = (published_at_ms - self._first_ms) / 1000 / self._speed
+        now_s = self._clock.monotonic_s() - self._began_s
+        if due_s <= now_s:
+            return 0.0
+        return max(math.ceil(due_s / _PUBLISH_EVERY_S) * _PUBLISH_EVERY_S - now_s, 0.001)
+
+    def wait(self, published_at_ms: int, meanwhile: Callable[[], None]) -> bool:
+        """Wait until the message is due, doing something before and now and then; says whether to stop."""
+        while not self.stopping.is_set() and (wait_s := self.wait_s(published_at_ms)) > 0:
+            meanwhile()
+            self._clock.wait(self.stopping, min(wait_s, _TELL_EVERY_S))
+        return self.stopping.is_set()
 
 
 class _Replay:
@@ -92,96 +144,82 @@ class _Replay:
         recordings: Sequence[Recording],
         publisher: RecordPublisher,
         restatements: Restatements,
-        speed: float | None,
         clock: Clock,
         on_progress: Callable[[ReplayProgress], None] | None,
-        stopping: threading.Event | None,
     ) -> None:
         self._recordings = recordings
         self._publisher = publisher
         self._restatements = restatements
-        self._speed = speed
         self._clock = clock
         self._on_progress = on_progress
-        self._stopping = stopping or threading.Event()
         self._summary = ReplaySummary()
         self._waiting: list[tuple[str, bytes]] = []
+        self._waiting_stake = Decimal(0)
         self._restated: list[Restatement] = []
+        self._flushed_s = clock.monotonic_s()
 
-    def run(self) -> ReplaySummary:
+    def run(self, pace: _Pace) -> ReplaySummary:
         ladders = [VolumeLadders() for _ in self._recordings]
-        summary = self._summary
-        began_s = flushed_s = self._clock.monotonic_s()
-        first_pt: int | None = None
         for number, line, message in _merged(self._recordings):
-            first_pt = message.pt if first_pt is None else first_pt
-            if self._speed is not None:
-                due_s = began_s + (message.pt - first_pt) / 1000 / self._speed
-                while (wait_s := due_s - self._clock.monotonic_s()) > 0 and not self._stopping.is_set():
-                    self._flush()
-                    self._clock.wait(self._stopping, min(wait_s, 0.5))
-            if self._stopping.is_set():
-                summary.interrupted = True
+            if pace.wait(message.pt or 0, self._flush):
+                self._summary.interrupted = True
                 break
-            derived = ladders[number].apply(message, line)
-            summary.messages += 1
-            summary.executions += len(derived.executions)
-            summary.stake += sum((execution.stake for execution in derived.executions), Decimal(0))
-            summary.restatements += len(derived.restatements)
-            summary.refused.extend(derived.refused)
-            for restatement in derived.restatements:
-                summary.restatement_classes[restatement.kind.value] += 1
-            self._waiting.extend((execution.market_id, encode(execution)) for execution in derived.executions)
-            self._restated.extend(derived.restatements)
-            now_s = self._clock.monotonic_s()
-            if len(self._waiting) >= _BATCH or (
-                self._speed is not None and now_s - flushed_s >= _PUBLISH_EVERY_S
+            self._summary.messages += 1
+            self._add(ladders[number].apply(message, line))
+            if (
+                len(self._waiting) + len(self._restated) >= _BATCH
+                or self._clock.monotonic_s() - self._flushed_s >= _PUBLISH_EVERY_S
             ):
                 self._flush()
-                flushed_s = now_s
         self._flush()
-        summary.damaged = [damage for recording in self._recordings for damage in recording.damaged]
-        return summary
+        for recording in self._recordings:
+            self._summary.damaged.include(recording.damaged)
+        return self._summary
+
+    def _add(self, derived: Derived) -> None:
+        self._waiting.extend((execution.market_id, encode(execution)) for execution in derived.executions)
+        self._waiting_stake += sum((execution.stake for execution in derived.executions), Decimal(0))
+        self._restated.extend(derived.restatements)
+        self._summary.refused.add(derived.refused)
 
     def _flush(self) -> None:
+        summary = self._summary
         if self._waiting:
             self._publisher.publish(self._waiting)
-            self._waiting = []
+            summary.executions += len(self._waiting)
+            summary.stake += self._waiting_stake
+            self._waiting, self._waiting_stake = [], Decimal(0)
         if self._restated:
-            self._restatements.add([_row(restatement) for restatement in self._restated])
+            self._restatements.add(self._restated)
+            summary.restatements += len(self._restated)
+            summary.restatement_classes.update(restated.kind.value for restated in self._restated)
             self._restated = []
+        self._flushed_s = self._clock.monotonic_s()
         if self._on_progress is not None:
             self._on_progress(
                 ReplayProgress(
-                    sum(recording.bytes_read for recording in self._recordings),
-                    sum(recording.size for recording in self._recordings),
-                    self._summary.executions,
-                    self._summary.restatements,
+                    [
+                        FileProgress(each.path, each.bytes_read, each.total_bytes, each.messages)
+                        for each in self._recordings
+                    ],
+                    summary.executions,
+                    summary.restatements,
                 )
             )
-
-
-def _row(restatement: Restatement) -> RestatementRow:
-    return RestatementRow(
-        restatement_id=restatement.restatement_id,
-        market_id=restatement.market_id,
-        selection_id=restatement.selection_id,
-        handicap=restatement.handicap,
-        kind=restatement.kind.value,
-        volume_change=restatement.volume_change,
-        restated_at=restatement.restated_at,
-    )
 
 
 def _merged(recordings: Sequence[Recording]) -> Iterator[tuple[int, int, Message]]:
     """(recording's number, line, message) of all recordings, by publish time; each recording's own order is kept."""
 
-    def numbered(number: int, recording: Recording) -> Iterator[tuple[int, int, int, Message]]:
-        newest = 0
+    def numbered(number: int, recording: Recording) -> Iterator[tuple[int, int, int, Message | None]]:
+        newest_ms = recording.first_published_at_ms
+        # The merge asks every recording for its first entry at once; this one opens no file.
+        yield newest_ms, number, 0, None
         for line, message in recording:
-            newest = max(newest, message.pt)
-            yield newest, number, line, message
+            newest_ms = max(newest_ms, message.pt or 0)
+            yield newest_ms, number, line, message
 
     streams = [numbered(number, recording) for number, recording in enumerate(recordings)]
     for _, number, line, message in heapq.merge(*streams, key=lambda entry: entry[:3]):
-        yield number, line, message
+        if message is not None:
+            yield number, line, message
