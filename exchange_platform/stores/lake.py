@@ -1,4 +1,5 @@
-"""The lake: executions, bet history and odds windows as DuckLake tables, for analysts. Not here: the windows' SQL (lake_windows.py).
+"""The lake: executions, bet history and odds windows as DuckLake tables, for analysts. Not here: the tables (lake_tables.py), the
+windows' SQL (lake_windows.py), checkpoints (lake_checkpoints.py), the connection and its lock (lake_connection.py).
 
 Every commit is one DuckLake transaction that asserts the consumer's epoch and position (stores/checkpoints.py) and writes data,
 checkpoint and the list of windows to close together.
@@ -6,6 +7,7 @@ checkpoint and the list of windows to close together.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -13,49 +15,25 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exchange_platform.bets import Bet
 from exchange_platform.records import Execution
 from exchange_platform.settings import Settings
-from exchange_platform.stores import lake_windows
-from exchange_platform.stores.checkpoints import Advance, Superseded
-from exchange_platform.stores.lake_connection import LakeConnection
-from exchange_platform.stores.lake_rows import bets_table, executions_table
-from exchange_platform.stores.lake_windows import ClosedDay, Recomputed
+from exchange_platform.stores import lake_maintenance, lake_tables, lake_windows
+from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
+from exchange_platform.stores.lake_checkpoints import LakeCheckpoints
+from exchange_platform.stores.lake_connection import LakeConnection, may_pass, without_password
+from exchange_platform.stores.lake_rows import bets_table, executions_table, windows_touched
+from exchange_platform.stores.lake_s3 import S3Access
+from exchange_platform.stores.lake_windows import ClosedDay, Recomputed, literal
 
-_TABLES = (
-    """
-    CREATE TABLE IF NOT EXISTS executions (
-        execution_id VARCHAR NOT NULL, event_id VARCHAR NOT NULL, market_id VARCHAR NOT NULL,
-        selection_id BIGINT NOT NULL, handicap DECIMAL(7, 2) NOT NULL, odds DECIMAL(9, 3) NOT NULL,
-        stake DECIMAL(18, 3) NOT NULL, executed_at TIMESTAMPTZ NOT NULL, back_bet_id VARCHAR, lay_bet_id VARCHAR)
-    """,
-    """
-    CREATE TABLE IF NOT EXISTS bet_history (
-        bet_id VARCHAR NOT NULL, version BIGINT NOT NULL, user_id VARCHAR NOT NULL, event_id VARCHAR NOT NULL,
-        market_id VARCHAR NOT NULL, selection_id BIGINT NOT NULL, handicap DECIMAL(7, 2) NOT NULL,
-        side VARCHAR NOT NULL, odds DECIMAL(9, 3) NOT NULL, currency VARCHAR NOT NULL,
-        stake_minor BIGINT NOT NULL, matched_minor BIGINT NOT NULL, remaining_minor BIGINT NOT NULL,
-        lapsed_minor BIGINT NOT NULL, cancelled_minor BIGINT NOT NULL, voided_minor BIGINT NOT NULL,
-        matched_winnings_minor BIGINT NOT NULL, status VARCHAR NOT NULL, result VARCHAR,
-        profit_minor BIGINT NOT NULL, commission_minor BIGINT NOT NULL, reason VARCHAR,
-        number_of_winners BIGINT NOT NULL, number_of_selections BIGINT NOT NULL,
-        placed_at TIMESTAMPTZ NOT NULL, updated_at TIMESTAMPTZ NOT NULL)
-    """,
-    """
-    CREATE TABLE IF NOT EXISTS odds_windows (
-        market_id VARCHAR NOT NULL, selection_id BIGINT NOT NULL, handicap DECIMAL(7, 2) NOT NULL,
-        window_start TIMESTAMPTZ NOT NULL, executions BIGINT NOT NULL, average_odds DOUBLE NOT NULL,
-        vwap DOUBLE NOT NULL, min_odds DECIMAL(9, 3) NOT NULL, max_odds DECIMAL(9, 3) NOT NULL,
-        open_odds DECIMAL(9, 3) NOT NULL, close_odds DECIMAL(9, 3) NOT NULL, stake DECIMAL(18, 3) NOT NULL,
-        final BOOLEAN NOT NULL, revision BIGINT NOT NULL)
-    """,
-    "CREATE TABLE IF NOT EXISTS open_windows (market_id VARCHAR NOT NULL, window_start TIMESTAMPTZ NOT NULL)",
-    """
-    CREATE TABLE IF NOT EXISTS checkpoints (
-        source VARCHAR NOT NULL, shard VARCHAR NOT NULL, epoch BIGINT NOT NULL, position VARCHAR)
-    """,
-)
+log = logging.getLogger(__name__)
+
+_MERGE_EVERY = 64
+"""Commits with data between two merges of the small files that they leave."""
+
+_READING = frozenset({duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN})
 
 
 class QueryError(ValueError):
@@ -82,23 +60,42 @@ class LakeCounts:
 
 
 class Lake:
-    """The lake, through one DuckDB connection: for one thread at a time. Nothing is opened before the first call."""
+    """The lake, through one DuckDB connection: for one thread at a time. Nothing is opened before the first call.
 
-    def __init__(self, catalog: str, data_path: str, *, read_only: bool = False, threads: int = 2) -> None:
-        self._connection = LakeConnection(catalog, data_path, read_only=read_only, threads=threads)
+    Every method raises `StoreUnavailable` where the catalog or the files can't be reached, or another process has written for too
+    long; call it again later.
+    """
+
+    def __init__(
+        self,
+        catalog: str,
+        data_path: str,
+        *,
+        read_only: bool = False,
+        threads: int = 2,
+        s3: S3Access | None = None,
+    ) -> None:
+        self._connection = LakeConnection(catalog, data_path, read_only=read_only, threads=threads, s3=s3)
+        self._checkpoints = LakeCheckpoints(self._connection)
         self._open: set[tuple[str, datetime]] | None = None
+        self._unmerged = 0
 
     @classmethod
     def from_settings(cls, settings: Settings, *, read_only: bool = False) -> Lake:
         """The lake that the settings name."""
-        return cls(settings.lake_catalog_string, settings.lake_data_location, read_only=read_only)
+        return cls(
+            settings.lake_catalog_string,
+            settings.lake_data_location,
+            read_only=read_only,
+            s3=S3Access(settings.aws_region, settings.aws_endpoint_url),
+        )
 
     def migrate(self) -> None:
-        """Create what is missing. Idempotent. Raises `StoreUnavailable`, as every method here."""
+        """Create what is missing. Idempotent; several processes may call it at once."""
         with self._connection.write() as connection:
-            for statement in _TABLES:
-                connection.execute(statement)
-            connection.execute(f"CREATE OR REPLACE VIEW odds_windows_live AS {lake_windows.LIVE}")
+            lake_tables.create(connection)
+        with self._connection.alone() as connection:
+            lake_tables.configure(connection)
 
     def claim(self, source: str, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
         """Make the shards this epoch's alone to advance; returns up to where the lake holds them.
@@ -106,24 +103,8 @@ class Lake:
         Raises `Superseded`, and claims none, if a newer epoch holds one of them.
         """
         self._open = None
-        with self._connection.write() as connection:
-            held = self._held(connection, source)
-            for shard in shards:
-                if shard in held and held[shard][0] > epoch:
-                    raise Superseded(
-                        f"lake: {source} {shard}: epoch {held[shard][0]} holds it, this is {epoch}"
-                    )
-            for shard in shards:
-                if shard not in held:
-                    connection.execute(
-                        "INSERT INTO checkpoints VALUES (?, ?, ?, NULL)", [source, shard, epoch]
-                    )
-                elif held[shard][0] < epoch:
-                    connection.execute(
-                        "UPDATE checkpoints SET epoch = ? WHERE source = ? AND shard = ?",
-                        [epoch, source, shard],
-                    )
-        return {shard: held[shard][1] if shard in held else None for shard in shards}
+        with self._connection.write():
+            return self._checkpoints.claim(source, epoch, shards)
 
     def commit(
         self,
@@ -135,19 +116,28 @@ class Lake:
     ) -> LakeCommit:
         """Add executions and bet versions that the lake does not have, and advance the checkpoints, in one transaction.
 
-        An execution that it has (by id; a repeat has the same time) or that stands twice in the batch is dropped, the first one counts; so
-        is a bet version. Raises `Superseded`; nothing was written then.
+        An execution that it has (by id; a repeat has the same time) or that stands twice in the batch is dropped, the first one
+        counts; so is a bet version. A commit that was done already (its answer was lost) changes nothing.
+        Raises `Superseded`; nothing was written then.
         """
-        with self._connection.write() as connection:
-            self._advance(connection, source, epoch, advances)
-            opened: set[tuple[str, datetime]] = set()
-            new_executions = new_bets = 0
-            if executions:
-                new_executions, opened = self._add_executions(connection, executions)
-            if bets:
-                new_bets = self._add_bets(connection, bets)
-        if opened and self._open is not None:
+        opened: set[tuple[str, datetime]] = set()
+        new_executions = new_bets = 0
+        try:
+            with self._connection.write() as connection:
+                if self._checkpoints.advance(source, epoch, advances):
+                    if executions:
+                        new_executions, opened = self._add_executions(connection, executions)
+                    if bets:
+                        new_bets = _add_bets(connection, bets)
+                    if advances and not new_executions and not new_bets:
+                        self._checkpoints.fold(source, epoch, advances)
+        except StoreUnavailable:
+            self._open = None  # whether it was written is not known
+            raise
+        if self._open is not None:
             self._open |= opened
+        if new_executions or new_bets:
+            self._merge_at_times()
         return LakeCommit(new_executions, new_bets, len(executions) + len(bets) - new_executions - new_bets)
 
     def close_windows(
@@ -161,17 +151,22 @@ class Lake:
         due = [window for window in self.open_windows() if lake_windows.has_passed(window, passed)]
         if not due:
             return []
-        with self._connection.write() as connection:
-            newest = max((held for held, _ in self._held(connection, source).values()), default=epoch)
-            if newest > epoch:
-                raise Superseded(f"lake: {source}: epoch {newest} holds it, this is {epoch}")
-            days = lake_windows.close(connection, due)
+        try:
+            with self._connection.write() as connection:
+                self._checkpoints.check_not_superseded(source, epoch)
+                days = lake_windows.close(connection, due)
+        except StoreUnavailable:
+            self._open = None
+            raise
         if self._open is not None:
             self._open -= set(due)
         return days
 
     def recompute(self, day: date) -> Recomputed:
-        """Compute a day's (UTC) closed windows anew from its executions. Idempotent: a row that is what it was keeps its revision."""
+        """Compute a day's (UTC) closed windows anew from its executions. Idempotent: a row that is what it was keeps its revision.
+
+        Windows that are open are left to whoever closes them.
+        """
         with self._connection.write() as connection:
             return lake_windows.recompute(connection, day)
 
@@ -204,8 +199,8 @@ class Lake:
 
     def positions(self, source: str) -> dict[str, str | None]:
         """Up to where the lake holds each of the source's shards."""
-        rows = self._rows("SELECT shard, position FROM checkpoints WHERE source = ?", [source])
-        return dict(rows)
+        with self._connection.translated():
+            return {shard: held.position for shard, held in self._checkpoints.read(source).items()}
 
     def disagreeing_windows(
         self, *, since: datetime | None = None, limit: int = 100
@@ -229,29 +224,36 @@ class Lake:
         return {bet_id: int(version) for bet_id, version in rows}
 
     def query(self, sql: str) -> pa.Table:
-        """Run one reading statement; the lake's tables need no prefix. Raises `QueryError` with what was wrong."""
+        """Run one reading statement; the lake's tables need no prefix, instants are UTC. Raises `QueryError` with what was wrong."""
+        with self._connection.translated():
+            session = self._connection.session
         try:
-            with self._connection.translated():
-                statements = self._connection.session.extract_statements(sql)
-                if len(statements) != 1:
-                    raise QueryError(f"one statement is allowed, this is {len(statements)}")
-                return self._connection.session.execute(statements[0]).to_arrow_table()
+            statements = session.extract_statements(sql)
+            if len(statements) != 1 and not _is_pivot(statements):
+                raise QueryError(f"one statement is allowed, this is {len(statements)}")
+            if statements[-1].type not in _READING:
+                raise QueryError(
+                    f"{statements[-1].type.name} is refused: the lake is written by its consumers alone. Allowed is what reads:"
+                    " SELECT, FROM, WITH, SHOW, DESCRIBE, SUMMARIZE, EXPLAIN"
+                )
+            for statement in statements[:-1]:
+                session.execute(statement)
+            return session.execute(statements[-1]).to_arrow_table()
         except duckdb.Error as error:
-            raise QueryError(str(error)) from error
+            message = without_password(str(error))
+            if may_pass(error) and not isinstance(error, duckdb.IOException):
+                raise StoreUnavailable(f"lake: {message}") from None
+            raise QueryError(message) from None
 
     def maintain(self, *, keep_snapshots: str = "1 hour") -> None:
-        """Keep the lake small and fast: inlined rows go to Parquet, small files are merged, old snapshots and files dropped.
+        """Keep the lake small and fast: merge files, drop snapshots older than that and the files that only they needed.
 
-        Each step takes the write lock for itself, so writers wait for one step at the most.
+        Each step takes the write lock for itself, so writers wait for one step at the most, well under a second. A query that runs
+        longer than `keep_snapshots` loses its files.
         """
-        for statement in (
-            "CALL ducklake_flush_inlined_data('lake')",
-            "CALL ducklake_merge_adjacent_files('lake')",
-            f"CALL ducklake_expire_snapshots('lake', older_than => now() - INTERVAL '{keep_snapshots}')",
-            f"CALL ducklake_cleanup_old_files('lake', older_than => now() - INTERVAL '{keep_snapshots}')",
-        ):
-            with self._connection.alone() as connection:
-                connection.execute(statement)
+        with self._connection.write():
+            self._checkpoints.fold_all()
+        lake_maintenance.tidy(self._connection, keep=keep_snapshots)
 
     def close(self) -> None:
         """Close the connection."""
@@ -261,67 +263,68 @@ class Lake:
         with self._connection.translated():
             return self._connection.session.execute(sql, parameters or None).fetchall()
 
-    @staticmethod
-    def _held(connection: duckdb.DuckDBPyConnection, source: str) -> dict[str, tuple[int, str | None]]:
-        rows = connection.execute(
-            "SELECT shard, epoch, position FROM checkpoints WHERE source = ?", [source]
-        ).fetchall()
-        return {shard: (epoch, position) for shard, epoch, position in rows}
-
-    def _advance(
-        self, connection: duckdb.DuckDBPyConnection, source: str, epoch: int, advances: Sequence[Advance]
-    ) -> None:
-        held = self._held(connection, source)
-        for step in advances:
-            if held.get(step.shard) != (epoch, step.expected):
-                raise Superseded(
-                    f"lake: {source} {step.shard}: epoch {epoch} at {step.expected} is no longer what it holds:"
-                    f" {held.get(step.shard)}"
-                )
-            if step.position != step.expected:
-                connection.execute(
-                    "UPDATE checkpoints SET position = ? WHERE source = ? AND shard = ?",
-                    [step.position, source, step.shard],
-                )
-
     def _add_executions(
         self, connection: duckdb.DuckDBPyConnection, executions: Sequence[Execution]
     ) -> tuple[int, set[tuple[str, datetime]]]:
-        known = self._known(connection, "executions", "execution_id", "executed_at", executions)
         new: dict[str, Execution] = {}
         for execution in executions:
-            if execution.execution_id not in known:
-                new.setdefault(execution.execution_id, execution)
+            new.setdefault(execution.execution_id, execution)
+        batch = executions_table(list(new.values()))
+        known = _known(connection, "executions", ("execution_id",), "executed_at", batch)
+        if known:
+            for (execution_id,) in known:
+                del new[execution_id]
+            batch = executions_table(list(new.values()))
         if not new:
             return 0, set()
-        batch = executions_table(list(new.values()))  # noqa: F841 (DuckDB reads it by name)
         connection.execute("INSERT INTO executions SELECT * FROM batch")
-        touched = {(row.market_id, lake_windows.window_start(row.executed_at)) for row in new.values()}
-        opened = touched - self.open_windows()
+        opened = windows_touched(batch) - self.open_windows()
         if opened:
             connection.executemany("INSERT INTO open_windows VALUES (?, ?)", sorted(opened))
         return len(new), opened
 
-    def _add_bets(self, connection: duckdb.DuckDBPyConnection, bets: Sequence[Bet]) -> int:
-        known = self._known(connection, "bet_history", "(bet_id, version)", "updated_at", bets)
-        new: dict[tuple[str, int], Bet] = {}
-        for bet in bets:
-            if (bet.bet_id, bet.version) not in known:
-                new.setdefault((bet.bet_id, bet.version), bet)
-        if new:
-            batch = bets_table(list(new.values()))  # noqa: F841 (DuckDB reads it by name)
-            connection.execute("INSERT INTO bet_history SELECT * FROM batch")
-        return len(new)
+    def _merge_at_times(self) -> None:
+        self._unmerged += 1
+        if self._unmerged < _MERGE_EVERY:
+            return
+        self._unmerged = 0
+        try:
+            with self._connection.alone() as connection:
+                lake_maintenance.merge_small(connection)
+        except (
+            StoreUnavailable
+        ) as error:  # the commit itself is done, and the next merge will find these files too
+            log.warning("small files of the lake stay unmerged for now: %s", error)
 
-    @staticmethod
-    def _known(
-        connection: duckdb.DuckDBPyConnection, table: str, key: str, time: str, rows: Sequence[Any]
-    ) -> set[Any]:
-        """The keys that the table has among rows of the batch's span of time: a repeat has the same time."""
-        times = [getattr(row, time) for row in rows]
-        markets = sorted({row.market_id for row in rows})
-        found = connection.execute(
-            f"SELECT {key} FROM {table} WHERE {time} BETWEEN ? AND ? AND market_id IN (SELECT unnest(?))",
-            [min(times), max(times), markets],
-        ).fetchall()
-        return {row[0] for row in found}
+
+def _add_bets(connection: duckdb.DuckDBPyConnection, bets: Sequence[Bet]) -> int:
+    new: dict[tuple[str, int], Bet] = {}
+    for bet in bets:
+        new.setdefault((bet.bet_id, bet.version), bet)
+    batch = bets_table(list(new.values()))
+    known = _known(connection, "bet_history", ("bet_id", "version"), "updated_at", batch)
+    if known:
+        for bet_id, version in known:
+            del new[bet_id, version]
+        batch = bets_table(list(new.values()))
+    if new:
+        connection.execute("INSERT INTO bet_history SELECT * FROM batch")
+    return len(new)
+
+
+def _known(
+    connection: duckdb.DuckDBPyConnection, table: str, key: tuple[str, ...], time: str, batch: pa.Table
+) -> set[tuple[Any, ...]]:
+    """The keys of the batch that the table has. A repeat has the same time, so only the files of the batch's span are looked into."""
+    span = pc.min_max(batch[time]).as_py()
+    same = " AND ".join(f"stored.{name} = batch.{name}" for name in key)
+    found = connection.execute(
+        f"SELECT {', '.join(key)} FROM {table} stored SEMI JOIN batch ON {same}"
+        f" WHERE stored.{time} BETWEEN {literal(span['min'])} AND {literal(span['max'])}"
+    )
+    return set(found.fetchall())
+
+
+def _is_pivot(statements: Sequence[duckdb.Statement]) -> bool:
+    """Whether these are what DuckDB makes of one PIVOT: types for its columns, then the query."""
+    return len(statements) > 1 and "pivot" in statements[-1].query.lower()

@@ -2,55 +2,80 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 from duckdb_extensions import import_extension
 from filelock import FileLock, Timeout
 
 from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.lake_s3 import S3Access
 
 LOCK_TIMEOUT_S = 10.0
-_RETRIED = (
+CATALOG = "__ducklake_metadata_lake"
+"""The name under which DuckLake attaches its own catalog."""
+
+_ADVISORY_LOCK = 7214
+_WRITER_MEMORY = "256MB"
+_READER_MEMORY = "1GB"
+# Errors that DuckDB has no class of their own for, and that pass.
+_PASSING = (
     "database is locked",
     "disk I/O error",
-    "Transaction conflict",
+    "conflict",
     "could not connect",
     "connection to server",
     "server closed the connection",
+    "terminating connection",
     "No space left",
     "Could not set lock",
     "Connection refused",
-    "HTTP",
+)
+# In `password=...` of a libpq string and `//user:password@` of a URL.
+_PASSWORD = re.compile(
+    r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"]+)|(//[^:/@\s]*:)[^@\s]*(?=@)", re.IGNORECASE
 )
 
 
 class LakeConnection:
-    """One DuckDB that has the lake attached as `lake`. For one thread at a time.
+    """One DuckDB that has the lake attached as `lake`. For one thread at a time. Nothing is opened before it is used.
 
-    On a SQLite catalog, two processes that write at once fail instead of waiting, so each writing transaction holds a file lock; it is the
-    kernel's, so a killed process leaves none behind. On PostgreSQL an advisory lock in the catalog does the same.
+    On a SQLite catalog, two processes that write at once fail instead of waiting, so each writing transaction holds a file lock; it
+    is the kernel's, so a killed process leaves none behind. On PostgreSQL an advisory lock of the transaction does the same.
+    Readers take no lock and wait for none.
     """
 
-    def __init__(self, catalog: str, data_path: str, *, read_only: bool = False, threads: int = 2) -> None:
-        self.read_only = read_only
-        self._catalog = catalog
-        self._data_path = data_path
-        self._threads = threads
-        self._session: duckdb.DuckDBPyConnection | None = None
-        self._closing = threading.Lock()
+    def __init__(
+        self,
+        catalog: str,
+        data_path: str,
+        *,
+        read_only: bool = False,
+        threads: int = 2,
+        s3: S3Access | None = None,
+    ) -> None:
         kind, _, place = catalog.partition(":")
         if kind not in ("sqlite", "postgres"):
             raise ValueError(f"lake catalog {kind!r} is not known: sqlite:PATH and postgres:... are")
         self.is_sqlite = kind == "sqlite"
-        self._lock: FileLock | None = None
-        if self.is_sqlite:
-            self._path = Path(place)
-            self._lock = FileLock(f"{place}.lock", timeout=LOCK_TIMEOUT_S, thread_local=False)
+        self.read_only = read_only
+        self._catalog = catalog
+        self._data_path = data_path
+        self._threads = threads
+        self._s3 = s3
+        self._session: duckdb.DuckDBPyConnection | None = None
+        self._closing = threading.Lock()
+        self._path = Path(place)
+        self._lock = (
+            FileLock(f"{place}.lock", timeout=LOCK_TIMEOUT_S, thread_local=False) if self.is_sqlite else None
+        )
 
     @property
     def session(self) -> duckdb.DuckDBPyConnection:
@@ -61,25 +86,28 @@ class LakeConnection:
 
     @contextmanager
     def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A writing transaction, alone among all processes; rolled back on any error. Raises `StoreUnavailable`."""
-        with self._alone():
+        """A writing transaction, alone among all processes; rolled back on any error.
+
+        Raises `StoreUnavailable`: nothing was written, unless the catalog's server was lost just as it committed.
+        """
+        with self._alone(), self.translated():
             connection = self.session
-            with self.translated():
-                connection.execute("BEGIN")
+            connection.execute("BEGIN")
+            try:
                 if not self.is_sqlite:
-                    connection.execute(
-                        "SELECT * FROM postgres_query('__ducklake_metadata_lake', 'SELECT pg_advisory_xact_lock(7214)')"
-                    )
-                try:
-                    yield connection
-                    connection.execute("COMMIT")
-                except BaseException:
-                    self._roll_back(connection)
-                    raise
+                    self.catalog_rows(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back(connection)
+                raise
 
     @contextmanager
     def alone(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The connection while no other process writes, without a transaction: for maintenance calls. Raises `StoreUnavailable`."""
+        """The connection while no other process writes, without a transaction: for maintenance. Raises `StoreUnavailable`.
+
+        On PostgreSQL it takes no lock: DuckLake itself sees that maintenance and writers do not undo each other.
+        """
         with self._alone(), self.translated():
             yield self.session
 
@@ -88,14 +116,21 @@ class LakeConnection:
         """Turn DuckDB's errors that may pass into `StoreUnavailable`, and begin with a new connection then."""
         try:
             yield
-        except (duckdb.IOException, duckdb.ConnectionException, duckdb.TransactionException) as error:
+        except duckdb.CatalogException as error:
             self._drop()
-            raise StoreUnavailable(f"lake: {_first_line(error)}") from error
+            raise StoreUnavailable(
+                f"lake: {_first_line(error)} Are its tables there? `exchange-platform migrate` makes them."
+            ) from None
         except duckdb.Error as error:
-            if any(sign in str(error) for sign in _RETRIED):
-                self._drop()
-                raise StoreUnavailable(f"lake: {_first_line(error)}") from error
-            raise
+            if not may_pass(error):
+                raise
+            self._drop()
+            raise StoreUnavailable(f"lake: {_first_line(error)}") from None
+
+    def catalog_rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Ask the catalog's own database, in its SQL: what DuckLake keeps there costs a tenth so."""
+        function = "sqlite_query" if self.is_sqlite else "postgres_query"
+        return self.session.execute(f"FROM {function}({_quoted(CATALOG)}, {_quoted(sql)})").fetchall()
 
     def close(self) -> None:
         """Close the connection. Safe to call twice."""
@@ -110,44 +145,58 @@ class LakeConnection:
         try:
             with self._lock:
                 yield
-        except Timeout as error:
-            raise StoreUnavailable(f"lake: another process writes since {LOCK_TIMEOUT_S:g} s") from error
+        except Timeout:
+            raise StoreUnavailable(f"lake: another process writes since {LOCK_TIMEOUT_S:g} s") from None
 
     def _open(self) -> duckdb.DuckDBPyConnection:
+        if self.is_sqlite and self.read_only and not self._path.exists():
+            raise StoreUnavailable(
+                f"lake: there is no catalog {self._path}; `exchange-platform migrate` makes one"
+            )
         connection = duckdb.connect(
             config={
                 "threads": str(self._threads),
+                "memory_limit": _READER_MEMORY if self.read_only else _WRITER_MEMORY,
+                "temp_directory": str(Path(tempfile.gettempdir()) / f"exchange-platform-lake-{uuid4().hex}"),
                 "autoload_known_extensions": "false",
                 "autoinstall_known_extensions": "false",
             }
         )
-        with self.translated():
-            needed = ["ducklake", "sqlite_scanner" if self.is_sqlite else "postgres_scanner"]
-            if self._data_path.startswith("s3://"):
-                needed.append("httpfs")
-            for extension in needed:
+        try:
+            with self.translated():
+                self._attach(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        on_s3 = self._data_path.startswith("s3://")
+        for extension, needed in (
+            ("ducklake", True),
+            ("sqlite_scanner", self.is_sqlite),
+            ("postgres_scanner", not self.is_sqlite),
+            ("httpfs", on_s3),
+        ):
+            if needed:
                 import_extension(extension, con=connection)
                 connection.execute(f"LOAD {extension}")
-            options: dict[str, Any] = {"DATA_PATH": self._data_path, "DATA_INLINING_ROW_LIMIT": 100}
-            if self.is_sqlite:
-                if self.read_only and not self._path.exists():
-                    raise StoreUnavailable(
-                        f"lake: there is no catalog {self._path}; `exchange-platform migrate` makes one"
-                    )
+        if on_s3 and self._s3 is not None:
+            self._s3.grant(connection)
+        # Small commits as Parquet files cost half of what rows in the catalog cost; Lake.commit keeps the files few.
+        options = [f"DATA_PATH {_quoted(self._data_path)}", "DATA_INLINING_ROW_LIMIT 0"]
+        if self.is_sqlite:
+            options.append("META_BUSY_TIMEOUT 10000")
+            if not self.read_only:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                Path(self._data_path).mkdir(parents=True, exist_ok=True)
-                options |= {"META_BUSY_TIMEOUT": 10_000}
-                if not self.read_only:
-                    options |= {"META_JOURNAL_MODE": "WAL"}
-            listed = ", ".join(
-                f"{name} {_quoted(value) if isinstance(value, str) else value}"
-                for name, value in options.items()
-            )
-            mode = ", READ_ONLY" if self.read_only else ""
-            connection.execute(f"ATTACH {_quoted('ducklake:' + self._catalog)} AS lake ({listed}{mode})")
-            connection.execute("USE lake")
-            connection.execute("SET TimeZone = 'UTC'")
-        return connection
+                options.append("META_JOURNAL_MODE 'WAL'")
+        if not on_s3:
+            Path(self._data_path).mkdir(parents=True, exist_ok=True)
+        if self.read_only:
+            options.append("READ_ONLY")
+        connection.execute(f"ATTACH {_quoted('ducklake:' + self._catalog)} AS lake ({', '.join(options)})")
+        connection.execute("USE lake")
+        connection.execute("SET TimeZone = 'UTC'")
 
     def _roll_back(self, connection: duckdb.DuckDBPyConnection) -> None:
         try:
@@ -162,9 +211,24 @@ class LakeConnection:
             connection.close()
 
 
+def may_pass(error: duckdb.Error) -> bool:
+    """Whether the error is the catalog's or the storage's trouble rather than the statement's."""
+    if isinstance(error, duckdb.IOException | duckdb.ConnectionException | duckdb.TransactionException):
+        return True
+    if isinstance(error, duckdb.ProgrammingError | duckdb.DataError | duckdb.NotSupportedError):
+        return False
+    return any(sign in str(error) for sign in _PASSING)
+
+
+def without_password(message: str) -> str:
+    """The message with what a connection string in it says of passwords blanked out."""
+    return _PASSWORD.sub(lambda match: f"{match[1] or match[3]}***", message)
+
+
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    lines = without_password(str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exchange_platform.bets import Bet
 from exchange_platform.records import Execution
+from exchange_platform.windows import WINDOW
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WINDOW_US = WINDOW // timedelta(microseconds=1)
 _INSTANT = pa.timestamp("us", tz="UTC")
 
 _EXECUTION_COLUMNS: dict[str, pa.DataType] = {
@@ -65,6 +70,17 @@ def executions_table(executions: Sequence[Execution]) -> pa.Table:
 def bets_table(bets: Sequence[Bet]) -> pa.Table:
     """The bet versions as columns, in their order."""
     return _table(bets, _BET_COLUMNS)
+
+
+def windows_touched(batch: pa.Table) -> set[tuple[str, datetime]]:
+    """The (market, window start) of executions given as columns: what `windows.window_start` says of each, for all at once."""
+    number = pc.divide(batch["executed_at"].cast(pa.int64()), _WINDOW_US)  # since 1970, when an hour began
+    windows = pa.table({"market_id": batch["market_id"], "number": number}).group_by(["market_id", "number"])
+    distinct = windows.aggregate([]).to_pydict()
+    return {
+        (market_id, _EPOCH + number * WINDOW)
+        for market_id, number in zip(distinct["market_id"], distinct["number"], strict=True)
+    }
 
 
 def _table(rows: Sequence[Any], columns: dict[str, pa.DataType]) -> pa.Table:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import duckdb
 import pyarrow as pa
 
-from exchange_platform.windows import WINDOW, window_start
+from exchange_platform.windows import WINDOW
 
 __all__ = [
     "LIVE",
@@ -21,8 +21,8 @@ __all__ = [
     "close",
     "disagreeing",
     "has_passed",
+    "literal",
     "recompute",
-    "window_start",
 ]
 
 _START = "time_bucket(INTERVAL 5 MINUTE, executed_at)"
@@ -36,7 +36,7 @@ _COLUMNS = """
     max(odds) AS max_odds,
     arg_min(odds, (executed_at, execution_id)) AS open_odds,
     arg_max(odds, (executed_at, execution_id)) AS close_odds,
-    sum(stake)::DECIMAL(18, 3) AS stake
+    sum(stake) AS stake
 """
 
 
@@ -112,7 +112,7 @@ def close(connection: duckdb.DuckDBPyConnection, due: Sequence[tuple[str, dateti
     earliest, latest = min(start for _, start in due), max(start for _, start in due)
     connection.execute("CREATE OR REPLACE TEMP TABLE due_windows AS SELECT * FROM closing")
     where = (
-        f"WHERE executed_at >= {_literal(earliest)} AND executed_at < {_literal(latest + WINDOW)}"
+        f"WHERE executed_at >= {literal(earliest)} AND executed_at < {literal(latest + WINDOW)}"
         " AND market_id IN (SELECT market_id FROM temp.due_windows)"
         f" AND (market_id, {_START}) IN (SELECT (market_id, window_start) FROM temp.due_windows)"
     )
@@ -128,7 +128,7 @@ def recompute(connection: duckdb.DuckDBPyConnection, day: date) -> Recomputed:
     """Compute the day's windows anew, those that are open excepted, in the caller's transaction."""
     begin = datetime.combine(day, time(), UTC)
     end = begin + timedelta(days=1)
-    span = f"executed_at >= {_literal(begin)} AND executed_at < {_literal(end)}"
+    span = f"executed_at >= {literal(begin)} AND executed_at < {literal(end)}"
     days = _write(
         connection,
         f"WHERE {span} AND (market_id, {_START}) NOT IN (SELECT (market_id, window_start) FROM open_windows)",
@@ -137,7 +137,7 @@ def recompute(connection: duckdb.DuckDBPyConnection, day: date) -> Recomputed:
     )
     removed = connection.execute(
         f"""
-        DELETE FROM odds_windows w WHERE w.window_start >= {_literal(begin)} AND w.window_start < {_literal(end)}
+        DELETE FROM odds_windows w WHERE w.window_start >= {literal(begin)} AND w.window_start < {literal(end)}
         AND (w.market_id, w.window_start) NOT IN (SELECT (market_id, window_start) FROM open_windows)
         AND NOT EXISTS (SELECT 1 FROM temp.computed_windows c WHERE {_same_key("w", "c")})
         """
@@ -154,8 +154,8 @@ def recompute(connection: duckdb.DuckDBPyConnection, day: date) -> Recomputed:
 
 def disagreeing(since: datetime | None, limit: int) -> str:
     """SQL that finds closed windows, not open again, whose row is not what their executions give."""
-    after = f"WHERE executed_at >= {_literal(since)}" if since is not None else ""
-    rows_after = f"WHERE window_start >= {_literal(since)}" if since is not None else ""
+    after = f"WHERE executed_at >= {literal(since)}" if since is not None else ""
+    rows_after = f"WHERE window_start >= {literal(since)}" if since is not None else ""
     return f"""
     SELECT coalesce(w.market_id, l.market_id), coalesce(w.selection_id, l.selection_id),
            coalesce(w.handicap, l.handicap), coalesce(w.window_start, l.window_start)
@@ -177,7 +177,7 @@ def _write(
         f"""
         CREATE OR REPLACE TEMP TABLE changed_windows AS
         SELECT c.*, w.revision AS known FROM temp.computed_windows c
-        LEFT JOIN (SELECT * FROM odds_windows WHERE window_start >= {_literal(begin)} AND window_start < {_literal(end)}) w
+        LEFT JOIN (SELECT * FROM odds_windows WHERE window_start >= {literal(begin)} AND window_start < {literal(end)}) w
         ON {_same_key("w", "c")}
         WHERE w.revision IS NULL OR NOT ({_same_values("w", "c")})
         """
@@ -191,7 +191,7 @@ def _write(
     if any(reopened for _, _, reopened in counted):
         connection.execute(
             f"""
-            DELETE FROM odds_windows w WHERE w.window_start >= {_literal(begin)} AND w.window_start < {_literal(end)}
+            DELETE FROM odds_windows w WHERE w.window_start >= {literal(begin)} AND w.window_start < {literal(end)}
             AND EXISTS (SELECT 1 FROM temp.changed_windows c WHERE c.known IS NOT NULL AND {_same_key("w", "c")})
             """
         )
@@ -206,5 +206,6 @@ def _write(
     return [ClosedDay(day, closed, reopened) for day, closed, reopened in counted]
 
 
-def _literal(instant: datetime) -> str:
+def literal(instant: datetime) -> str:
+    """The instant as SQL. A literal, not a parameter: files are pruned when the statement is planned."""
     return f"TIMESTAMPTZ '{instant.astimezone(UTC).isoformat()}'"
