@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 import msgspec
+
+_LEAST_CHANCE, _MOST_CHANCE = 0.012, 0.96
 
 
 class Sport(enum.Enum):
@@ -75,6 +77,17 @@ _HORSE_LAST = (
 
 _DRAW, _UNDER, _OVER = 58805, 47972, 47973
 _CLUB_IDS, _COUNTY_IDS, _FRANCHISE_IDS, _PLAYER_IDS, _HORSE_IDS = 10_000, 11_000, 12_000, 20_000, 30_000
+
+
+def adding_up_to_winners(chances: Sequence[float], winners: int) -> list[float]:
+    """The chances scaled so that they sum to the number of winners, none nearer to certain than the ladder shows well."""
+    scaled = list(chances)
+    for _ in range(
+        8
+    ):  # each round spreads what the bounds cut off; the sum is then right to a thousandth or so
+        factor = winners / sum(scaled)
+        scaled = [min(_MOST_CHANCE, max(_LEAST_CHANCE, one * factor)) for one in scaled]
+    return scaled
 
 
 class Fixtures:
@@ -158,9 +171,10 @@ class Fixtures:
             Selection(_HORSE_IDS + horse, _horse(horse), weight / total)
             for horse, weight in zip(horses, weights, strict=True)
         )
+        placed = adding_up_to_winners([horse.chance**0.8 for horse in wins], 3)
         places = tuple(
-            Selection(horse.selection_id, horse.name, min(0.95, 3 * horse.chance**0.8 / 1.6))
-            for horse in wins
+            Selection(horse.selection_id, horse.name, chance)
+            for horse, chance in zip(wins, placed, strict=True)
         )
         time = f"{self._chance.randrange(13, 21)}:{self._chance.randrange(0, 60, 5):02d}"
         return f"{time} {self._chance.choice(_COURSES)}", (

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from datetime import datetime
 
-from exchange_platform.exchanges.simulated.fixtures import Event
+from exchange_platform.exchanges.simulated.fixtures import Event, adding_up_to_winners
 from exchange_platform.exchanges.simulated.market import TRADED, Fate, LiveMarket, MarketState, Phase
 
 _S = 1_000_000
@@ -21,7 +21,6 @@ _FATES = {
 }
 _DRIFT_PRE_PLAY, _DRIFT_IN_PLAY = 0.006, 0.03
 """Standard deviation, each second, of the logarithm of a selection's chance."""
-_LEAST_CHANCE, _MOST_CHANCE = 0.012, 0.96
 
 
 class Lifecycle:
@@ -87,7 +86,7 @@ class Lifecycle:
         if state.phase in TRADED and now_us >= state.next_drift_at_us:
             spread = _DRIFT_IN_PLAY if state.phase is Phase.IN_PLAY else _DRIFT_PRE_PLAY
             drifted = [one * math.exp(self._chance.gauss(0, spread)) for one in state.chances]
-            state.chances = _normalised(drifted, state.market.number_of_winners)
+            state.chances = adding_up_to_winners(drifted, state.market.number_of_winners)
             state.next_drift_at_us = now_us + _S
 
     def _conclude(self, live: LiveMarket, now_us: int, now: datetime) -> None:
@@ -129,7 +128,7 @@ class Lifecycle:
         place = self._chance.randrange(len(state.chances))
         moved = list(state.chances)
         moved[place] *= self._chance.uniform(1.4, 2.6)
-        state.chances = _normalised(moved, state.market.number_of_winners)
+        state.chances = adding_up_to_winners(moved, state.market.number_of_winners)
 
     def _draw(self, state: MarketState, other_than: Sequence[int] = ()) -> list[int]:
         while True:
@@ -144,11 +143,3 @@ class Lifecycle:
 
     def _seconds(self, least: float, most: float) -> int:
         return int(self._chance.uniform(least, most) * _S)
-
-
-def _normalised(chances: list[float], winners: int) -> list[float]:
-    """Chances that sum to the number of winners, as nearly as keeping each within its bounds allows."""
-    for _ in range(3):
-        factor = winners / sum(chances)
-        chances = [min(_MOST_CHANCE, max(_LEAST_CHANCE, one * factor)) for one in chances]
-    return chances

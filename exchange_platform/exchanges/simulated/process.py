@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from contextlib import ExitStack
 
 from filelock import FileLock, Timeout
 
@@ -20,7 +21,8 @@ log = logging.getLogger(__name__)
 JOURNAL_FILE = "simulated-exchange.sqlite"
 MOST_UNPUBLISHED = 20_000
 """Trading pauses while more records than this wait for the stream."""
-_FINISH_S = 2.5
+_FINISH_S = 2.0
+"""How long the end waits for the stream; a supervisor that stops the process gives it 5 s in all."""
 _REPORT_EVERY_S = 10.0
 
 
@@ -46,15 +48,13 @@ def run(
         raise AlreadyRunning(
             f"a simulated exchange already runs on {settings.data_dir}; stop it or name another --data-dir"
         ) from None
-    with lock:
+    with ExitStack() as closing:
+        closing.callback(lock.release)
         journal = Journal(path)
+        closing.callback(journal.close)
         client = aws_client(settings, "kinesis")
-        try:
-            _run(journal, client, settings.bets_stream, rate, seed, stop, clock)
-        finally:
-            client.close()
-            journal.close()
-            lock.release()
+        closing.callback(client.close)
+        _run(journal, client, settings.bets_stream, rate, seed, stop, clock)
 
 
 def _run(

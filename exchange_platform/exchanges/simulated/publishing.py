@@ -90,7 +90,7 @@ class Publishing:
         self._offered.put(None)
         self._thread.join(timeout_s)
         self._ending.set()
-        self._thread.join(2.0)
+        self._thread.join(1.0)
 
     def _run(self) -> None:
         try:

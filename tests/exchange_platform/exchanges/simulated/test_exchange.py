@@ -22,7 +22,7 @@ from tests.exchange_platform.exchanges.simulated.running import MadeUpTime, Runn
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     """All that an exchange tells in half an hour: long enough for voids, corrections and annulments."""
-    running = RunningExchange(tmp_path_factory.mktemp("told") / "journal.sqlite", MadeUpTime(), rate=20)
+    running = RunningExchange(tmp_path_factory.mktemp("told") / "journal.sqlite", MadeUpTime(), rate=10)
     pairs = running.run(1800, published=None, tick_s=0.2)
     assert all(key == decode(data).market_id for key, data in pairs)
     return [decode(data) for _, data in pairs]
@@ -153,7 +153,7 @@ def test_executions_come_at_the_rate_asked_for(tmp_path: Path, rate: int) -> Non
 
 
 def test_books_stay_small_and_finished_markets_are_forgotten(tmp_path: Path) -> None:
-    running = RunningExchange(tmp_path / "journal.sqlite", MadeUpTime(), rate=20)
+    running = RunningExchange(tmp_path / "journal.sqlite", MadeUpTime(), rate=5)
     seen: set[str] = set()
     for _ in range(90):
         running.run(10, published=None, tick_s=0.2)

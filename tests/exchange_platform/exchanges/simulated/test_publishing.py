@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from exchange_platform.aws import aws_client
 from exchange_platform.bets import check_transition
+from exchange_platform.exchanges.simulated import process
 from exchange_platform.exchanges.simulated.journal import Pairs
 from exchange_platform.exchanges.simulated.process import JOURNAL_FILE, AlreadyRunning, run
 from exchange_platform.exchanges.simulated.publishing import Publishing
@@ -240,3 +243,34 @@ def test_a_second_exchange_on_the_same_directory_is_refused(settings: Settings, 
 
     _run_for(settings, second)
     assert str(settings.data_dir) in refused[0]
+
+
+def test_trading_pauses_while_too_much_is_unpublished_and_goes_on_when_it_is_out(
+    settings: Settings, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "MOST_UNPUBLISHED", 300)
+    path = settings.data_dir / JOURNAL_FILE
+    created = False
+    at_pause: list[int] = []
+
+    def committed() -> int:
+        if not path.exists():
+            return 0
+        try:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+                return int(db.execute("SELECT coalesce(sum(records), 0) FROM outbox").fetchone()[0])
+        except sqlite3.OperationalError:  # not made yet
+            return 0
+
+    def enough() -> bool:
+        nonlocal created
+        if not created and committed() > 300:
+            at_pause.extend((committed(), committed()))
+            time.sleep(0.5)  # ten ticks, in which nothing may come
+            at_pause.append(committed())
+            ensure_stream(client, settings.bets_stream)
+            created = True
+        return created and committed() > at_pause[-1] + 300
+
+    _run_for(settings, enough, rate=500)
+    assert len(set(at_pause)) == 1
