@@ -13,7 +13,7 @@ from decimal import Decimal
 from exchange_platform.records import Execution
 
 WINDOW = timedelta(minutes=5)
-_HOUR = timedelta(hours=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def window_start(instant: datetime) -> datetime:
@@ -92,7 +92,8 @@ class Watermarks:
         self._closed: set[str] = set()
 
     def saw(self, market_id: str, event_time: datetime, now_us: int) -> None:
-        """News of the market, with its own time."""
+        """News of the market, with its own time; one that lies in the future counts as now, or it would close windows still to come."""
+        event_time = min(event_time, _EPOCH + timedelta(microseconds=now_us))
         known = self._newest.get(market_id)
         if known is None or event_time > known:
             self._newest[market_id] = event_time

@@ -229,7 +229,7 @@ class Lake:
             session = self._connection.session
         try:
             statements = session.extract_statements(sql)
-            if len(statements) != 1 and not _is_pivot(statements):
+            if len(statements) != 1 and not _is_pivot(sql, statements):
                 raise QueryError(f"one statement is allowed, this is {len(statements)}")
             if statements[-1].type not in _READING:
                 raise QueryError(
@@ -325,6 +325,7 @@ def _known(
     return set(found.fetchall())
 
 
-def _is_pivot(statements: Sequence[duckdb.Statement]) -> bool:
-    """Whether these are what DuckDB makes of one PIVOT: types for its columns, then the query."""
-    return len(statements) > 1 and "pivot" in statements[-1].query.lower()
+def _is_pivot(sql: str, statements: Sequence[duckdb.Statement]) -> bool:
+    """Whether these are what DuckDB makes of one PIVOT: temporary types for its columns, then the query."""
+    kinds = [statement.type for statement in statements]
+    return len(kinds) > 1 and "pivot" in sql.lower() and set(kinds[:-1]) == {duckdb.StatementType.CREATE}
