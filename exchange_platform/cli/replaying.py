@@ -1,0 +1,85 @@
+"""The command `replay`: progress and summary. Not here: what is published (exchanges/betfair/replay.py)."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from exchange_platform.aws import aws_client
+from exchange_platform.exchanges.betfair.replay import ReplayProgress, ReplaySummary, replay
+from exchange_platform.local.running import NotRunning, is_running
+from exchange_platform.settings import Settings
+from exchange_platform.stores.database import Database
+from exchange_platform.stores.restatements import Restatements
+from exchange_platform.streams.kinesis import Publisher
+
+
+def replay_files(settings: Settings, files: Sequence[Path], speed: float | None) -> int:
+    """Publish the files' executions; 1 if it was interrupted. Raises `NotRunning`, `NotARecording` and what the stream raises."""
+    if settings.aws_endpoint_url is None and not is_running(settings.data_dir):
+        raise NotRunning(
+            f"no platform runs on {settings.data_dir}; start one with: exchange-platform up --exchange none"
+            f" --data-dir {settings.data_dir}"
+        )
+    stopping = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stopping.set())
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    database = Database(settings.operational_database_url)
+    client = aws_client(settings, "kinesis")
+    console = Console(stderr=True)
+    began = time.monotonic()
+    try:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %  {task.fields[executions]:,} executions"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        ) as bar:
+            task = bar.add_task("replay", executions=0)
+
+            def show(progress: ReplayProgress) -> None:
+                bar.update(
+                    task,
+                    total=progress.bytes_total,
+                    completed=progress.bytes_read,
+                    executions=progress.executions,
+                )
+
+            summary = replay(
+                files,
+                publisher=Publisher(client, settings.bets_stream, stopping=stopping),
+                restatements=Restatements(database),
+                speed=speed,
+                on_progress=show,
+                stopping=stopping,
+            )
+    finally:
+        client.close()
+        database.dispose()
+    _say(summary, time.monotonic() - began, console)
+    return int(summary.interrupted)
+
+
+def _say(summary: ReplaySummary, seconds: float, console: Console) -> None:
+    print(
+        f"{summary.executions:,} executions published, stake {summary.stake:,}, from {summary.messages:,} messages"
+        f" in {seconds:.1f} s"
+    )
+    classes = ", ".join(f"{count} {name}" for name, count in summary.restatement_classes.most_common())
+    print(f"{summary.restatements:,} restatements{f' ({classes})' if classes else ''}")
+    for damage in summary.damaged.first[:10]:
+        console.print(f"{damage.file}, line {damage.line}: passed over: {damage.reason}", markup=False)
+    if summary.damaged.count:
+        console.print(f"{summary.damaged.count:,} damaged lines passed over", markup=False)
+    for refused in summary.refused.first[:10]:
+        console.print(f"not published: {refused}", markup=False)
+    if summary.interrupted:
+        console.print("interrupted; replaying again repeats nothing that is stored", markup=False)
