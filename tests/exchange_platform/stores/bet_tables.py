@@ -1,0 +1,60 @@
+"""An operational database to write to, and all that it holds afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from exchange_platform.bets import Bet
+from exchange_platform.stores.bets import Verdict, apply_bet_updates
+from exchange_platform.stores.database import (
+    Database,
+    bets,
+    ledger,
+    market_exposures,
+    metadata,
+    outbox,
+    positions,
+    profiles,
+)
+
+TABLES = (bets, positions, market_exposures, profiles, ledger, outbox)
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@contextmanager
+def new_database(directory: Path) -> Iterator[Database]:
+    """A new, empty operational database in the directory."""
+    database = Database(f"sqlite:///{directory / 'operational.db'}")
+    metadata.create_all(database.engine)
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+def applied(database: Database, updates: Sequence[Bet], *, batch: int = 1000) -> list[Verdict]:
+    verdicts: list[Verdict] = []
+    for start in range(0, len(updates), batch):
+        with database.write() as connection:
+            verdicts += apply_bet_updates(connection, updates[start : start + batch])
+    return verdicts
+
+
+def all_rows(connection: sa.Connection) -> Rows:
+    return {
+        table.name: [
+            dict(row._mapping)
+            for row in connection.execute(sa.select(table).order_by(*table.primary_key.columns))
+        ]
+        for table in TABLES
+    }
+
+
+def stored(database: Database) -> Rows:
+    with database.read() as connection:
+        return all_rows(connection)
