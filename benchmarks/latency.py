@@ -1,0 +1,200 @@
+"""From an acknowledged put to the commit in each store, with `exchange-platform up`, Dagster and emulator included.
+
+Publishes at a steady rate and watches the stores' checkpoints. Baseline in the same run: how long one Dagster run takes, which is
+what a run per batch would add. python -m benchmarks.latency [--rate N] [--seconds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from bisect import bisect_left
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import sqlalchemy as sa
+
+from exchange_platform.aws import aws_client
+from exchange_platform.records import encode
+from exchange_platform.settings import Settings, load_settings, read_platform_file
+from exchange_platform.stores.database import Database, checkpoints
+from exchange_platform.stores.lake import Lake
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from tests.workload import matched_pairs
+
+CHECKOUT = Path(__file__).parents[1]
+Samples = list[tuple[float, int]]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=int, default=1000, help="records a second")
+    parser.add_argument("--seconds", type=int, default=300)
+    parser.add_argument("--port", type=int, default=3987)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        data_dir = Path(directory)
+        up = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "exchange_platform", "up", "--exchange", "none"),
+                *("--data-dir", directory, "--port", str(arguments.port)),
+            ],
+            stdout=subprocess.DEVNULL,
+            cwd=CHECKOUT,
+        )
+        try:
+            settings = _when_ready(data_dir)
+            _measure(settings, arguments.rate, arguments.seconds)
+            _baseline(str(read_platform_file(data_dir)["dagster_url"]))
+        finally:
+            up.terminate()
+            up.wait(60)
+
+
+def _when_ready(data_dir: Path) -> Settings:
+    while True:
+        try:
+            settings = load_settings(data_dir)
+            if settings.aws_endpoint_url:
+                lake = Lake.from_settings(settings, read_only=True)
+                ready = bool(lake.positions(EXCHANGE_BETS))
+                lake.close()
+                if ready:
+                    return settings
+        except Exception:  # not there yet
+            time.sleep(0.1)
+        time.sleep(0.5)
+
+
+def _measure(settings: Settings, rate: int, seconds: int) -> None:
+    watched: dict[str, Samples] = {"operational_database": [], "profile_view": [], "lake": []}
+    ended = threading.Event()
+    watchers = [
+        threading.Thread(target=_watch_database, args=(settings, watched, ended)),
+        threading.Thread(target=_watch_lake, args=(settings, watched["lake"], ended)),
+    ]
+    for watcher in watchers:
+        watcher.start()
+    acknowledged = _publish(settings, rate, seconds)
+    last = acknowledged[-1][1]
+    while any(not samples or samples[-1][1] < last for samples in watched.values()):
+        time.sleep(0.1)
+    ended.set()
+    for watcher in watchers:
+        watcher.join()
+    print(f"{len(acknowledged):,} puts, {last:,} records at {rate:,}/s for {seconds} s:")
+    for sink, samples in watched.items():
+        lags = _lags(acknowledged, samples)
+        print(
+            f"  {sink:<22} p50 {1000 * statistics.median(lags):6.0f} ms   p99 {1000 * lags[int(0.99 * len(lags))]:6.0f} ms"
+            f"   worst {1000 * lags[-1]:6.0f} ms"
+        )
+    run = max(
+        (process for process in psutil.process_iter(["cmdline", "memory_info"]) if _is_run(process)),
+        key=lambda process: int(process.info["memory_info"].rss),
+        default=None,
+    )
+    if run is not None:
+        print(f"  the consumer run's memory: {run.info['memory_info'].rss / 1e6:.0f} MB")
+
+
+def _is_run(process: Any) -> bool:
+    return "multiprocessing.spawn" in " ".join(process.info["cmdline"] or ())
+
+
+def _publish(settings: Settings, rate: int, seconds: int) -> Samples:
+    """Publish at the rate; (when acknowledged, highest sequence number) of each put."""
+    client = aws_client(settings, "kinesis")
+    records = matched_pairs(
+        rate * seconds // 7, users=500, start=datetime.now(UTC), step=timedelta(seconds=7 / rate)
+    )
+    acknowledged: Samples = []
+    began = time.monotonic()
+    sent = 0
+    waiting: list[dict[str, Any]] = []
+    for record in records:
+        waiting.append({"PartitionKey": record.market_id, "Data": encode(record)})
+        if len(waiting) >= max(1, rate // 20):
+            pause = began + sent / rate - time.monotonic()
+            if pause > 0:
+                time.sleep(pause)
+            answer = client.put_records(StreamName=settings.bets_stream, Records=waiting)
+            acknowledged.append((time.monotonic(), int(answer["Records"][-1]["SequenceNumber"])))
+            sent += len(waiting)
+            waiting = []
+    return acknowledged
+
+
+def _watch_database(settings: Settings, watched: dict[str, Samples], ended: threading.Event) -> None:
+    database = Database(settings.operational_database_url)
+    while not ended.wait(0.005):
+        with database.read() as connection:
+            rows = connection.execute(sa.select(checkpoints.c.sink, checkpoints.c.position)).all()
+        now = time.monotonic()
+        for sink, position in rows:
+            _note(watched[sink], now, position)
+    database.dispose()
+
+
+def _watch_lake(settings: Settings, samples: Samples, ended: threading.Event) -> None:
+    lake = Lake.from_settings(settings, read_only=True)
+    while not ended.wait(0.2):
+        for position in lake.positions(EXCHANGE_BETS).values():
+            _note(samples, time.monotonic(), position)
+    lake.close()
+
+
+def _note(samples: Samples, now: float, position: str | None) -> None:
+    if position is not None and (not samples or int(position) > samples[-1][1]):
+        samples.append((now, int(position)))
+
+
+def _lags(acknowledged: Samples, samples: Samples) -> list[float]:
+    """For each put, how long after its acknowledgement its last record was seen committed; sorted."""
+    positions = [position for _, position in samples]
+    return sorted(max(0.0, samples[bisect_left(positions, number)][0] - at) for at, number in acknowledged)
+
+
+def _baseline(url: str) -> None:
+    """Launch a small job three times, as a run per batch would."""
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        run_id = _ask(
+            url,
+            'mutation { launchRun(executionParams: {selector: {repositoryLocationName: "exchange-platform",'
+            ' repositoryName: "__repository__", jobName: "maintain_lake"}}) { ... on LaunchRunSuccess { run { runId } } } }',
+        )["launchRun"]["run"]["runId"]
+        while True:
+            run = _ask(url, f'{{ runOrError(runId: "{run_id}") {{ ... on Run {{ status }} }} }}')[
+                "runOrError"
+            ]
+            if run["status"] in ("SUCCESS", "FAILURE"):
+                break
+            time.sleep(0.1)
+        times.append(time.monotonic() - began)
+    print(
+        f"  baseline: one Dagster run takes {statistics.median(times):.1f} s, asked for to finished (median of 3)"
+    )
+
+
+def _ask(url: str, query: str) -> Any:
+    request = urllib.request.Request(
+        f"{url}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)["data"]
+
+
+if __name__ == "__main__":
+    main()
