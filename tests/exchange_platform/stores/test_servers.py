@@ -1,0 +1,169 @@
+"""The operational stores on MariaDB: the same tables as on SQLite, fencing, and a server that goes away under load.
+
+CI installs and starts the server (.ci/run). Without `EXCHANGE_PLATFORM_TEST_MYSQL_URL` these tests skip.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from exchange_platform import checks
+from exchange_platform.aws import aws_client
+from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.records import BetUpdate
+from exchange_platform.settings import Settings
+from exchange_platform.stores.bets import apply_bet_updates
+from exchange_platform.stores.checkpoints import Advance, Superseded
+from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
+from exchange_platform.stores.database import Database, metadata
+from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.schema import migrate, migrate_database, schema_revisions
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.kinesis import ensure_stream
+from tests.platform_parts import (
+    COMPARED,
+    consume_all,
+    encoded,
+    is_caught_up,
+    operational_rows,
+    publish,
+    start_consumer,
+    wait_for,
+)
+from tests.workload import matched_pairs
+
+pytestmark = pytest.mark.servers
+URL = "EXCHANGE_PLATFORM_TEST_MYSQL_URL"
+PID_FILE = "EXCHANGE_PLATFORM_TEST_MYSQL_PID_FILE"
+
+
+@pytest.fixture
+def mysql_url() -> Iterator[str]:
+    """A database of its own on the server."""
+    if URL not in os.environ:
+        pytest.skip(f"no MariaDB: {URL} is not set (.ci/run starts one)")
+    server = sa.make_url(os.environ[URL])
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    engine = sa.create_engine(server)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name} CHARACTER SET utf8mb4"))
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name}"))
+    engine.dispose()
+
+
+def test_the_migrated_schema_is_the_code_s_and_migrating_again_changes_nothing(mysql_url: str) -> None:
+    database = Database(mysql_url)
+    migrate_database(database)
+    migrate_database(database)
+    current, wanted = schema_revisions(database)
+    assert current == wanted
+    tables = set(sa.inspect(database.engine).get_table_names())
+    assert {table.name for table in metadata.sorted_tables} <= tables
+    database.dispose()
+
+
+def test_the_same_updates_give_the_same_tables_as_on_sqlite(mysql_url: str, tmp_path: Path) -> None:
+    updates = [record for record in matched_pairs(500, users=40) if isinstance(record, BetUpdate)]
+    found = []
+    for url, size in ((mysql_url, 700), (f"sqlite:///{tmp_path / 'same.sqlite'}", 111)):
+        database = Database(url)
+        migrate_database(database)
+        for start in range(0, len(updates), size):
+            with database.write() as connection:
+                assert all(v.applied for v in apply_bet_updates(connection, updates[start : start + size]))
+        assert checks.money_conserved(database).passed
+        assert checks.bets_conserved(database).passed
+        with database.read() as connection:
+            found.append(
+                {
+                    table.name: sorted((tuple(row) for row in connection.execute(sa.select(table))), key=repr)
+                    for table in COMPARED
+                }
+            )
+        database.dispose()
+    assert found[0] == found[1]
+
+
+def test_a_newer_epoch_fences_the_older_one_out(mysql_url: str) -> None:
+    database = Database(mysql_url)
+    migrate_database(database)
+    rows = ConsumerRows(database)
+    held = Checkpoints(database, "a-sink")
+    older = rows.begin("s", "one", now_us=1, ends_at_us=2)
+    held.claim("s", older, ["shard"], now_us=1)
+    newer = rows.begin("s", "two", now_us=1, ends_at_us=2)
+    assert newer == older + 1
+    held.claim("s", newer, ["shard"], now_us=1)
+    with pytest.raises(Superseded), database.write() as connection:
+        held.advance(connection, "s", older, [Advance("shard", None, "5")], now_us=2)
+    with pytest.raises(Superseded):
+        held.claim("s", older, ["shard"], now_us=3)
+    with database.write() as connection:
+        held.advance(connection, "s", newer, [Advance("shard", None, "7")], now_us=2)
+    assert held.positions("s") == {"shard": "7"}
+    database.dispose()
+
+
+def test_the_consumer_runs_on_it(mysql_url: str, settings: Settings) -> None:
+    on_server = settings.model_copy(update={"database_url": SecretStr(mysql_url)})
+    migrate(on_server)
+    ensure_stream(aws_client(on_server, "kinesis"), on_server.bets_stream)
+    consume_all(on_server, publish(on_server, [*encoded(matched_pairs(300)), ("x", b"\xffnonsense")]))
+    database = Database(mysql_url)
+    assert checks.money_conserved(database).passed
+    assert checks.no_new_dead_letters(database, SYSTEM_CLOCK).figures["new"] == 1
+    database.dispose()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+def test_a_server_that_is_away_for_thirty_seconds_under_load_loses_nothing(
+    mysql_url: str, settings: Settings, tmp_path: Path
+) -> None:
+    if PID_FILE not in os.environ:
+        pytest.skip(f"the server can't be stopped: {PID_FILE} is not set")
+    on_server = settings.model_copy(update={"database_url": SecretStr(mysql_url)})
+    migrate(on_server)
+    ensure_stream(aws_client(on_server, "kinesis"), on_server.bets_stream)
+    data = encoded(matched_pairs(3000, users=100))
+    database = Database(mysql_url)
+    consumer = start_consumer(on_server)
+    server = int(Path(os.environ[PID_FILE]).read_text())
+    pause = threading.Event()
+    for number, start in enumerate(range(0, len(data), 250)):
+        publish(on_server, data[start : start + 250])
+        if number == 20:
+            os.kill(server, signal.SIGSTOP)
+        if number == 50:
+            os.kill(server, signal.SIGCONT)
+        pause.wait(1.0 if 20 <= number < 50 else 0.1)
+    since_us = publish(on_server, encoded(matched_pairs(1, prefix="last")))
+    wait_for(lambda: is_caught_up(ConsumerRows(database), since_us), timeout_s=120)
+    assert consumer.poll() is None  # it waited; it did not die
+    consumer.terminate()
+    assert consumer.wait(60) == 0
+    calm = settings.model_copy(
+        update={"data_dir": tmp_path / "calm", "bets_stream": f"{settings.bets_stream}-calm"}
+    )
+    migrate(calm)
+    ensure_stream(aws_client(calm, "kinesis"), calm.bets_stream)
+    consume_all(calm, publish(calm, [*data, *encoded(matched_pairs(1, prefix="last"))]))
+    assert operational_rows(on_server) == operational_rows(calm)
+    lake = Lake.from_settings(on_server)
+    assert lake.counts().executions == 3001
+    assert set(lake.positions(EXCHANGE_BETS)) == set(
+        Checkpoints(database, "operational_database").positions(EXCHANGE_BETS)
+    )
+    lake.close()
+    database.dispose()
