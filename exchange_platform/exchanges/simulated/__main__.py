@@ -10,9 +10,11 @@ import threading
 from pathlib import Path
 
 from exchange_platform.exchanges.simulated.process import AlreadyRunning, run
+from exchange_platform.exchanges.simulated.publishing import REPEATED_ONE_IN
 from exchange_platform.settings import InvalidSettings, load_settings
 
 MOST_RATE = 5000
+MOST_PACE = 20
 
 
 def main() -> int:
@@ -21,6 +23,10 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, default=None)
     parser.add_argument("--rate", type=_rate, default=50.0, help="executions a second (default 50)")
     parser.add_argument("--seed", type=int, default=None, help="make the same choices again")
+    parser.add_argument("--pace", type=_pace, default=1.0, help="how much faster markets live (default 1)")
+    parser.add_argument(
+        "--repeat-one-in", type=int, default=REPEATED_ONE_IN, help="publish one put in so many twice; 0: none"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     for noisy in ("botocore", "urllib3"):
@@ -29,7 +35,14 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        run(load_settings(arguments.data_dir), rate=arguments.rate, seed=arguments.seed, stop=stop)
+        run(
+            load_settings(arguments.data_dir),
+            rate=arguments.rate,
+            seed=arguments.seed,
+            stop=stop,
+            pace=arguments.pace,
+            repeated_one_in=max(0, arguments.repeat_one_in),
+        )
     except (AlreadyRunning, InvalidSettings) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -41,6 +54,13 @@ def _rate(text: str) -> float:
     if not 0 < rate <= MOST_RATE:
         raise argparse.ArgumentTypeError(f"{text} is not more than 0 and at most {MOST_RATE}")
     return rate
+
+
+def _pace(text: str) -> float:
+    pace = float(text)
+    if not 0.1 <= pace <= MOST_PACE:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0.1 to {MOST_PACE}")
+    return pace
 
 
 if __name__ == "__main__":

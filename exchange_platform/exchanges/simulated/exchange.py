@@ -33,19 +33,27 @@ class Exchange:
     """
 
     def __init__(
-        self, journal: Journal, restored: Restored, *, clock: Clock, chance: random.Random, rate: float
+        self,
+        journal: Journal,
+        restored: Restored,
+        *,
+        clock: Clock,
+        chance: random.Random,
+        rate: float,
+        pace: float = 1.0,
     ) -> None:
-        """`rate` is executions a second; `chance` decides everything that is random."""
+        """`rate` is executions a second; `pace` how much faster than usual markets live; `chance` decides the rest."""
         self._journal = journal
         self._clock = clock
         self._numbers = restored.numbers
         self._chance = chance
         self._fixtures = Fixtures(chance, restored.numbers.next_fixture)
-        self._lifecycle = Lifecycle(chance, bets_a_step=max(100, int(rate / 2)))
+        self._lifecycle = Lifecycle(chance, bets_a_step=max(100, int(rate / 2)), pace=pace)
         self._traders = Traders(self, chance, rate=rate)
         self._pairs: Pairs = []
         self._changed: dict[str, tuple[BetUpdate, bytes]] = {}
         self._executions = 0
+        self._finished = 0
         self._last_us = 0
         self._last_tick_s: float | None = None
         self._ticks = 0
@@ -57,6 +65,11 @@ class Exchange:
     def executions(self) -> int:
         """Executions since this object was made."""
         return self._executions
+
+    @property
+    def finished(self) -> int:
+        """Markets settled for good, or void, since this object was made."""
+        return self._finished
 
     def place(self, order: NewOrder) -> Bet:
         """Take an order. Returns the new bet as it is after matching. Raises `OrderRefused`."""
@@ -109,6 +122,7 @@ class Exchange:
         finished = [one for one, live in self.markets.items() if live.state.phase is Phase.FINISHED]
         for market_id in finished:
             del self.markets[market_id]
+        self._finished += len(finished)
         self._open_markets(now_us)
         self._traders.act(self.markets.values(), elapsed_s, now)
         return self._commit(progress, finished)

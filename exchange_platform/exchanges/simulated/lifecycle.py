@@ -26,14 +26,18 @@ _DRIFT_PRE_PLAY, _DRIFT_IN_PLAY = 0.006, 0.03
 class Lifecycle:
     """Decides, by a seeded `Random`, what becomes of markets, and makes it happen when its time has come."""
 
-    def __init__(self, chance: random.Random, *, bets_a_step: int) -> None:
-        """`bets_a_step` bounds how many bets of a market are settled, taken back or voided in one call."""
+    def __init__(self, chance: random.Random, *, bets_a_step: int, pace: float = 1.0) -> None:
+        """`bets_a_step` bounds how many bets of a market are settled, taken back or voided in one call.
+
+        At `pace` 2 everything takes half as long: markets live 45 to 180 s instead of 90 to 360.
+        """
         self._chance = chance
         self._bets_a_step = bets_a_step
+        self._pace = pace
 
     def open_markets(self, event: Event, now_us: int, *, elapsed: float = 0.0) -> list[MarketState]:
         """The event's markets as they open; `elapsed` is the share of their lives that has passed (at the very first start)."""
-        life_us = int(self._chance.uniform(SHORTEST_LIFE_S, LONGEST_LIFE_S) * _S)
+        life_us = self._seconds(SHORTEST_LIFE_S, LONGEST_LIFE_S)
         opened_at_us = now_us - int(life_us * elapsed)
         fates = list(_FATES)
         states: list[MarketState] = []
@@ -142,4 +146,4 @@ class Lifecycle:
                 return winners
 
     def _seconds(self, least: float, most: float) -> int:
-        return int(self._chance.uniform(least, most) * _S)
+        return int(self._chance.uniform(least, most) * _S / self._pace)

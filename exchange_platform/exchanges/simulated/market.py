@@ -189,10 +189,15 @@ class LiveMarket:
         return bet
 
     def cancel(self, number: int, size_minor: int | None, now: datetime) -> BetUpdate:
-        """Take a resting bet's remainder, or so much of it, out. Raises `OrderRefused` for a bet that does not rest."""
+        """Take a resting bet's remainder, or so much of it, out.
+
+        Raises `OrderRefused` for a bet that does not rest, and in a market that is being voided.
+        """
         bet = self.bets.get(number)
         if bet is None or bet.status is not BetStatus.OPEN:
             raise OrderRefused(Refusal.NOT_RESTING, f"bet {number} in market {self.market_id}")
+        if self.state.phase not in TRADED:  # it waits for its turn to be voided
+            raise OrderRefused(Refusal.MARKET_CLOSED, f"market {self.market_id} is {self.state.phase.value}")
         if size_minor is not None and size_minor <= 0:
             raise OrderRefused(Refusal.INVALID_STAKE, f"{size_minor} minor units to cancel")
         taken = self.books[bet.selection_id, bet.handicap].reduce(number, size_minor)

@@ -13,7 +13,7 @@ from exchange_platform.aws import aws_client
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.exchanges.simulated.exchange import TICK_S, Exchange
 from exchange_platform.exchanges.simulated.journal import Journal
-from exchange_platform.exchanges.simulated.publishing import Publishing
+from exchange_platform.exchanges.simulated.publishing import REPEATED_ONE_IN, Publishing
 from exchange_platform.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,10 +31,18 @@ class AlreadyRunning(Exception):
 
 
 def run(
-    settings: Settings, *, rate: float, seed: int | None, stop: threading.Event, clock: Clock = SYSTEM_CLOCK
+    settings: Settings,
+    *,
+    rate: float,
+    seed: int | None,
+    stop: threading.Event,
+    pace: float = 1.0,
+    repeated_one_in: int = REPEATED_ONE_IN,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> None:
     """Run the exchange at `rate` executions a second until `stop` is set.
 
+    `pace` is how much faster than usual markets live; one publication in `repeated_one_in` is made twice, none if it is 0.
     Goes on from the journal in `settings.data_dir`. When it returns, all that happened is in the journal, and in the stream
     as well if that was to be had. With a `seed`, runs from an empty directory make the same choices as long as time passes alike.
     Raises `AlreadyRunning`.
@@ -54,7 +62,7 @@ def run(
         closing.callback(journal.close)
         client = aws_client(settings, "kinesis")
         closing.callback(client.close)
-        _run(journal, client, settings.bets_stream, rate, seed, stop, clock)
+        _run(journal, client, settings.bets_stream, rate, seed, stop, pace, repeated_one_in, clock)
 
 
 def _run(
@@ -64,12 +72,21 @@ def _run(
     rate: float,
     seed: int | None,
     stop: threading.Event,
+    pace: float,
+    repeated_one_in: int,
     clock: Clock,
 ) -> None:
     restored = journal.restore(clock.now_us())
     chance = random.Random() if seed is None else random.Random(f"{seed}/{restored.numbers.starts}")
-    exchange = Exchange(journal, restored, clock=clock, chance=chance, rate=rate)
-    publishing = Publishing(journal, client, stream, clock=clock, chance=random.Random(chance.random()))
+    exchange = Exchange(journal, restored, clock=clock, chance=chance, rate=rate, pace=pace)
+    publishing = Publishing(
+        journal,
+        client,
+        stream,
+        clock=clock,
+        chance=random.Random(chance.random()),
+        repeated_one_in=repeated_one_in,
+    )
     publishing.start()
     report = _Report(clock, exchange, publishing)
     log.info(
@@ -113,12 +130,13 @@ class _Report:
         exchange, publishing = self._exchange, self._publishing
         markets = exchange.markets.values()
         log.info(
-            "%.1f executions/s, %.0f records/s published, %d unpublished, %d markets (%d open), %d bets, %d resting%s%s",
+            "%.1f executions/s, %.0f records/s published, %d unpublished, %d markets (%d open), %d finished, %d bets, %d resting%s%s",
             (exchange.executions - self._executions) / passed_s,
             (publishing.published - self._published) / passed_s,
             publishing.unpublished,
             len(markets),
             sum(1 for live in markets if live.state.open),
+            exchange.finished,
             sum(len(live.bets) for live in markets),
             sum(len(book) for live in markets for book in live.books.values()),
             ", trading paused" if paused else "",

@@ -23,8 +23,8 @@ RETRY_AFTER_S = 0.5
 STREAM_CHECK_EVERY_S = 2.0
 """After a failure it is checked at once. Only a stream that was made anew between two puts, neither of which failed, is
 noticed so late; then a few records precede the older ones that are published again."""
-_REPEATED_ONE_IN = 500
-"""One batch in so many is published twice, as by a producer whose acknowledgement was lost."""
+REPEATED_ONE_IN = 500
+"""One publication in so many is made twice, as by a producer whose acknowledgement was lost."""
 
 
 class Publishing:
@@ -35,14 +35,25 @@ class Publishing:
     """
 
     def __init__(
-        self, journal: Journal, client: Any, stream: str, *, clock: Clock, chance: random.Random
+        self,
+        journal: Journal,
+        client: Any,
+        stream: str,
+        *,
+        clock: Clock,
+        chance: random.Random,
+        repeated_one_in: int = REPEATED_ONE_IN,
     ) -> None:
-        """The journal's unpublished batches are published first; every later one comes through `offer`."""
+        """The journal's unpublished batches are published first; every later one comes through `offer`.
+
+        `repeated_one_in` 0 means that nothing is published twice on purpose.
+        """
         self._journal = journal
         self._client = client
         self._stream = stream
         self._clock = clock
         self._chance = chance
+        self._repeated_one_in = repeated_one_in
         self._ending = threading.Event()
         self._publisher = Publisher(
             client,
@@ -147,7 +158,8 @@ class Publishing:
 
     def _publish(self, group: list[Batch], *, counted: bool) -> None:
         pairs: Pairs = [pair for batch in group for pair in batch.pairs]
-        for _ in range(2 if self._chance.randrange(_REPEATED_ONE_IN) == 0 else 1):
+        repeated = self._repeated_one_in and self._chance.randrange(self._repeated_one_in) == 0
+        for _ in range(2 if repeated else 1):
             self._publisher.publish(pairs)
             self.published += len(pairs)
         if counted:

@@ -1,14 +1,15 @@
-"""What a result means for bets: gross profit, and commission per customer and market. Pure."""
+"""What a result means for bets: gross profit, and commission per customer and market. Pure. Not here: rounding (money.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 
 import msgspec
 
 from exchange_platform.bets import BetResult, BetStatus, Side
+from exchange_platform.money import allocate, commission_minor
 from exchange_platform.records import BetUpdate
 
 COMMISSION_RATE = Decimal("0.05")
@@ -48,8 +49,9 @@ def settle(
     for own in by_customer.values():
         commission = commission_minor(sum(profits[bet_id] for bet_id in own), rate)
         paying = [bet_id for bet_id in own if profits[bet_id] > 0]
-        shares = apportion(commission, [profits[bet_id] for bet_id in paying])
-        commissions.update(zip(paying, shares, strict=True))
+        if commission:  # a net result above 0 has a bet that paid
+            shares = allocate(commission, [profits[bet_id] for bet_id in paying])
+            commissions.update(zip(paying, shares, strict=True))
     return {
         bet_id: Outcome(results[bet_id], profit, commissions.get(bet_id, 0))
         for bet_id, profit in profits.items()
@@ -61,27 +63,6 @@ def gross_profit_minor(bet: BetUpdate, selection_wins: bool) -> int:
     if bet.side is Side.BACK:
         return bet.matched_winnings_minor if selection_wins else -bet.matched_minor
     return -bet.matched_winnings_minor if selection_wins else bet.matched_minor
-
-
-def commission_minor(net_minor: int, rate: Decimal = COMMISSION_RATE) -> int:
-    """The commission on a customer's net result in one market."""
-    return int((max(0, net_minor) * rate).quantize(Decimal(1), ROUND_HALF_EVEN))
-
-
-def apportion(total: int, weights: list[int]) -> list[int]:
-    """Shares of `total` in proportion to the weights, whose sum is exactly `total` (largest remainders first).
-
-    `total` is 0 where there is no weight, as nobody is there to bear it.
-    """
-    whole = sum(weights)
-    if not whole:
-        return [0] * len(weights)
-    shares = [total * weight // whole for weight in weights]
-    missing = total - sum(shares)
-    order = sorted(range(len(weights)), key=lambda place: (-(total * weights[place] % whole), place))
-    for place in order[:missing]:
-        shares[place] += 1
-    return shares
 
 
 def settled(bet: BetUpdate, outcome: Outcome, at: datetime) -> BetUpdate:

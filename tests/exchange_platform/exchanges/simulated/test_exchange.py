@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from decimal import Decimal
 from itertools import pairwise
@@ -11,10 +12,12 @@ import msgspec
 import pytest
 
 from exchange_platform.bets import BetResult, BetStatus, Side, check_transition, winnings_minor
-from exchange_platform.exchanges.simulated.fixtures import Selection
-from exchange_platform.exchanges.simulated.market import LiveMarket
+from exchange_platform.exchanges.simulated.fixtures import Fixtures, Selection
+from exchange_platform.exchanges.simulated.lifecycle import Lifecycle
+from exchange_platform.exchanges.simulated.market import LiveMarket, Phase
 from exchange_platform.exchanges.simulated.orders import NewOrder, OrderRefused, Refusal
-from exchange_platform.exchanges.simulated.settlement import commission_minor
+from exchange_platform.exchanges.simulated.settlement import COMMISSION_RATE
+from exchange_platform.money import commission_minor
 from exchange_platform.records import BetUpdate, Execution, Record, decode, encode
 from tests.exchange_platform.exchanges.simulated.running import MadeUpTime, RunningExchange
 
@@ -132,7 +135,9 @@ def test_a_markets_settlement_moves_money_only_between_customers_and_into_commis
                 assert bet.result is not None
                 assert expected[bet.result]
             assert sum(net.values()) == 0
-            assert charged == {user: commission_minor(result) for user, result in net.items()}
+            assert charged == {
+                user: commission_minor(result, COMMISSION_RATE) for user, result in net.items()
+            }
     assert checked > 100
 
 
@@ -238,6 +243,9 @@ def test_a_market_order_takes_what_there_is_and_never_rests(quiet: RunningExchan
         ({"market_id": "1.1"}, Refusal.UNKNOWN_MARKET),
         ({"selection_id": 1}, Refusal.UNKNOWN_SELECTION),
         ({"odds": Decimal("2.01")}, Refusal.INVALID_ODDS),
+        ({"odds": Decimal("NaN")}, Refusal.INVALID_ODDS),
+        ({"odds": Decimal("sNaN")}, Refusal.INVALID_ODDS),
+        ({"odds": Decimal("Infinity")}, Refusal.INVALID_ODDS),
         ({"stake_minor": 99}, Refusal.INVALID_STAKE),
     ],
 )
@@ -270,3 +278,65 @@ def test_a_suspended_market_takes_no_orders_and_what_rested_has_lapsed(quiet: Ru
         if isinstance(record, BetUpdate) and record.bet_id == bet.bet_id
     ][-1]
     assert (newest.status, newest.lapsed_minor) == (BetStatus.LAPSED, 1000)
+
+
+def test_a_bet_that_waits_to_be_voided_is_no_longer_its_owners_to_cancel(quiet: RunningExchange) -> None:
+    live, selection = _open_market(quiet)
+    placed = [
+        quiet.exchange.place(_order(live, selection, Side.BACK, "900", 1000)).bet_id for _ in range(300)
+    ]
+    live.state.phase, live.state.next_step_at_us = Phase.VOIDING, 0
+    quiet.run(0.05)
+    waiting = [bet_id for bet_id in placed if int(bet_id) in live.bets]
+    assert 0 < len(waiting) < len(placed), "the void is to be cut off in the middle"
+    with pytest.raises(OrderRefused) as refused:
+        quiet.exchange.cancel(waiting[-1])
+    assert refused.value.refusal is Refusal.MARKET_CLOSED
+    with pytest.raises(OrderRefused) as refused:
+        quiet.exchange.replace(waiting[-1], Decimal(950))
+    assert refused.value.refusal is Refusal.MARKET_CLOSED
+    quiet.run(5)
+    newest = {
+        record.bet_id: record
+        for record in (decode(data) for _, data in quiet.pairs)
+        if isinstance(record, BetUpdate)
+    }
+    assert {newest[bet_id].status for bet_id in placed} == {BetStatus.VOIDED}
+
+
+def test_markets_whose_time_passed_during_a_long_stop_are_settled_to_the_penny(tmp_path: Path) -> None:
+    clock = MadeUpTime()
+    before = RunningExchange(tmp_path / "journal.sqlite", clock, rate=100)
+    before.run(60)
+    were = set(before.exchange.markets)
+    clock.us += 3600 * 1_000_000
+    after = RunningExchange(tmp_path / "journal.sqlite", clock, rate=100)
+    for _ in range(120):
+        after.run(1)
+        if not were & set(after.exchange.markets):
+            break
+    assert not were & set(after.exchange.markets)
+    newest: dict[str, BetUpdate] = {}
+    for record in (decode(data) for _, data in before.pairs + after.pairs):
+        if isinstance(record, BetUpdate) and record.market_id in were:
+            newest[record.bet_id] = record
+    assert newest
+    assert all(bet.status is BetStatus.SETTLED for bet in newest.values() if bet.matched_minor)
+    assert not any(bet.remaining_minor for bet in newest.values())
+    for market_id in were:
+        assert sum(bet.profit_minor for bet in newest.values() if bet.market_id == market_id) == 0
+
+
+def test_at_twice_the_pace_markets_live_half_as_long() -> None:
+    def lives_us(pace: float) -> list[int]:
+        lifecycle = Lifecycle(random.Random(1), bets_a_step=1, pace=pace)
+        fixtures = Fixtures(random.Random(2), 1)
+        return [
+            state.closes_at_us
+            for _ in range(20)
+            for state in lifecycle.open_markets(fixtures.next_event(), 0)
+        ]
+
+    usual, hurried = lives_us(1), lives_us(2)
+    assert min(usual) >= 90 * 1_000_000
+    assert all(abs(one - 2 * other) <= 2 for one, other in zip(usual, hurried, strict=True))
