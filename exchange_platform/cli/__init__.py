@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     except (Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
+    except SystemExit:  # typer's own, and only for a broken pipe: every other end comes as an exception above
         _let_go_of_stdout()
         return 0
     except Exception as error:

@@ -65,11 +65,11 @@ def replay(
     as_json: AsJson = False,
 ) -> int:
     """Apply dead letters again, for instance after the decoder was mended. What is still refused stays."""
-    from exchange_platform.cli.letters import replay_letters
-    from exchange_platform.settings import load_settings
-
     if everything == bool(dead_letter_ids):
         raise typer.BadParameter(
             "name the dead letters to replay by their ids, or say --all (not both)", param_hint="ID"
         )
+    from exchange_platform.cli.letters import replay_letters
+    from exchange_platform.settings import load_settings
+
     return replay_letters(load_settings(data_dir), dead_letter_ids or None, as_json=as_json)

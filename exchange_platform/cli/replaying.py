@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from exchange_platform.aws import aws_client
 from exchange_platform.exchanges.betfair.replay import ReplayProgress, ReplaySummary, replay
-from exchange_platform.local.running import NotRunning, is_running
+from exchange_platform.local.running import require_stream
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.restatements import Restatements
@@ -22,11 +22,7 @@ from exchange_platform.streams.kinesis import Publisher
 
 def replay_files(settings: Settings, files: Sequence[Path], speed: float | None) -> int:
     """Publish the files' executions; 1 if it was interrupted. Raises `NotRunning`, `NotARecording` and what the stream raises."""
-    if settings.aws_endpoint_url is None and not is_running(settings.data_dir):
-        raise NotRunning(
-            f"no platform runs on {settings.data_dir}; start one with: exchange-platform up --exchange none"
-            f" --data-dir {settings.data_dir}"
-        )
+    require_stream(settings)
     stopping = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stopping.set())
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())

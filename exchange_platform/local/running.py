@@ -93,6 +93,6 @@ def require_stream(settings: Settings) -> None:
     )
     if not named and not is_running(settings.data_dir):
         raise NotRunning(
-            f"no platform is running on {settings.data_dir}: start one with `exchange-platform up --exchange none`"
-            " in another terminal, then try again"
+            f"no platform is running on {settings.data_dir}; start one in another terminal with:"
+            f" exchange-platform up --exchange none --data-dir {settings.data_dir}"
         )
