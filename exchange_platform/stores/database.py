@@ -273,8 +273,7 @@ class Database:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute(f"PRAGMA synchronous = {synchronous}")
                 connection.execute("PRAGMA busy_timeout = 30000")
-                connection.execute("PRAGMA cache_size = -16384")
-                connection.execute("PRAGMA mmap_size = 1073741824")  # the kernel's cache, shared by all connections
+                connection.execute("PRAGMA cache_size = -8192")
                 connection.execute("PRAGMA temp_store = MEMORY")
 
             @sa.event.listens_for(self.engine, "begin")
