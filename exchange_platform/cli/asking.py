@@ -16,7 +16,7 @@ def show_status(settings: Settings, *, as_json: bool) -> int:
 
     reader = StatusReader(settings)
     try:
-        status = reader.read_when_caught_up()
+        status = reader.read_when_caught_up() if as_json else reader.read()
     finally:
         reader.close()
     if as_json:

@@ -81,7 +81,7 @@ def _sources(status: PlatformStatus) -> Table:
         alive = consumer is not None and consumer.state == "running"
         state = Text(consumer.state if consumer is not None else "none", style="red") if not alive else None
         lags = [
-            f"{_ms(sink.lag_p50_ms)}/{_ms(sink.lag_p99_ms)}" if sink is not None else "-"
+            f"{_ms(sink.lag_p50_ms)}/{_ms(sink.lag_p99_ms)}" if sink is not None and sink.batches else "-"
             for sink in (shard.sinks.get(name) for name in ("operational_database", "lake", "profile_view"))
         ]
         table.add_row(

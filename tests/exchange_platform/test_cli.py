@@ -161,7 +161,7 @@ def test_json_rows_are_objects_with_every_digit(migrated: Path, capsys: pytest.C
         ("select * from nothing", "nothing does not exist"),
         ("select 1; select 2", "one statement is allowed"),
         ("", "one statement is allowed"),
-        ("delete from executions", "read-only"),
+        ("delete from executions", "DELETE is refused"),
     ],
 )
 def test_a_query_that_the_lake_refuses_is_told_in_one_line(

@@ -1,0 +1,48 @@
+"""The emulator is ready to use when it answers, and ends when it is asked to."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from exchange_platform.aws import aws_client
+from exchange_platform.local.emulator import provision
+from exchange_platform.local.programs import free_ports
+from exchange_platform.settings import Settings
+from tests.exchange_platform.local.conftest import wait_until
+
+
+def test_it_makes_stream_and_table_and_says_nothing_of_requests(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    settings = Settings(data_dir=tmp_path, aws_endpoint_url=f"http://127.0.0.1:{port}")
+    command = [sys.executable, "-m", "exchange_platform.local.emulator", "--port", str(port)]
+    process = subprocess.Popen(
+        [*command, "--data-dir", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        kinesis, dynamodb = aws_client(settings, "kinesis"), aws_client(settings, "dynamodb")
+
+        def is_ready() -> bool:
+            try:
+                kinesis.describe_stream_summary(StreamName=settings.bets_stream)
+                return bool(dynamodb.describe_table(TableName=settings.profiles_table))
+            except (ClientError, BotoCoreError):
+                return False
+
+        wait_until(is_ready, within_s=30)
+        kinesis.put_records(
+            StreamName=settings.bets_stream,
+            Records=[{"PartitionKey": "1.1", "Data": b"x"} for _ in range(500)],
+        )
+        provision(settings)  # again, as after a restart: nothing changes
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert output.count(b"\n") == 1
+    assert b"AWS emulator on" in output
