@@ -23,7 +23,7 @@ from exchange_platform.streams.reader import ShardReader
 from exchange_platform.streams.reports import ClosedWindows, ConsumerReport
 from exchange_platform.streams.sink import FirstSink, Sink
 from exchange_platform.streams.source import SHARD_END, ShardBatch, Source, StreamRecord
-from exchange_platform.streams.worker import SinkWorker
+from exchange_platform.streams.worker import SinkWorker, retry_pause_s
 
 log = logging.getLogger(__name__)
 
@@ -137,14 +137,14 @@ class Consumer:
         """
         began = self._clock.monotonic_s()
         now_us = self._clock.now_us()
-        self.epoch = self._rows.begin(
-            self.source, self._run_id, now_us=now_us, ends_at_us=now_us + int(self._duration_s * 1e6)
-        )
-        log.info("%s: consumer of epoch %d begins", self.source, self.epoch)
         state = "failed"
         thresholds = gc.get_threshold()
         gc.set_threshold(*_GC_THRESHOLDS)
         try:
+            self.epoch = self._rows.begin(
+                self.source, self._run_id, now_us=now_us, ends_at_us=now_us + int(self._duration_s * 1e6)
+            )
+            log.info("%s: consumer of epoch %d begins", self.source, self.epoch)
             for worker in self._workers.values():
                 worker.start(self.epoch)
             self._reader.start()
@@ -167,7 +167,8 @@ class Consumer:
             yield self._report(self._clock.monotonic_s() - reported, counted, dead, final=True)
         finally:
             self._shut_down()
-            self._say_ended(state if state != "failed" or self._failure is not None else "ended")
+            if self.epoch:
+                self._say_ended(state if state != "failed" or self._failure is not None else "ended")
             for sink in self._sinks:
                 sink.close()
             self._source.close()
@@ -234,7 +235,7 @@ class Consumer:
             except StoreUnavailable as error:
                 tries += 1
                 log.warning("%s", error)
-                if self._over(float("inf")) or self._clock.wait(self._ended, min(5.0, 0.1 * 2**tries)):
+                if self._over(float("inf")) or self._clock.wait(self._ended, retry_pause_s(tries)):
                     raise
 
     def _has_room(self) -> bool:

@@ -188,7 +188,7 @@ class SinkWorker:
                 self.meter.retried()
                 if tries == 1 or tries % 20 == 0:
                     log.warning("%s (try %d): %s", self.sink.name, tries, error)
-                if self._clock.wait(self._abandon, min(_RETRY_MOST_S, _RETRY_FIRST_S * 2 ** (tries - 1))):
+                if self._clock.wait(self._abandon, retry_pause_s(tries)):
                     raise _Abandoned from error
         self.trouble = ""
         self.dead += done.dead
@@ -212,6 +212,11 @@ class SinkWorker:
             return None
         fresh = [record for record in batch.records if self._source.is_after(record.position, held)]
         return ShardBatch(batch.shard, held, batch.position, fresh)
+
+
+def retry_pause_s(tries: int) -> float:
+    """How long to wait after so many failed tries: twice as long each time, up to some seconds, for ever."""
+    return min(_RETRY_MOST_S, _RETRY_FIRST_S * 2.0 ** min(tries - 1, 10))
 
 
 def is_final(error: BaseException) -> bool:
