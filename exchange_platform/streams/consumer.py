@@ -97,6 +97,7 @@ class Consumer:
         self._stopped = False
         self._ended = threading.Event()
         self._buffered = 0
+        self._buried = 0
         self._buffer_lock = threading.Lock()
         self._holders: dict[int, int] = {}
         self._progress = Progress([sink.name for sink in self._sinks])
@@ -187,6 +188,7 @@ class Consumer:
         """Stop reading, let every sink commit what was read, first the one that the others depend on. Once."""
         if self._ended.is_set():
             return
+        self._stopped = True
         self._reader.stop(_DRAIN_S)
         for worker in self._workers.values():
             if self.superseded or self._failure is not None:
@@ -263,12 +265,17 @@ class Consumer:
     def _bury(self, shard: str, record: StreamRecord, stage: str, reason: str) -> None:
         record.bury(stage, reason)
         if stage != self._first.name:
-            self._patiently(lambda: self._first.bury(shard, [record]))
+            self._patiently(partial(self._first.bury, shard, [record]))
+            with self._buffer_lock:
+                self._buried += 1
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, Superseded):
             log.info("%s: epoch %d is superseded: %s", self.source, self.epoch, error)
             self.superseded = True
+        elif isinstance(error, StoreUnavailable):
+            log.warning("%s: ends while a store is away: %s", self.source, error)
+            self._stopped = True
         elif self._failure is None:
             log.error("%s: %s: %s", self.source, type(error).__name__, error)
             self._failure = error
@@ -278,7 +285,7 @@ class Consumer:
 
     @property
     def _dead(self) -> int:
-        return self._workers[self._first.name].dead
+        return self._workers[self._first.name].dead + self._buried
 
     def _beat(self) -> None:
         while not self._clock.wait(self._ended, HEARTBEAT_S):

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from exchange_platform.clock import Clock
 from exchange_platform.records import BetUpdate
 from exchange_platform.stores.checkpoints import Advance, StoreUnavailable, Superseded
 from exchange_platform.stores.consumers import ConsumerRows
@@ -127,13 +128,36 @@ class RecordingSink:
 
 
 class FailingOperationalSink(OperationalSink):
-    """The real one, which asks `before` whether anything goes wrong."""
+    """The real one, which asks `before` whether anything goes wrong, and notes what it committed."""
 
-    before: Callable[[], None] = staticmethod(lambda: None)
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(database, clock)
+        self.before: Callable[[Sequence[StreamRecord]], None] = lambda records: None
+        self.before_burying: Callable[[], None] = lambda: None
+        self.committed: list[Place] = []
 
     def commit(self, epoch: int, batches: Sequence[ShardBatch], advances: Sequence[Advance]) -> SinkCommit:
-        self.before()
-        return super().commit(epoch, batches, advances)
+        self.before([record for batch in batches for record in batch.records if record.record is not None])
+        done = super().commit(epoch, batches, advances)
+        self.committed += [
+            (batch.shard, record.position, record.part) for batch in batches for record in batch.records
+        ]
+        return done
+
+    def bury(self, shard: str, records: Sequence[StreamRecord]) -> None:
+        self.before_burying()
+        super().bury(shard, records)
+
+
+def poisoned_by(*data: bytes) -> Callable[[Sequence[StreamRecord]], None]:
+    """Fails while one of these records is to be written."""
+
+    def before(records: Sequence[StreamRecord]) -> None:
+        for record in records:
+            if record.data in data:
+                raise ValueError("this can not be written")
+
+    return before
 
 
 class Gate:
@@ -162,19 +186,19 @@ def unavailable_in_a_row(times: int) -> Callable[..., None]:
     return before
 
 
-def unavailable(times: int) -> Callable[..., None]:
-    """A store that can't be reached so many times, before each second commit that succeeds."""
-    left = times
-    again = False
+class Unavailable:
+    """A store that is away at first and, until it was so often enough, before each second commit."""
 
-    def before(records: object = ()) -> None:
-        nonlocal left, again
-        again = not again
-        if left and again:
-            left -= 1
-            raise StoreUnavailable(f"{left} more times")
+    def __init__(self, times: int = 0) -> None:
+        self.times = times
+        self.refused = 0
+        self._again = False
 
-    return before
+    def __call__(self, records: Sequence[StreamRecord] = ()) -> None:
+        self._again = not self._again
+        if self.refused < self.times and self._again:
+            self.refused += 1
+            raise StoreUnavailable(f"for the {self.refused}. time")
 
 
 class AggregatingSource(MemorySource):
