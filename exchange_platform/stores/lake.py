@@ -95,7 +95,7 @@ class Lake:
         with self._connection.write() as connection:
             lake_tables.create(connection)
         with self._connection.alone() as connection:
-            lake_tables.configure(connection)
+            lake_tables.configure(connection, locks=self._connection.is_sqlite)
 
     def claim(self, source: str, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
         """Make the shards this epoch's alone to advance; returns up to where the lake holds them.

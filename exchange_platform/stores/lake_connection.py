@@ -23,7 +23,7 @@ CATALOG = "__ducklake_metadata_lake"
 """The name under which DuckLake attaches its own catalog."""
 
 _ADVISORY_LOCK = 7214
-_WRITER_MEMORY = "256MB"
+_WRITER_MEMORY = "128MB"
 _READER_MEMORY = "1GB"
 # Errors that DuckDB has no class of their own for, and that pass.
 _PASSING = (
@@ -158,6 +158,8 @@ class LakeConnection:
                 "threads": str(self._threads),
                 "memory_limit": _READER_MEMORY if self.read_only else _WRITER_MEMORY,
                 "temp_directory": str(Path(tempfile.gettempdir()) / f"exchange-platform-lake-{uuid4().hex}"),
+                # A consumer lives long beside other processes, and reads no file twice.
+                "enable_external_file_cache": "true" if self.read_only else "false",
                 "autoload_known_extensions": "false",
                 "autoinstall_known_extensions": "false",
             }
@@ -181,6 +183,10 @@ class LakeConnection:
             if needed:
                 import_extension(extension, con=connection)
                 connection.execute(f"LOAD {extension}")
+        if self.is_sqlite:
+            # Each scanning thread has a SQLite connection of its own, outside the transaction: while files are merged, it sees
+            # neither the old nor the new ones, and a table seems empty. One thread sees one state, and is faster.
+            connection.execute("SET GLOBAL sqlite_disable_multithreaded_scans = true")
         if on_s3 and self._s3 is not None:
             self._s3.grant(connection)
         # Small commits as Parquet files cost half of what rows in the catalog cost; Lake.commit keeps the files few.

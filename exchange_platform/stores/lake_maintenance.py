@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import duckdb
 
-from exchange_platform.stores.lake_connection import LakeConnection
+from exchange_platform.stores.lake_connection import CATALOG, LakeConnection
 from exchange_platform.stores.lake_tables import CHANGED_IN_PLACE
 
 _GROWING = ("executions", "bet_history", "odds_windows")
-_SMALL = 1_000_000
-_TIERS = ((0, _SMALL), (_SMALL, 6_000_000), (6_000_000, 24_000_000))
-"""Bytes, from and below. A file of 24 MB or more is left alone."""
+_MB = 1_000_000
+_SMALL = _MB
+_TIERS = ((0, _SMALL), (_SMALL, 4 * _MB))
+"""Bytes, from and below. A larger file is left alone."""
+_MORE_TIERS = ((4 * _MB, 16 * _MB), (16 * _MB, 64 * _MB))
+"""Where maintenance holds no writer up: on a catalog that takes no lock."""
 
 _FEW = 4
 _MERGES_A_STEP = 1
@@ -31,7 +34,7 @@ def merge_small(connection: duckdb.DuckDBPyConnection) -> None:
 def tidy(lake: LakeConnection, *, keep: str) -> None:
     """Merge every tier that has gathered files, drop snapshots older than `keep` (an interval) and the files that only they needed.
 
-    Each step takes the write lock for itself; the longest rewrites some 30 MB.
+    Each step takes the write lock for itself; the longest writes one file (lake_tables.py: `largest_file`).
     """
     for table in CHANGED_IN_PLACE:
         _step(lake, f"CALL ducklake_flush_inlined_data('lake', table_name => '{table}')")
@@ -42,10 +45,39 @@ def tidy(lake: LakeConnection, *, keep: str) -> None:
     for table in CHANGED_IN_PLACE:
         _step(lake, f"CALL ducklake_merge_adjacent_files('lake', '{table}')")
     for table in _GROWING:
-        for smallest, largest in _TIERS:
+        for smallest, largest in _TIERS if lake.is_sqlite else _TIERS + _MORE_TIERS:
             _merge_tier(lake, table, smallest, largest)
-    for statement in ("ducklake_expire_snapshots", "ducklake_cleanup_old_files"):
-        _step(lake, f"CALL {statement}('lake', older_than => now() - INTERVAL '{keep}')")
+    _drop_snapshots(lake, keep)
+    _drop_files(lake, keep)
+
+
+def _drop_snapshots(lake: LakeConnection, keep: str) -> None:
+    """By their numbers: `older_than` takes every snapshot of the same day for older on a SQLite catalog (DuckLake 1.0)."""
+    with lake.alone() as connection:
+        old = connection.execute(
+            "SELECT snapshot_id FROM (SELECT *, max(snapshot_id) OVER () AS newest FROM ducklake_snapshots('lake'))"
+            f" WHERE snapshot_id < newest AND snapshot_time < now() - INTERVAL '{keep}'"
+        ).fetchall()
+        if old:
+            versions = ", ".join(str(snapshot_id) for (snapshot_id,) in old)
+            connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{versions}])")
+
+
+def _drop_files(lake: LakeConnection, keep: str) -> None:
+    """Delete files that were no longer needed so long ago.
+
+    A SQLite catalog compares times as text, '2026-06-01 12:00' with '2026-06-01T11:00', so they are written alike first: otherwise
+    files that a query reads this very moment would be deleted.
+    """
+    with lake.alone() as connection:
+        if lake.is_sqlite:
+            connection.execute(
+                f"UPDATE {CATALOG}.ducklake_files_scheduled_for_deletion"
+                " SET schedule_start = replace(schedule_start, ' ', 'T') WHERE contains(schedule_start, ' ')"
+            )
+        connection.execute(
+            f"CALL ducklake_cleanup_old_files('lake', older_than => now() - INTERVAL '{keep}')"
+        )
 
 
 def _merge_tier(lake: LakeConnection, table: str, smallest: int, largest: int) -> None:

@@ -45,7 +45,8 @@ CHANGED_IN_PLACE = ("open_windows", "checkpoints")
 """Small tables whose rows come and go: they live in the catalog itself, where a change writes no file."""
 
 _INLINED_ROWS = 1000
-_LARGEST_FILE = "32MB"
+_LARGEST_FILE = "8MB"
+_LARGEST_FILE_WITHOUT_LOCK = "128MB"
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
@@ -62,9 +63,13 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("DROP VIEW temp.odds_windows_live")
 
 
-def configure(connection: duckdb.DuckDBPyConnection) -> None:
-    """Say how the tables are kept. Outside a transaction; idempotent."""
-    connection.execute(f"CALL ducklake_set_option('lake', 'target_file_size', '{_LARGEST_FILE}')")
+def configure(connection: duckdb.DuckDBPyConnection, *, locks: bool) -> None:
+    """Say how the tables are kept. Outside a transaction; idempotent.
+
+    Where maintenance `locks` writers out while it writes a file, files are small: writing one takes a fraction of a second.
+    """
+    largest = _LARGEST_FILE if locks else _LARGEST_FILE_WITHOUT_LOCK
+    connection.execute(f"CALL ducklake_set_option('lake', 'target_file_size', '{largest}')")
     for table in CHANGED_IN_PLACE:
         connection.execute(
             "CALL ducklake_set_option('lake', 'data_inlining_row_limit', ?, table_name => ?)",

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exchange_platform.windows import WINDOW
 
@@ -25,7 +26,10 @@ __all__ = [
     "recompute",
 ]
 
-_START = "time_bucket(INTERVAL 5 MINUTE, executed_at)"
+_WINDOW_US = WINDOW // timedelta(microseconds=1)
+# Grouping by a window's number since 1970, when a UTC hour began, is a quarter faster than by time_bucket().
+_NUMBER = f"epoch_us(executed_at) // {_WINDOW_US}"
+_START = f"make_timestamptz(number * {_WINDOW_US})"
 
 # Sums are exact decimals and divided once, so that no order of rows can change a digit. The stake is widened first: the largest that
 # a record may carry, times its odds, does not fit into 18 digits, and one overflow would stop every window of the closing.
@@ -41,16 +45,19 @@ _COLUMNS = """
 """
 
 
-def _computed(where: str = "") -> str:
+def _computed(where: str = "", only: str = "") -> str:
+    """SQL of the windows' rows: from executions `where` so, `only` those that a join on (market_id, number) leaves."""
     return f"""
     SELECT market_id, selection_id, handicap, {_START} AS window_start, {_COLUMNS}
-    FROM executions {where}
-    GROUP BY market_id, selection_id, handicap, {_START}
+    FROM (SELECT *, {_NUMBER} AS number FROM executions {where}) numbered {only}
+    GROUP BY market_id, selection_id, handicap, number
     """
 
 
 LIVE = f"SELECT *, false AS final, 0::BIGINT AS revision FROM ({_computed()})"
 
+_GAP = timedelta(hours=1)
+_MOST_PARTS = 8
 _KEY = ("market_id", "selection_id", "handicap", "window_start")
 _VALUES = (
     "executions",
@@ -103,21 +110,32 @@ def has_passed(window: tuple[str, datetime], passed: Mapping[str, datetime | Non
 
 def close(connection: duckdb.DuckDBPyConnection, due: Sequence[tuple[str, datetime]]) -> list[ClosedDay]:
     """Write the rows of these (market, window start) and take them from the open ones, in the caller's transaction."""
-    ordered = sorted(due)
+    days: dict[date, ClosedDay] = {}
+    for part in _near_each_other(due):
+        for done in _close_part(connection, part):
+            known = days.get(done.day, ClosedDay(done.day, 0, 0))
+            days[done.day] = ClosedDay(done.day, known.closed + done.closed, known.reopened + done.reopened)
+    return [days[day] for day in sorted(days)]
+
+
+def _close_part(
+    connection: duckdb.DuckDBPyConnection, due: Sequence[tuple[str, datetime]]
+) -> list[ClosedDay]:
+    earliest, latest = due[0][1], due[-1][1]
+    starts = pa.array([start for _, start in due], pa.timestamp("us", tz="UTC"))
     closing = pa.table(  # noqa: F841 (DuckDB reads it by name)
         {
-            "market_id": pa.array([market_id for market_id, _ in ordered], pa.string()),
-            "window_start": pa.array([start for _, start in ordered], pa.timestamp("us", tz="UTC")),
+            "market_id": pa.array([market_id for market_id, _ in due], pa.string()),
+            "window_start": starts,
+            "number": pc.divide(starts.cast(pa.int64()), _WINDOW_US),
         }
     )
-    earliest, latest = min(start for _, start in due), max(start for _, start in due)
     connection.execute("CREATE OR REPLACE TEMP TABLE due_windows AS SELECT * FROM closing")
-    where = (
-        f"WHERE executed_at >= {literal(earliest)} AND executed_at < {literal(latest + WINDOW)}"
-        " AND market_id IN (SELECT market_id FROM temp.due_windows)"
-        f" AND (market_id, {_START}) IN (SELECT (market_id, window_start) FROM temp.due_windows)"
+    computed = _computed(
+        f"WHERE executed_at >= {literal(earliest)} AND executed_at < {literal(latest + WINDOW)}",
+        "SEMI JOIN temp.due_windows due USING (market_id, number)",
     )
-    days = _write(connection, where, earliest, latest + WINDOW)
+    days = _write(connection, computed, earliest, latest + WINDOW)
     connection.execute(
         "DELETE FROM open_windows WHERE (market_id, window_start) IN"
         " (SELECT (market_id, window_start) FROM temp.due_windows)"
@@ -125,17 +143,32 @@ def close(connection: duckdb.DuckDBPyConnection, due: Sequence[tuple[str, dateti
     return days
 
 
+def _near_each_other(due: Sequence[tuple[str, datetime]]) -> list[list[tuple[str, datetime]]]:
+    """The windows by time, apart where hours lie between them: one late execution must not have days of others read."""
+    ordered = sorted(due, key=lambda window: (window[1], window[0]))
+    gap = _GAP
+    while True:
+        parts = [[ordered[0]]]
+        for window in ordered[1:]:
+            if window[1] - parts[-1][-1][1] > gap:
+                parts.append([])
+            parts[-1].append(window)
+        if len(parts) <= _MOST_PARTS:
+            return parts
+        gap *= 2
+
+
 def recompute(connection: duckdb.DuckDBPyConnection, day: date) -> Recomputed:
     """Compute the day's windows anew, those that are open excepted, in the caller's transaction."""
     begin = datetime.combine(day, time(), UTC)
     end = begin + timedelta(days=1)
     span = f"executed_at >= {literal(begin)} AND executed_at < {literal(end)}"
-    days = _write(
-        connection,
-        f"WHERE {span} AND (market_id, {_START}) NOT IN (SELECT (market_id, window_start) FROM open_windows)",
-        begin,
-        end,
+    computed = _computed(
+        f"WHERE {span}",
+        f"ANTI JOIN (SELECT market_id, epoch_us(window_start) // {_WINDOW_US} AS number FROM open_windows) waiting"
+        " USING (market_id, number)",
     )
+    days = _write(connection, computed, begin, end)
     removed = connection.execute(
         f"""
         DELETE FROM odds_windows w WHERE w.window_start >= {literal(begin)} AND w.window_start < {literal(end)}
@@ -170,10 +203,10 @@ def disagreeing(since: datetime | None, limit: int) -> str:
 
 
 def _write(
-    connection: duckdb.DuckDBPyConnection, where: str, begin: datetime, end: datetime
+    connection: duckdb.DuckDBPyConnection, computed: str, begin: datetime, end: datetime
 ) -> list[ClosedDay]:
-    """Compute the windows `where` selects and write those that are new or changed."""
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE computed_windows AS {_computed(where)}")
+    """Write those of the computed windows, all of that span, that are new or changed."""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE computed_windows AS {computed}")
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE changed_windows AS

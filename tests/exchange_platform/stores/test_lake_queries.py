@@ -30,7 +30,7 @@ from pathlib import Path
 from tests.exchange_platform.stores.lake_feed import lake_in
 directory, count = Path(sys.argv[1]), int(sys.argv[2])
 questions = (
-    "SELECT count(*) FROM executions",
+    "SELECT count(DISTINCT execution_id), count(*), sum(stake) FROM executions",
     "SELECT market_id, sum(stake) FROM executions GROUP BY 1",
     "SELECT * FROM odds_windows_live",
     "SELECT status, count(DISTINCT bet_id) FROM bet_history GROUP BY 1",
@@ -46,8 +46,9 @@ for number in range(count):
     answer = lake.query(questions[number % len(questions)])
     taken.append(time.perf_counter() - began)
     if number % len(questions) == 0:
-        held = answer[0][0].as_py()
+        held, counted, stake = (column[0].as_py() for column in answer.columns)
         assert held >= seen and held % 100 == 0, f"a torn or older state: {held} after {seen}"
+        assert (counted, stake) == (held, held * 10), f"{counted} rows of stake {stake}, not {held}"
         seen = held
 print(json.dumps({"taken": taken, "seen": seen}))
 """
@@ -230,7 +231,10 @@ def read_while_writing(lake: Lake, directory: Path, queries: int, pause_s: float
     return [float(seconds) for seconds in told["taken"]]
 
 
-def test_a_second_process_reads_whole_commits_while_the_lake_is_written(lake: Lake, tmp_path: Path) -> None:
+def test_a_second_process_reads_whole_commits_while_the_lake_is_written_and_merged(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exchange_platform.stores.lake._MERGE_EVERY", 1)
     assert len(read_while_writing(lake, tmp_path, 60, 0.0)) == 60
 
 
