@@ -97,13 +97,17 @@ class DeadLetters:
                 ).scalars()
             )
 
-    def newest_places(self, source: str, shard: str) -> Iterable[tuple[str, int]]:
-        """(position, part) of the shard's dead letters, newest first; stop reading when you have enough."""
+    def newest_places(self, source: str, shard: str, stage: str) -> Iterable[tuple[str, int]]:
+        """(position, part) of the shard's dead letters of one stage, newest first; stop reading when you have enough."""
         oldest: int | None = None
         while True:
             statement = (
                 sa.select(dead_letters.c.dead_letter_id, dead_letters.c.position, dead_letters.c.part)
-                .where(dead_letters.c.source == source, dead_letters.c.shard == shard)
+                .where(
+                    dead_letters.c.source == source,
+                    dead_letters.c.shard == shard,
+                    dead_letters.c.stage == stage,
+                )
                 .order_by(dead_letters.c.dead_letter_id.desc())
                 .limit(1000)
             )

@@ -19,7 +19,7 @@ from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.streams.meters import Progress
-from exchange_platform.streams.reader import ShardReader
+from exchange_platform.streams.reader import DECODE, ShardReader
 from exchange_platform.streams.reports import ClosedWindows, ConsumerReport
 from exchange_platform.streams.sink import FirstSink, Sink
 from exchange_platform.streams.source import SHARD_END, ShardBatch, Source, StreamRecord
@@ -222,10 +222,11 @@ class Consumer:
 
     def _dead_after(self, shard: str, position: str | None) -> set[tuple[str, int]]:
         dead: set[tuple[str, int]] = set()
-        for place in self._first.dead_places(shard):
-            if not self._source.is_after(place[0], position):
-                break
-            dead.add(place)
+        for stage in (DECODE, *(sink.name for sink in self._sinks)):
+            for place in self._first.dead_places(shard, stage):
+                if not self._source.is_after(place[0], position):
+                    break
+                dead.add(place)
         return dead
 
     def _patiently(self, call: Callable[[], T]) -> T:

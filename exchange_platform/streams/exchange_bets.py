@@ -128,9 +128,9 @@ class OperationalSink:
     def close(self) -> None:
         """The database is its owner's to close."""
 
-    def dead_places(self, shard: str) -> Iterable[tuple[str, int]]:
-        """The shard's dead letters, newest first."""
-        return self._dead_letters.newest_places(EXCHANGE_BETS, shard)
+    def dead_places(self, shard: str, stage: str) -> Iterable[tuple[str, int]]:
+        """The shard's dead letters of one stage, newest first."""
+        return self._dead_letters.newest_places(EXCHANGE_BETS, shard, stage)
 
     def bury(self, shard: str, records: Sequence[StreamRecord]) -> None:
         """Write dead letters for records that another sink refused."""

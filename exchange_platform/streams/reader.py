@@ -21,6 +21,9 @@ from exchange_platform.streams.source import (
 
 log = logging.getLogger(__name__)
 
+DECODE = "decode"
+"""The stage of dead letters that could not be decoded."""
+
 LIST_INTERVAL_S = 5.0
 """How often the shards are listed again, to find a reshard or a stream made anew."""
 
@@ -173,4 +176,4 @@ def _decode(record: StreamRecord) -> None:
     try:
         record.record = decode(record.data)
     except UndecodableRecord as error:
-        record.bury("decode", str(error))
+        record.bury(DECODE, str(error))

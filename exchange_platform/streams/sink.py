@@ -59,8 +59,12 @@ class Sink(Protocol):
 class FirstSink(Sink, Protocol):
     """The sink whose verdict counts: the others get only records that it did not refuse. It keeps the dead letters."""
 
-    def dead_places(self, shard: str) -> Iterable[tuple[str, int]]:
-        """(position, part) of the shard's dead letters, newest first; a generator that need not be read to its end."""
+    def dead_places(self, shard: str, stage: str) -> Iterable[tuple[str, int]]:
+        """(position, part) of the shard's dead letters of one stage, newest first; it need not be read to its end.
+
+        Each stage takes the records in order, so within one the newest dead letters are also the last in the shard.
+        Across stages they are not: a sink that lags behind buries late.
+        """
         ...
 
     def bury(self, shard: str, records: Sequence[StreamRecord]) -> None:
