@@ -205,8 +205,7 @@ class Consumer:
         """Claim the shards in every sink; returns from where to read: each shard's lowest position."""
         lowest: dict[str, str | None] = {}
         for worker in self._workers.values():
-            held = self._patiently(partial(worker.sink.claim, self.epoch, shards))
-            worker.positions.update(held)
+            held = self._patiently(partial(worker.claim, self.epoch, shards))
             for shard, position in held.items():
                 if shard not in lowest or (
                     lowest[shard] is not None

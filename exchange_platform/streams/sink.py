@@ -23,7 +23,10 @@ class SinkCommit:
 
 
 class Sink(Protocol):
-    """Somewhere that batches are written, with a checkpoint of its own beside the data."""
+    """Somewhere that batches are written, with a checkpoint of its own beside the data.
+
+    Called from one thread at a time, not always the same one.
+    """
 
     name: str
     interval_s: float

@@ -55,12 +55,20 @@ class SinkWorker:
         self._on_failure = on_failure
         self._queue: deque[ShardBatch] = deque()
         self._lock = threading.Lock()
+        self._sink_in_use = threading.Lock()  # sinks are for one thread at a time, and the reader claims in its own
         self._queued = 0
         self._wake = threading.Event()
         self._enough = threading.Event()
         self._finishing = threading.Event()
         self._abandon = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sink-{sink.name}", daemon=True)
+
+    def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
+        """Claim shards in the sink, from any thread; returns up to where it holds them. Errors as `Sink.claim`."""
+        with self._sink_in_use:
+            held = self.sink.claim(epoch, shards)
+            self.positions.update(held)
+        return held
 
     def start(self, epoch: int) -> None:
         """Begin to commit, as this epoch."""
@@ -130,8 +138,11 @@ class SinkWorker:
         return batches
 
     def _tick(self) -> None:
+        if not self.positions:
+            return  # nothing is claimed yet
         try:
-            self.sink.tick(self._epoch)
+            with self._sink_in_use:
+                self.sink.tick(self._epoch)
         except StoreUnavailable as error:
             self.trouble = str(error)
             self.meter.retried()
@@ -180,7 +191,8 @@ class SinkWorker:
         while True:
             began = self._clock.monotonic_s()
             try:
-                done = self.sink.commit(self._epoch, fresh, steps)
+                with self._sink_in_use:
+                    done = self.sink.commit(self._epoch, fresh, steps)
                 break
             except StoreUnavailable as error:
                 tries += 1
