@@ -6,10 +6,8 @@ bet's life (exchange_platform/bets.py).
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -22,13 +20,12 @@ from exchange_platform.bets import (
     BetStatus,
     IllegalTransition,
     Position,
-    Side,
     check_transition,
     market_exposure_minor,
 )
+from exchange_platform.stores.bet_rows import bet_from_row, bet_row, decimal_text
 from exchange_platform.stores.database import (
     bets,
-    from_us,
     ledger,
     market_exposures,
     outbox,
@@ -159,7 +156,7 @@ class _Fold:
         market = self._markets.get(key)
         if market is None:
             market = self._markets[key] = _Market(after.currency)
-        selection = (after.selection_id, _decimal_text(after.handicap))
+        selection = (after.selection_id, decimal_text(after.handicap))
         held = market.positions.get(selection, FLAT)
         moved = held + after.position() - (before.position() if before is not None else FLAT)
         market.number_of_winners = after.number_of_winners
@@ -229,7 +226,7 @@ class _Fold:
     def write(self, connection: sa.Connection) -> None:
         if not self._changed_bets:
             return
-        _upsert_bets.execute(connection, [_bet_row(bet) for bet in self._changed_bets.values()])
+        _upsert_bets.execute(connection, [bet_row(bet) for bet in self._changed_bets.values()])
         self._write_positions(connection)
         _insert_ledger.execute(connection, self._ledger)
         _insert_outbox.execute(connection, self._outbox)
@@ -401,72 +398,3 @@ def _known_markets(
                     row.if_wins_minor, row.if_loses_minor
                 )
     return known
-
-
-@functools.lru_cache(maxsize=4096)
-def _decimal_text(value: Decimal) -> str:
-    """One text for one number: 2.50 and 2.5 are `2.5`."""
-    return f"{value.normalize():f}" if value else "0"
-
-
-def _bet_row(bet: Bet) -> dict[str, Any]:
-    return {
-        "bet_id": bet.bet_id,
-        "version": bet.version,
-        "user_id": bet.user_id,
-        "event_id": bet.event_id,
-        "market_id": bet.market_id,
-        "selection_id": bet.selection_id,
-        "handicap": _decimal_text(bet.handicap),
-        "side": bet.side.value,
-        "odds": _decimal_text(bet.odds),
-        "currency": bet.currency,
-        "stake_minor": bet.stake_minor,
-        "matched_minor": bet.matched_minor,
-        "remaining_minor": bet.remaining_minor,
-        "lapsed_minor": bet.lapsed_minor,
-        "cancelled_minor": bet.cancelled_minor,
-        "voided_minor": bet.voided_minor,
-        "matched_winnings_minor": bet.matched_winnings_minor,
-        "status": bet.status.value,
-        "result": bet.result.value if bet.result is not None else None,
-        "profit_minor": bet.profit_minor,
-        "commission_minor": bet.commission_minor,
-        "reason": bet.reason,
-        "number_of_winners": bet.number_of_winners,
-        "number_of_selections": bet.number_of_selections,
-        "placed_at_us": to_us(bet.placed_at),
-        "updated_at_us": to_us(bet.updated_at),
-    }
-
-
-def bet_from_row(row: Any) -> Bet:
-    """The bet that a row of `bets` holds. Raises `IllegalBet` if the row's numbers contradict each other."""
-    return Bet(
-        bet_id=row.bet_id,
-        version=row.version,
-        user_id=row.user_id,
-        event_id=row.event_id,
-        market_id=row.market_id,
-        selection_id=row.selection_id,
-        handicap=Decimal(row.handicap),
-        side=Side(row.side),
-        odds=Decimal(row.odds),
-        currency=row.currency,
-        stake_minor=row.stake_minor,
-        matched_minor=row.matched_minor,
-        remaining_minor=row.remaining_minor,
-        lapsed_minor=row.lapsed_minor,
-        cancelled_minor=row.cancelled_minor,
-        voided_minor=row.voided_minor,
-        matched_winnings_minor=row.matched_winnings_minor,
-        status=BetStatus(row.status),
-        result=BetResult(row.result) if row.result is not None else None,
-        profit_minor=row.profit_minor,
-        commission_minor=row.commission_minor,
-        reason=row.reason,
-        number_of_winners=row.number_of_winners,
-        number_of_selections=row.number_of_selections,
-        placed_at=from_us(row.placed_at_us),
-        updated_at=from_us(row.updated_at_us),
-    )

@@ -16,7 +16,7 @@ from exchange_platform.stores.checkpoints import Advance, Superseded
 from exchange_platform.stores.lake_connection import LakeConnection
 
 _NEWEST = (
-    "SELECT commit_extra_info FROM ducklake_snapshot_changes WHERE commit_extra_info IS NOT NULL"
+    "SELECT commit_extra_info FROM {snapshots} WHERE commit_extra_info IS NOT NULL"
     " ORDER BY snapshot_id DESC LIMIT 1"
 )
 _AUTHOR = "exchange-platform"
@@ -106,7 +106,14 @@ class LakeCheckpoints:
         self._fold(self._carried())
 
     def _carried(self) -> Positions:
-        rows = self._lake.catalog_rows(_NEWEST)
+        if self._lake.is_sqlite:
+            rows = self._lake.catalog_rows(_NEWEST.format(snapshots="ducklake_snapshot_changes"))
+        else:
+            # Through DuckLake, whose transaction begins after the lock was taken: PostgreSQL itself shows the transaction that
+            # waited for the lock how things were before it waited.
+            rows = self._lake.session.execute(
+                _NEWEST.format(snapshots="ducklake_snapshots('lake')")
+            ).fetchall()
         return _decoder.decode(rows[0][0]) if rows else {}
 
     def _folded(self) -> Positions:

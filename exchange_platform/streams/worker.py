@@ -55,7 +55,9 @@ class SinkWorker:
         self._on_failure = on_failure
         self._queue: deque[ShardBatch] = deque()
         self._lock = threading.Lock()
-        self._sink_in_use = threading.Lock()  # sinks are for one thread at a time, and the reader claims in its own
+        self._sink_in_use = (
+            threading.Lock()
+        )  # sinks are for one thread at a time, and the reader claims in its own
         self._queued = 0
         self._wake = threading.Event()
         self._enough = threading.Event()
