@@ -46,21 +46,23 @@ def aws_client(settings: Settings, service: str, *, read_timeout_s: float = 10.0
 
     Thread-safe, as boto3's clients are. Credentials come from boto3's own chain, except for an emulator on this machine.
     """
+    endpoint = settings.aws_endpoint_url
+    emulated = endpoint is not None and is_on_this_machine(endpoint)
     config = Config(
         connect_timeout=2,
         read_timeout=read_timeout_s,
         retries={"total_max_attempts": 1, "mode": "standard"},
         max_pool_connections=8,
         parameter_validation=False,
+        proxies={} if emulated else None,  # no proxy of the environment's stands between us and this machine
     )
-    endpoint = settings.aws_endpoint_url
     session: Any = boto3.session.Session()
     return session.client(
         service,
         region_name=settings.aws_region,
         endpoint_url=endpoint,
         config=config,
-        **(_EMULATOR_CREDENTIALS if endpoint is not None and is_on_this_machine(endpoint) else {}),
+        **(_EMULATOR_CREDENTIALS if emulated else {}),
     )
 
 

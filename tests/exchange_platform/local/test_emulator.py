@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.aws import aws_client
@@ -16,6 +17,14 @@ from exchange_platform.settings import Settings
 from tests.exchange_platform.local.conftest import wait_until
 
 
+@pytest.fixture
+def _proxied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment whose proxy leads nowhere: nothing on this machine is reached through it."""
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+
+
+@pytest.mark.usefixtures("_proxied")
 def test_it_makes_stream_and_table_and_says_nothing_of_requests(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     settings = Settings(data_dir=tmp_path, aws_endpoint_url=f"http://127.0.0.1:{port}")
