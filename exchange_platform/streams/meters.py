@@ -82,7 +82,7 @@ class Progress:
         self.read = 0
 
     def at_tip(self, began_at_us: int) -> None:
-        """The round of reads that began then found the tip of every shard."""
+        """The newest read of every shard, the oldest of which began then, found its tip."""
         with self._lock:
             self._marks.append((began_at_us, self.read))
             self._settle()
@@ -100,7 +100,7 @@ class Progress:
 
     @property
     def caught_up_at_us(self) -> int | None:
-        """Begin of the newest round of reads whose every record, and every earlier one, all sinks have committed."""
+        """The newest instant for which all sinks have committed every record that had arrived by then."""
         with self._lock:
             return self._caught_up_at_us
 

@@ -64,6 +64,7 @@ class ShardReader:
         self._listed: Sequence[Shard] = ()
         self._list_at = 0.0
         self._read_at: dict[str, float] = {}
+        self._began_at_us: dict[str, int] = {}
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
 
     @property
@@ -99,15 +100,21 @@ class ShardReader:
         try:
             if now >= self._list_at:
                 self._list()
-            began_at_us = self._clock.now_us()
             open_shards = self._open_shards()
             for shard in open_shards:
                 if self._read_at.get(shard, 0.0) <= self._clock.monotonic_s() and not self._stopping.is_set():
                     self._read_at[shard] = self._clock.monotonic_s() + self._poll_interval_s
+                    began_at_us = self._clock.now_us()
                     self._read(shard)
+                    self._began_at_us[shard] = began_at_us
             self.trouble = ""
-            if open_shards == self._open_shards() and self.at_tip:
-                self._progress.at_tip(began_at_us)
+            if (
+                open_shards == self._open_shards()
+                and self.at_tip
+                and all(shard in self._began_at_us for shard in open_shards)
+            ):
+                # Not every shard was due in this round: the oldest of their newest reads counts.
+                self._progress.at_tip(min(self._began_at_us[shard] for shard in open_shards))
         except SourceUnavailable as error:
             if self.trouble != str(error):
                 log.warning("%s", error)
