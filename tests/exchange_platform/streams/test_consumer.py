@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.dead_letters import DeadLetters
 from exchange_platform.streams.exchange_bets import OPERATIONAL_DATABASE
 from tests.exchange_platform.streams.engine_parts import (
@@ -281,6 +282,31 @@ def test_what_an_unavailable_store_can_not_take_at_the_end_is_read_again(
     platform.consume_all(platform.consumer(source, [successor]))
     assert Counter(follower.store.places()) == all_places(source)
     assert {row["version"] for row in platform.table("profiles")} == {1}
+
+
+@pytest.mark.parametrize("how", ["stop", "duration"])
+def test_a_consumer_that_could_not_claim_its_shards_ends_cleanly(platform: Platform, how: str) -> None:
+    follower = Unclaimable()
+    duration_s = 10_000.0 if how == "stop" else 5.0
+    running = Running(platform.consumer(source_of(1), [follower], duration_s=duration_s))
+    running.until(lambda: follower.asked > 1)
+    reports = running.stop() if how == "stop" else running.join()
+    assert reports[-1].final
+    assert reports[-1].records_total == 0
+    assert platform.table("bets") == []
+    newest = platform.rows.newest("exchange-bets")
+    assert newest is not None
+    assert newest.state == "ended"
+
+
+class Unclaimable(RecordingSink):
+    """A follower whose store is away before it was claimed."""
+
+    asked = 0
+
+    def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
+        self.asked += 1
+        raise StoreUnavailable("nothing to claim here")
 
 
 def test_without_a_store_to_enter_its_epoch_in_it_closes_what_it_was_given(platform: Platform) -> None:

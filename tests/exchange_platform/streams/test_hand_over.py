@@ -252,7 +252,13 @@ def test_consumers_that_die_at_any_moment_lose_and_double_nothing(platform: Plat
     chance = random.Random(seed)
     updates: list[BetUpdate] = bet_updates(60, users=8, seed=seed)
     poison = [encode(update) for update in chance.sample(updates, 3) if update.version == 3]
-    source = source_of([*updates, other_stake(updates[0])], read_limit=chance.choice([7, 40, 10_000]))
+    source = source_of(updates[:150], read_limit=chance.choice([7, 40, 10_000]))
+    later_shard = "shard-0"
+    if seed % 2:
+        later_shard = "child"
+        source.reshard("shard-0", [later_shard])
+    for update in (*updates[150:], other_stake(updates[0])):
+        source.put(update, shard=later_shard)
     stores = {"one": Store(), "two": Store()}
 
     def dies(before: Callable[[Sequence[StreamRecord]], None]) -> Callable[[Sequence[StreamRecord]], None]:
