@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-_ENDED_BY_US = "MARK_AS_CANCELED_IMMEDIATELY"
+_UNFINISHED = ["QUEUED", "STARTING", "STARTED", "CANCELING"]
+_RUNNING = _UNFINISHED[1:]
+_POLL_S = 0.1
 
 
 class PagesSilent(Exception):
@@ -66,14 +69,26 @@ class DagsterPages:
 
     def end_abandoned_runs(self, before_s: float) -> int:
         """Mark as canceled what says it runs but was started before; returns how many. For after every worker was killed."""
-        runs = self._runs(["STARTING", "STARTED", "CANCELING"], createdBefore=before_s)
+        runs = self._runs(_RUNNING, createdBefore=before_s)
+        self._terminate(runs, "MARK_AS_CANCELED_IMMEDIATELY")
+        return len(runs)
+
+    def end_runs(self, patience_s: float) -> bool:
+        """Let every run end as canceled, its work committed; says whether all had within `patience_s`."""
+        until = time.monotonic() + patience_s
+        self._terminate(self._runs(_UNFINISHED), "SAFE_TERMINATE")
+        while self._runs(_UNFINISHED):
+            if time.monotonic() > until:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    def _terminate(self, runs: list[dict[str, Any]], policy: str) -> None:
         if runs:
             self._query(
-                "mutation ($ids: [String!]!) { terminateRuns(runIds: $ids,"
-                f" terminatePolicy: {_ENDED_BY_US}) {{ __typename }} }}",
+                f"mutation ($ids: [String!]!) {{ terminateRuns(runIds: $ids, terminatePolicy: {policy}) {{ __typename }} }}",
                 {"ids": [run["runId"] for run in runs]},
             )
-        return len(runs)
 
     def _runs(self, statuses: list[str], **filters: float) -> list[dict[str, Any]]:
         answer = self._query(

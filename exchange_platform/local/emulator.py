@@ -80,7 +80,6 @@ def serve(port: int, data_dir: Path | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     ending.wait()
-    server.shutdown()
 
 
 def main() -> None:

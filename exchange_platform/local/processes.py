@@ -118,35 +118,31 @@ class Processes:
         except OSError:
             return []
 
-    def stop_one(self, name: str) -> None:
-        """Stop one program for good; it has ended, or was killed, when this returns."""
+    def stop_some(self, *names: str) -> None:
+        """Stop these programs for good, those that there are; they have ended, or were killed, when this returns."""
         with contextlib.suppress(SupervisorSilent):
-            self._stop_together([program for program in self.programs if program.name == name])
+            self._stop_together([program for program in self.programs if program.name in names])
 
     def stop(self) -> list[int]:
         """Stop every program, the latest stage first, then whatever they left; returns the pids that would not end."""
         with contextlib.suppress(SupervisorSilent):
             for stage in sorted({program.stage for program in self.programs}, reverse=True):
                 self._stop_together([program for program in self.programs if program.stage == stage])
-            with self._supervisor() as supervisor:
-                supervisor.shutdown()
         if self._supervisord is not None:
-            try:
-                self._supervisord.wait(3)
-            except subprocess.TimeoutExpired:
-                self._supervisord.kill()
-                self._supervisord.wait()
+            self._supervisord.kill()  # it has nothing left to do; what it could not stop dies with it
+            self._supervisord.wait()
         left = end(lambda: marked(self._up_id))
         if self._sweeper is not None:
+            self._sweeper.kill()  # for whatever would not end it could do no more
+            self._sweeper.wait()
             self._sweeper.stdin.close()  # type: ignore[union-attr]
-            try:
-                self._sweeper.wait(5)
-            except subprocess.TimeoutExpired:
-                self._sweeper.kill()
-                self._sweeper.wait()
+        for name in ("supervisor.sock", "supervisord.pid"):
+            (self._run_dir / name).unlink(missing_ok=True)
         return left
 
     def _stop_together(self, programs: Sequence[Program]) -> None:
+        if not programs:
+            return
         with self._supervisor() as supervisor:
             for program in programs:
                 with contextlib.suppress(xmlrpc.client.Fault):  # it does not run

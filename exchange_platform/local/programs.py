@@ -89,13 +89,13 @@ def local_programs(ports: Ports, *, exchange_rate: float | None) -> list[Program
         Program(
             "dagster-daemon",
             '-m dagster._daemon run -w "%(ENV_DAGSTER_HOME)s/workspace.yaml"',
-            stage=30,
+            stage=20,
             await_port=ports.code_server,
         ),
         Program(
             "dagster-webserver",
             f'-m dagster_webserver -h {HOST} -p {ports.pages} -w "%(ENV_DAGSTER_HOME)s/workspace.yaml"',
-            stage=30,
+            stage=20,
             await_port=ports.code_server,
         ),
     ]

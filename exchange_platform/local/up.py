@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 import exchange_platform
-from exchange_platform.local.dagster_pages import DagsterPages
+from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
+from exchange_platform.local.display import status_line
 from exchange_platform.local.health import Health
 from exchange_platform.local.leftovers import end, marked_for
 from exchange_platform.local.processes import Processes
@@ -49,6 +50,7 @@ FLOW_S = 90.0
 _DEATHS_AT_START = 4
 _LOOK_S = 1.0
 _LAKE_EVERY = 5
+_RUNS_END_S = 6.0
 INTERRUPTED = 130
 
 
@@ -129,7 +131,7 @@ class _Platform:
                 return 0 if self._wanted.for_s is None else INTERRUPTED
             if self._wanted.simulated_exchange:
                 self._screen.say("Stopping the exchange, letting the consumers catch up ...")
-                self._processes.stop_one("exchange")
+                self._processes.stop_some("exchange")
             verdict = judge(
                 self._settings,
                 reader,
@@ -147,6 +149,9 @@ class _Platform:
         """Stop everything; says so, and what would not stop."""
         self._screen.say("Stopping ...")
         began = time.monotonic()
+        self._processes.stop_some("exchange", "dagster-daemon")  # the daemon would start another run
+        with contextlib.suppress(PagesSilent):
+            self._pages.end_runs(_RUNS_END_S)
         left = self._processes.stop()
         remove_platform_file(self._data_dir)
         if self._reader is not None:
@@ -230,6 +235,8 @@ class _Platform:
                     self._screen.warn(f"no data flowed within {FLOW_S:g} s")
                     return True
             self._ending.wait(_LOOK_S)
+        if status is not None:
+            self._screen.say(status_line(status))
         return False
 
     def _mend(self) -> None:

@@ -83,7 +83,7 @@ def test_stopping_twice_is_harmless(start: Start) -> None:
 def test_one_program_can_be_stopped_and_stays_so(start: Start) -> None:
     processes = start("first", "second")
     stopped = pid_of(processes, "second")
-    processes.stop_one("second")
+    processes.stop_some("second", "nobody")
     assert not is_alive(stopped)
     assert [state.state for state in processes.states()] == ["RUNNING", "STOPPED"]
 
