@@ -37,6 +37,8 @@ _PASSING = (
     "No space left",
     "Could not set lock",
     "Connection refused",
+    "lock timeout",
+    "DATA_PATH parameter",
 )
 # In `password=...` of a libpq string and `//user:password@` of a URL.
 _PASSWORD = re.compile(
@@ -90,12 +92,10 @@ class LakeConnection:
 
         Raises `StoreUnavailable`: nothing was written, unless the catalog's server was lost just as it committed.
         """
-        with self._alone(), self.translated():
+        with self._locked_file(), self.translated(), self._locked_server():
             connection = self.session
             connection.execute("BEGIN")
             try:
-                if not self.is_sqlite:
-                    self.catalog_rows(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -108,7 +108,7 @@ class LakeConnection:
 
         On PostgreSQL it takes no lock: DuckLake itself sees that maintenance and writers do not undo each other.
         """
-        with self._alone(), self.translated():
+        with self._locked_file(), self.translated():
             yield self.session
 
     @contextmanager
@@ -137,7 +137,7 @@ class LakeConnection:
         self._drop()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked_file(self) -> Iterator[None]:
         if self._lock is None:
             yield
             return
@@ -147,6 +147,24 @@ class LakeConnection:
                 yield
         except Timeout:
             raise StoreUnavailable(f"lake: another process writes since {LOCK_TIMEOUT_S:g} s") from None
+
+    @contextmanager
+    def _locked_server(self) -> Iterator[None]:
+        """PostgreSQL's lock, in a transaction beside the writing one: that one must begin after it and end before it.
+
+        (In the same one, DuckDB would release it before DuckLake commits, and show what was there before the wait.)
+        """
+        if self.is_sqlite:
+            yield
+            return
+        holder = self.session.cursor()
+        try:
+            holder.execute("BEGIN")
+            lock = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S:g}s'; SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"
+            holder.execute(f"CALL postgres_execute({_quoted(CATALOG)}, {_quoted(lock)})")
+            yield
+        finally:
+            holder.close()
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         if self.is_sqlite and self.read_only and not self._path.exists():
@@ -193,6 +211,8 @@ class LakeConnection:
         options = [f"DATA_PATH {_quoted(self._data_path)}", "DATA_INLINING_ROW_LIMIT 0"]
         if self.is_sqlite:
             options.append("META_BUSY_TIMEOUT 10000")
+            if Path(self._data_path).parent == self._path.parent:
+                options.append("OVERRIDE_DATA_PATH true")  # the two were moved together
             if not self.read_only:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 options.append("META_JOURNAL_MODE 'WAL'")

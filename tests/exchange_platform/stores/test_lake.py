@@ -255,6 +255,25 @@ def test_a_lake_without_tables_says_how_to_make_them(tmp_path: Path) -> None:
         reader.counts()
 
 
+def test_a_lake_may_be_moved_with_its_data(lake: Lake, tmp_path: Path) -> None:
+    Feed(lake).commit([execution(1)])
+    lake.close()
+    moved = tmp_path.with_name(f"{tmp_path.name}-moved")
+    tmp_path.rename(moved)
+    again = lake_in(moved)
+    Feed(again, epoch=2).commit([execution(2)])
+    assert ids(again) == [execution(1).execution_id, execution(2).execution_id]
+    again.close()
+    moved.rename(tmp_path)
+
+
+def test_a_catalog_of_other_data_is_refused_with_both_places(lake: Lake, tmp_path: Path) -> None:
+    Feed(lake).commit([execution(1)])
+    other = Lake(f"sqlite:{tmp_path / 'catalog.sqlite'}", str(tmp_path / "other" / "data"))
+    with pytest.raises(StoreUnavailable, match=r"other/data.* does not match .*/data"):
+        other.counts()
+
+
 def test_newest_bet_versions_and_bets_by_time_compare_with_the_operational_database(lake: Lake) -> None:
     Feed(lake).commit(bets=[bet(1), bet(1, 3), bet(1, 2), bet(2)])
     assert lake.newest_bet_versions(["b00000001", "b00000002", "b9"]) == {"b00000001": 3, "b00000002": 1}

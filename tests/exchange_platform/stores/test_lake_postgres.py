@@ -1,0 +1,133 @@
+"""The lake on a PostgreSQL catalog. Wants a server: EXCHANGE_PLATFORM_TEST_POSTGRES="host=... port=... user=... dbname=..."."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import duckdb
+import pytest
+from duckdb_extensions import import_extension
+
+from exchange_platform.stores.checkpoints import Superseded
+from exchange_platform.stores.lake import Lake, LakeCommit, QueryError
+from tests.exchange_platform.stores.lake_feed import SHARD, SOURCE, Feed, bet, execution
+
+pytestmark = pytest.mark.servers
+
+
+class Server:
+    """Lakes on one catalog: a database of its own of the server."""
+
+    def __init__(self, directory: Path) -> None:
+        place = os.environ.get("EXCHANGE_PLATFORM_TEST_POSTGRES")
+        if not place:
+            pytest.skip("no PostgreSQL (EXCHANGE_PLATFORM_TEST_POSTGRES is not set)")
+        self._database = f"lake_{uuid4().hex}"
+        self._place = place
+        self._directory = directory
+        self._opened: list[Lake] = []
+
+    def lake(self, *, read_only: bool = False) -> Lake:
+        catalog = f"postgres:{self._place} dbname={self._database}"
+        lake = Lake(catalog, str(self._directory / "data"), read_only=read_only)
+        self._opened.append(lake)
+        return lake
+
+    def make(self) -> Lake:
+        connection = duckdb.connect()
+        import_extension("postgres_scanner", con=connection)
+        connection.execute("LOAD postgres_scanner")
+        connection.execute(f"ATTACH '{self._place}' AS server (TYPE postgres)")
+        connection.execute(
+            f"CALL postgres_execute('server', 'CREATE DATABASE {self._database}', use_transaction => false)"
+        )
+        connection.close()
+        lake = self.lake()
+        lake.migrate()
+        return lake
+
+    def close(self) -> None:
+        for lake in self._opened:
+            lake.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    yield server
+    server.close()
+
+
+def test_commits_windows_maintenance_and_refusals_are_as_on_sqlite(server: Server) -> None:
+    lake = server.make()
+    lake.migrate()
+    feed = Feed(lake)
+    for start in range(0, 60, 10):
+        feed.commit(
+            [execution(n) for n in range(start, start + 10)], [bet(n) for n in range(start, start + 10)]
+        )
+    assert feed.commit([execution(5), execution(60)], [bet(5)]) == LakeCommit(1, 0, 2)
+    feed.close_all()
+    lake.maintain(keep_snapshots="0 seconds")
+    feed.commit([execution(61)])
+    feed.close_all()
+    reader = server.lake(read_only=True)
+    assert reader.query("SELECT executions, revision FROM odds_windows").to_pylist() == [
+        {"executions": 62, "revision": 2}
+    ]
+    assert reader.disagreeing_windows() == []
+    assert reader.positions(SOURCE) == {SHARD: feed.position}
+    with pytest.raises(QueryError):
+        reader.query("DELETE FROM executions")
+
+
+def test_a_consumer_superseded_while_it_waits_to_commit_writes_nothing(server: Server) -> None:
+    lake = server.make()
+    old = Feed(server.lake())
+    old.commit([execution(1)])
+    outcome: list[BaseException | LakeCommit] = []
+
+    def commit() -> None:
+        try:
+            outcome.append(old.commit([execution(2)]))
+        except Superseded as error:
+            outcome.append(error)
+
+    successor = server.lake()
+    waiting = threading.Thread(target=commit)
+    with successor._connection.write():
+        successor._checkpoints.claim(SOURCE, 2, [SHARD])
+        waiting.start()
+        deadline = time.monotonic() + 20
+        while not lake._connection.catalog_rows(
+            "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        ):
+            assert time.monotonic() < deadline, "the old consumer does not wait"
+    waiting.join()
+    assert isinstance(outcome[0], Superseded)
+    assert lake.counts().executions == 1
+
+
+def test_writers_at_once_lose_nothing_and_double_nothing(server: Server) -> None:
+    lake = server.make()
+    feed = Feed(lake)
+    others = [server.lake() for _ in range(2)]
+
+    def replay(other: Lake) -> None:
+        for number in range(10):
+            other.commit("dead-letters", 0, [], [execution(number)], [])
+
+    threads = [threading.Thread(target=replay, args=(other,)) for other in others]
+    for thread in threads:
+        thread.start()
+    for number in range(10):
+        feed.commit([execution(number), execution(100 + number)])
+    for thread in threads:
+        thread.join()
+    assert lake.counts().executions == 20
+    assert lake.query("SELECT count(DISTINCT execution_id) FROM executions")[0].to_pylist() == [20]
