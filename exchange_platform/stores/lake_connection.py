@@ -23,7 +23,6 @@ CATALOG = "__ducklake_metadata_lake"
 """The name under which DuckLake attaches its own catalog."""
 
 _ADVISORY_LOCK = 7214
-_LOCK_POLL_S = 0.005
 _WRITER_MEMORY = "128MB"
 _READER_MEMORY = "1GB"
 # Errors that DuckDB has no class of their own for, and that pass.
@@ -76,8 +75,9 @@ class LakeConnection:
         self._session: duckdb.DuckDBPyConnection | None = None
         self._closing = threading.Lock()
         self._path = Path(place)
-        self._lock = _lock(f"{place}.lock") if self.is_sqlite else None
-        self._turn = _lock(f"{place}.turn") if self.is_sqlite else None
+        self._lock = (
+            FileLock(f"{place}.lock", timeout=LOCK_TIMEOUT_S, thread_local=False) if self.is_sqlite else None
+        )
 
     @property
     def session(self) -> duckdb.DuckDBPyConnection:
@@ -138,20 +138,15 @@ class LakeConnection:
 
     @contextmanager
     def _locked_file(self) -> Iterator[None]:
-        if self._lock is None or self._turn is None:
+        if self._lock is None:
             yield
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # Whoever waits holds the turn, so that a writer which has just finished does not come first again.
-            with self._turn.acquire(poll_interval=_LOCK_POLL_S):
-                self._lock.acquire(poll_interval=_LOCK_POLL_S)
+            with self._lock:
+                yield
         except Timeout:
             raise StoreUnavailable(f"lake: another process writes since {LOCK_TIMEOUT_S:g} s") from None
-        try:
-            yield
-        finally:
-            self._lock.release()
 
     @contextmanager
     def _locked_server(self) -> Iterator[None]:
@@ -240,10 +235,6 @@ class LakeConnection:
             connection, self._session = self._session, None
         if connection is not None:
             connection.close()
-
-
-def _lock(path: str) -> FileLock:
-    return FileLock(path, timeout=LOCK_TIMEOUT_S, thread_local=False)
 
 
 def may_pass(error: duckdb.Error) -> bool:
