@@ -202,9 +202,12 @@ class Consumer:
     # What the reader and the workers call.
 
     def _claim(self, shards: Sequence[str]) -> dict[str, str | None]:
-        """Claim the shards in every sink; returns from where to read: each shard's lowest position."""
+        """Claim the shards in every sink; returns from where to read: each shard's lowest position.
+
+        The first sink comes last: a claim in a lake takes a while, in which the older consumer's commits to the first go on.
+        """
         lowest: dict[str, str | None] = {}
-        for worker in self._workers.values():
+        for worker in reversed(self._workers.values()):
             held = self._patiently(partial(worker.claim, self.epoch, shards))
             for shard, position in held.items():
                 if shard not in lowest or (
