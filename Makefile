@@ -53,7 +53,7 @@ floors: setup ## A line may only reach down
 	@$(BIN)/lint-imports
 
 test-servers: setup ## The suites against MariaDB (skipped, saying so, where there is none)
-	@$(BIN)/python -m pytest -m servers -rs
+	@$(BIN)/python -m pytest -m "servers and not faults" -rs
 
 test-faults: setup ## Long fault tests: kills, outages, a flood of damaged records
 	@$(BIN)/python -m pytest -m faults -rs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
@@ -110,12 +111,19 @@ class PriceLadder:
         """`bands` are (upper end, step), from 1.01 up; an upper end belongs to the band below it."""
         self.name = name
         self._bands = bands
+
+    @functools.cached_property
+    def _prices(self) -> list[Decimal]:
+        """Made when first asked for: the finest ladder is megabytes that most processes never need."""
         prices = [MIN_ODDS]
-        for upper, step in bands:
+        for upper, step in self._bands:
             while prices[-1] < Decimal(upper):
                 prices.append(prices[-1] + Decimal(step))
-        self._prices = prices
-        self._known = frozenset(prices)
+        return prices
+
+    @functools.cached_property
+    def _known(self) -> frozenset[Decimal]:
+        return frozenset(self._prices)
 
     def __iter__(self) -> Iterator[Decimal]:
         return iter(self._prices)

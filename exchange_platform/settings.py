@@ -56,7 +56,7 @@ class Settings(BaseSettings):
         0.5, gt=0, le=60, description="How often the lake takes what has gathered."
     )
     profile_view_interval_s: float = Field(
-        1.0, gt=0, le=60, description="How often the profile view takes what has gathered."
+        0.4, gt=0, le=60, description="How often the profile view takes what has gathered."
     )
     max_buffered_records: int = Field(
         40_000, ge=1000, description="Records held for slower sinks before reading stops."

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
 import moto.dynamodb.models
+import moto.dynamodb.models.dynamo_type
 
 models: Any = moto.dynamodb.models  # its names are replaced, which no type allows
+_item: Any = moto.dynamodb.models.dynamo_type.Item
 
 
 def _snapshot(value: Any) -> Any:
@@ -18,7 +21,9 @@ def _snapshot(value: Any) -> Any:
     """
     if not isinstance(value, models.Table):
         return copy.deepcopy(value)
-    kept = copy.copy(value)
+    # Not by its class's __new__: moto keeps a reference to whatever that makes, for ever.
+    kept = object.__new__(type(value))
+    kept.__dict__.update(value.__dict__)
     kept.items = copy.copy(value.items)
     for key, held in value.items.items():
         if isinstance(held, dict):
@@ -27,5 +32,6 @@ def _snapshot(value: Any) -> Any:
 
 
 def install() -> None:
-    """Put this in moto's place, once, before its server starts."""
+    """Put this in moto's place, once, before its server starts; and let it forget the items that were replaced."""
+    _item.instances_tracked = deque(maxlen=0)
     models.copy = SimpleNamespace(deepcopy=_snapshot, copy=copy.copy)

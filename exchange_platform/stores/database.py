@@ -273,7 +273,7 @@ class Database:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute(f"PRAGMA synchronous = {synchronous}")
                 connection.execute("PRAGMA busy_timeout = 30000")
-                connection.execute("PRAGMA cache_size = -8192")
+                connection.execute("PRAGMA cache_size = -4096")
                 connection.execute("PRAGMA temp_store = MEMORY")
 
             @sa.event.listens_for(self.engine, "begin")

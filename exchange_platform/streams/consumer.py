@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.memory import give_back
 from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.streams.meters import Progress
@@ -159,6 +160,7 @@ class Consumer:
                 if self._wake.is_set() or self._over(began):
                     break
                 report = self._report(self._clock.monotonic_s() - reported, counted, dead)
+                give_back()
                 reported, counted, dead = self._clock.monotonic_s(), report.records_total, self._dead
                 yield report
             self._shut_down()
