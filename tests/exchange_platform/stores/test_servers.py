@@ -54,7 +54,7 @@ def mysql_url() -> Iterator[str]:
         pytest.skip(f"no MariaDB: {URL} is not set (.ci/run starts one)")
     server = sa.make_url(os.environ[URL])
     name = f"test_{uuid.uuid4().hex[:12]}"
-    engine = sa.create_engine(server)
+    engine = sa.create_engine(server, poolclass=sa.NullPool)  # the server may be another process by the end
     with engine.begin() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name} CHARACTER SET utf8mb4"))
     yield server.set(database=name).render_as_string(hide_password=False)
