@@ -264,7 +264,10 @@ class Database:
         if self.is_sqlite:
             if parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            self.engine = sa.create_engine(url, connect_args={"timeout": 30}, pool_size=8)
+            # IN lists of every length are statements of their own: 128 of them, SQLite's default, hold 15 MB a connection.
+            self.engine = sa.create_engine(
+                url, connect_args={"timeout": 30, "cached_statements": 24}, pool_size=8
+            )
             synchronous = "FULL" if durable else "NORMAL"
 
             @sa.event.listens_for(self.engine, "connect")

@@ -73,20 +73,26 @@ class Lake:
         *,
         read_only: bool = False,
         threads: int = 2,
+        memory_mb: int | None = None,
         s3: S3Access | None = None,
     ) -> None:
-        self._connection = LakeConnection(catalog, data_path, read_only=read_only, threads=threads, s3=s3)
+        self._connection = LakeConnection(
+            catalog, data_path, read_only=read_only, threads=threads, memory_mb=memory_mb, s3=s3
+        )
         self._checkpoints = LakeCheckpoints(self._connection)
         self._open: set[tuple[str, datetime]] | None = None
         self._unmerged = 0
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, read_only: bool = False) -> Lake:
-        """The lake that the settings name."""
+    def from_settings(
+        cls, settings: Settings, *, read_only: bool = False, memory_mb: int | None = None
+    ) -> Lake:
+        """The lake that the settings name. `memory_mb` bounds what DuckDB holds; more than that it spills to disk."""
         return cls(
             settings.lake_catalog_string,
             settings.lake_data_location,
             read_only=read_only,
+            memory_mb=memory_mb,
             s3=S3Access(settings.aws_region, settings.aws_endpoint_url),
         )
 
@@ -291,9 +297,8 @@ class Lake:
         try:
             with self._connection.alone() as connection:
                 lake_maintenance.merge_small(connection)
-        except (
-            StoreUnavailable
-        ) as error:  # the commit itself is done, and the next merge will find these files too
+        except (StoreUnavailable, duckdb.OutOfMemoryException) as error:
+            # The commit itself is done, and the next merge will find these files too.
             log.warning("small files of the lake stay unmerged for now: %s", error)
 
 

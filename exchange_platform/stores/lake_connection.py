@@ -23,8 +23,8 @@ CATALOG = "__ducklake_metadata_lake"
 """The name under which DuckLake attaches its own catalog."""
 
 _ADVISORY_LOCK = 7214
-_WRITER_MEMORY = "128MB"
-_READER_MEMORY = "1GB"
+_WRITER_MEMORY_MB = 128
+_READER_MEMORY_MB = 1000
 # Errors that DuckDB has no class of their own for, and that pass.
 _PASSING = (
     "database is locked",
@@ -61,6 +61,7 @@ class LakeConnection:
         *,
         read_only: bool = False,
         threads: int = 2,
+        memory_mb: int | None = None,
         s3: S3Access | None = None,
     ) -> None:
         kind, _, place = catalog.partition(":")
@@ -71,6 +72,7 @@ class LakeConnection:
         self._catalog = catalog
         self._data_path = data_path
         self._threads = threads
+        self._memory_mb = memory_mb or (_READER_MEMORY_MB if read_only else _WRITER_MEMORY_MB)
         self._s3 = s3
         self._session: duckdb.DuckDBPyConnection | None = None
         self._closing = threading.Lock()
@@ -174,7 +176,7 @@ class LakeConnection:
         connection = duckdb.connect(
             config={
                 "threads": str(self._threads),
-                "memory_limit": _READER_MEMORY if self.read_only else _WRITER_MEMORY,
+                "memory_limit": f"{self._memory_mb}MB",
                 "temp_directory": str(Path(tempfile.gettempdir()) / f"exchange-platform-lake-{uuid4().hex}"),
                 # A consumer lives long beside other processes, and reads no file twice.
                 "enable_external_file_cache": "true" if self.read_only else "false",

@@ -142,6 +142,7 @@ class Consumer:
         state = "failed"
         thresholds = gc.get_threshold()
         gc.set_threshold(*_GC_THRESHOLDS)
+        gc.freeze()
         try:
             self.epoch = self._rows.begin(
                 self.source, self._run_id, now_us=now_us, ends_at_us=now_us + int(self._duration_s * 1e6)
@@ -176,6 +177,7 @@ class Consumer:
                 sink.close()
             self._source.close()
             self._on_close()
+            gc.unfreeze()
             gc.set_threshold(*thresholds)
 
     def _over(self, began: float) -> bool:

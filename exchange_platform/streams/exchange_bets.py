@@ -33,6 +33,8 @@ EXCHANGE_BETS = "exchange-bets"
 """The source's name in checkpoints, consumers and dead letters."""
 
 _LOOK_ANEW_US = 15_000_000
+# A consumer lives long beside everything else on its machine. Merging its small files needs more than 48.
+_LAKE_MEMORY_MB = 80
 OPERATIONAL_DATABASE, LAKE, PROFILE_VIEW = "operational_database", "lake", "profile_view"
 
 
@@ -56,7 +58,12 @@ def build_consumer(
         or KinesisSource(aws_client(settings, "kinesis"), settings.bets_stream, name=EXCHANGE_BETS),
         first=OperationalSink(database, clock),
         others=[
-            LakeSink(Lake.from_settings(settings), windows, settings.lake_interval_s, clock),
+            LakeSink(
+                Lake.from_settings(settings, memory_mb=_LAKE_MEMORY_MB),
+                windows,
+                settings.lake_interval_s,
+                clock,
+            ),
             ProfileViewSink(
                 database,
                 ProfileView(aws_client(settings, "dynamodb"), settings.profiles_table),
