@@ -1,19 +1,13 @@
 """The assets that the stream `exchange-bets` feeds, materialised by a long-lived consumer run. Not here: consuming itself."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
+from assets.consumer_runs import FRESHNESS, OWNERS, ConsumerConfig, figures
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, LAKE, OPERATIONAL_DATABASE, PROFILE_VIEW
-from exchange_platform.streams.reports import ConsumerReport
 from resources.platform import PlatformResource
-
-OWNERS = ["team:exchange-data"]
-FRESHNESS = dg.FreshnessPolicy.time_window(
-    fail_window=timedelta(minutes=2), warn_window=timedelta(seconds=60)
-)
 
 exchange_bets_stream = dg.AssetSpec(
     "exchange_bets_stream",
@@ -22,13 +16,6 @@ exchange_bets_stream = dg.AssetSpec(
     kinds={"kinesis"},
     owners=OWNERS,
 )
-
-
-class ConsumerConfig(dg.Config):
-    """How a consumer run is started from the launchpad."""
-
-    duration_s: float | None = None
-    """How long to consume; the platform's run_duration_s unless given."""
 
 
 def _spec(
@@ -127,28 +114,6 @@ def exchange_bets_consumer(
         else:
             for name in selected:
                 yield dg.AssetMaterialization(name, metadata=figures(report, SINKS[name]))
-
-
-def figures(report: ConsumerReport, sink: str) -> dict[str, Any]:
-    """A report's figures of one sink, as metadata that the UI draws over time."""
-    work = report.sinks[sink]
-    shown: dict[str, Any] = {
-        "records": work.records,
-        "rate": round(report.rate, 1),
-        "lag_p50_ms": round(work.lag_p50_ms, 1),
-        "lag_p99_ms": round(work.lag_p99_ms, 1),
-        "batches": work.batches,
-        "commit_ms": round(work.commit_ms, 1),
-        "repeats": work.repeats,
-        "retries": work.retries,
-        "dead_letters": report.dead_letters,
-        "open_windows": report.open_windows,
-        "epoch": report.epoch,
-        "position": dg.MetadataValue.json(report.positions),
-    }
-    if report.watermark is not None:
-        shown["watermark"] = dg.MetadataValue.timestamp(report.watermark)
-    return shown
 
 
 consume_bets = dg.define_asset_job(

@@ -4,7 +4,7 @@ from datetime import date
 
 import dagster as dg
 
-from assets.exchange_bets import OWNERS
+from assets.consumer_runs import OWNERS
 from resources.platform import PlatformResource
 
 days = dg.DailyPartitionsDefinition(start_date="2015-01-01", timezone="UTC", end_offset=1)

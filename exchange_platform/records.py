@@ -8,7 +8,7 @@ and are kept exactly; instants are RFC 3339 with an offset.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -84,10 +84,13 @@ _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Execution | BetUpd
 _encoder = msgspec.json.Encoder()
 
 
-def decode(data: bytes) -> Record:
-    """Decode one record's bytes strictly. Raises `UndecodableRecord`, whose message says what was wrong and where."""
+_T = TypeVar("_T")
+
+
+def strictly(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T:
+    """Decode with any of the platform's decoders. Raises `UndecodableRecord` for whatever is wrong with the bytes."""
     try:
-        return _decoder.decode(data)
+        return decoder.decode(data)
     except (
         msgspec.MsgspecError,
         UnicodeDecodeError,
@@ -98,6 +101,11 @@ def decode(data: bytes) -> Record:
     ) as error:
         reason = str(error) or type(error).__name__
         raise UndecodableRecord(reason[:500]) from error
+
+
+def decode(data: bytes) -> Record:
+    """Decode one record's bytes strictly. Raises `UndecodableRecord`, whose message says what was wrong and where."""
+    return strictly(_decoder, data)
 
 
 def encode(record: Record) -> bytes:

@@ -1,7 +1,7 @@
 """The one typed settings object. Read once, at a process's edge; everything below is handed what it needs.
 
 Sources, strongest first: arguments, environment variables `EXCHANGE_PLATFORM_<NAME>`, and what a running
-`exchange-platform up` wrote into the data directory (`platform.json`: where its AWS emulator and pages are).
+`exchange-platform up` wrote into the data directory (`platform.json`: where its AWS emulator, exchange and pages are).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 
 DEFAULT_DATA_DIR = Path(".exchange-platform")
 PLATFORM_FILE = "platform.json"
+_TOLD_BY_THE_RUNNING = ("aws_endpoint_url", "exchange_url")
 
 
 class InvalidSettings(ValueError):
@@ -47,7 +48,34 @@ class Settings(BaseSettings):
         None, description="Endpoint of an AWS emulator; none means AWS itself."
     )
     bets_stream: str = Field("exchange-bets", description="Kinesis stream of executions and bet updates.")
+    orders_stream: str = Field(
+        "bet-orders", description="Kinesis stream of the orders that go to the exchange."
+    )
     profiles_table: str = Field("profiles", description="DynamoDB table of the profile view.")
+    tokens_table: str = Field(
+        "confirmation-tokens", description="DynamoDB table of the confirmation tokens' hashes, with a TTL."
+    )
+    status_topic: str = Field(
+        "bet-status", description="SNS topic of every change of a bet: its name, or its ARN."
+    )
+
+    exchange_url: str | None = Field(
+        None, description="Where the exchange answers over HTTP: its event feed, and bets by their ids."
+    )
+
+    api_tokens: SecretStr | None = Field(
+        None, description="Bearer tokens of the applications that call the API, separated by commas."
+    )
+    public_url: str | None = Field(
+        None,
+        description="The API's address as users reach it, for the links in mails. Default: the API's own.",
+    )
+
+    elasticsearch_url: str | None = Field(
+        None, description="Elasticsearch of the event index. Default: an index on disk in data_dir."
+    )
+    elasticsearch_api_key: SecretStr | None = Field(None, description="Its API key, where it asks for one.")
+    event_index: str = Field("events", description="Name of the event index (an alias in Elasticsearch).")
 
     poll_interval_s: float = Field(
         0.2, ge=0.2, le=60, description="Pause between reads of a shard; Kinesis allows 5 a second."
@@ -122,8 +150,9 @@ def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
         chosen = stated.model_dump(include=stated.model_fields_set)
         chosen["data_dir"] = stated.data_dir.expanduser().resolve()
         running = read_platform_file(chosen["data_dir"])
-        if "aws_endpoint_url" not in chosen and running.get("aws_endpoint_url"):
-            chosen["aws_endpoint_url"] = running["aws_endpoint_url"]
+        for name in _TOLD_BY_THE_RUNNING:
+            if name not in chosen and running.get(name):
+                chosen[name] = running[name]
         return Settings(**chosen)
     except ValidationError as error:
         problems = "; ".join(

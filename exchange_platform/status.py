@@ -279,6 +279,6 @@ def _urls(settings: Settings) -> dict[str, str]:
     running = read_platform_file(settings.data_dir)
     return {
         name: str(running[key])
-        for name, key in (("dagster", "dagster_url"), ("aws", "aws_endpoint_url"))
+        for name, key in (("dagster", "dagster_url"), ("api", "api_url"), ("aws", "aws_endpoint_url"))
         if running.get(key)
     }

@@ -59,9 +59,18 @@ def up(
             show_default=False,
         ),
     ] = None,
+    api_port: Annotated[
+        int | None,
+        typer.Option(
+            parser=arguments.port,
+            metavar="N",
+            help="Port of the API on 127.0.0.1. (default 8000)",
+            show_default=False,
+        ),
+    ] = None,
 ) -> int:
     """Start everything here, in the foreground, with live status. Ctrl-C stops all of it."""
-    from exchange_platform.local.up import DEFAULT_PORT, DEFAULT_RATE, Wanted, run_platform
+    from exchange_platform.local.up import DEFAULT_API_PORT, DEFAULT_PORT, DEFAULT_RATE, Wanted, run_platform
     from exchange_platform.settings import load_settings
 
     if rate is not None and exchange is Exchange.NONE:
@@ -73,6 +82,7 @@ def up(
         rate=DEFAULT_RATE if rate is None else rate,
         for_s=for_s,
         port=DEFAULT_PORT if port is None else port,
+        api_port=DEFAULT_API_PORT if api_port is None else api_port,
     )
     return run_platform(load_settings(data_dir), wanted)
 

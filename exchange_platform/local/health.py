@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.aws import aws_client
@@ -25,12 +26,14 @@ class Health:
         pages: DagsterPages,
         reader: StatusReader,
         *,
+        api_url: str,
         began_s: float,
     ) -> None:
         self._settings = settings
         self._processes = processes
         self._pages = pages
         self._reader = reader
+        self._api_url = api_url
         self._began_s = began_s
         self.abandoned_runs = 0
         self._client = aws_client(settings, "kinesis", read_timeout_s=2.0)
@@ -40,6 +43,7 @@ class Health:
             "Dagster's code location": self._code_is_loaded,
             "Dagster's daemon": self._daemons_beat,
             "a consumer run": self._consumer_runs,
+            "the API": self._api_answers,
         }
         if any(program.name == "exchange" for program in processes.programs):
             self._unseen["the exchange"] = self._exchange_runs
@@ -74,6 +78,12 @@ class Health:
 
     def _consumer_runs(self) -> bool:
         return self._reader.read(with_lake=False).running
+
+    def _api_answers(self) -> bool:
+        try:
+            return httpx.get(f"{self._api_url}/health", timeout=2.0, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
 
     def _exchange_runs(self) -> bool:
         return any(state.name == "exchange" and state.runs for state in self._processes.states())

@@ -27,6 +27,7 @@ class Ports:
     pages: int
     emulator: int
     code_server: int
+    api: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,12 @@ def local_programs(ports: Ports, *, exchange_rate: float | None) -> list[Program
             stage=20,
             await_port=ports.code_server,
         ),
+        Program(
+            "api",
+            f"-m exchange_platform.api --host {HOST} --port {ports.api} {directory}",
+            stage=30,
+            await_port=ports.emulator,
+        ),
     ]
     if exchange_rate is not None:
         programs.append(
@@ -112,7 +119,7 @@ def local_programs(ports: Ports, *, exchange_rate: float | None) -> list[Program
 
 
 def environment(
-    given: Mapping[str, str], *, data_dir: Path, checkout: Path, up_id: str, ports: Ports
+    given: Mapping[str, str], *, data_dir: Path, checkout: Path, up_id: str, ports: Ports, api_token: str
 ) -> dict[str, str]:
     """The environment of every program: the caller's, without what would slow it or lead it out of this machine."""
     own = {
@@ -129,6 +136,10 @@ def environment(
         _CHILD: str(Path(__file__).with_name("child.py")),
         _CHECKOUT: str(checkout),
         "EXCHANGE_PLATFORM_AWS_ENDPOINT_URL": f"http://{HOST}:{ports.emulator}",
+        "EXCHANGE_PLATFORM_API_TOKENS": ",".join(
+            filter(None, [api_token, own.get("EXCHANGE_PLATFORM_API_TOKENS", "")])
+        ),
+        "EXCHANGE_PLATFORM_PUBLIC_URL": own.get("EXCHANGE_PLATFORM_PUBLIC_URL") or api_url(ports),
         # For the emulator only: it takes any, and nothing here may reach a real account.
         "AWS_ACCESS_KEY_ID": "emulator",
         "AWS_SECRET_ACCESS_KEY": "emulator",
@@ -142,6 +153,11 @@ def environment(
         "MALLOC_ARENA_MAX": "2",
         "ARROW_DEFAULT_MEMORY_POOL": "system",
     }
+
+
+def api_url(ports: Ports) -> str:
+    """Where the API answers."""
+    return f"http://{HOST}:{ports.api}"
 
 
 def write_dagster_home(data_dir: Path, checkout: Path, ports: Ports) -> None:

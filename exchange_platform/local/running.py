@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from exchange_platform.local.leftovers import is_alive
 from exchange_platform.settings import PLATFORM_FILE, Settings, read_platform_file
 
 LOCK_FILE = "up.lock"
+API_FILE = "api.json"
+_TOKEN_BYTES = 32
 
 
 class NotRunning(Exception):
@@ -71,7 +74,26 @@ def is_running(data_dir: Path) -> bool:
 
 def write_platform_file(data_dir: Path, content: dict[str, Any]) -> None:
     """Let other commands know where this platform is. Readable by its owner only."""
-    path = data_dir / PLATFORM_FILE
+    _write_private(data_dir / PLATFORM_FILE, content)
+
+
+def write_api_file(data_dir: Path, url: str) -> str:
+    """Let applications know where the API is and which token to show; returns the token. Readable by its owner only.
+
+    The token stays what it was on this data directory; a new one is drawn where there is none.
+    """
+    path = data_dir / API_FILE
+    try:
+        token = json.loads(path.read_text()).get("token")
+    except (OSError, ValueError, AttributeError):
+        token = None
+    if not isinstance(token, str) or len(token) < _TOKEN_BYTES:
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+    _write_private(path, {"url": url, "token": token})
+    return token
+
+
+def _write_private(path: Path, content: dict[str, Any]) -> None:
     fresh = path.with_suffix(".new")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(content, file, indent=2)

@@ -24,6 +24,7 @@ from exchange_platform.local.processes import Processes
 from exchange_platform.local.programs import (
     HOST,
     Ports,
+    api_url,
     environment,
     free_ports,
     is_free,
@@ -34,6 +35,7 @@ from exchange_platform.local.running import (
     CannotStart,
     data_dir_held,
     remove_platform_file,
+    write_api_file,
     write_platform_file,
 )
 from exchange_platform.local.screen import Screen
@@ -44,6 +46,7 @@ from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.schema import migrate
 
 DEFAULT_PORT = 3000
+DEFAULT_API_PORT = 8000
 DEFAULT_RATE = 50.0
 START_S = 120.0
 FLOW_S = 90.0
@@ -56,12 +59,13 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to start: `rate` in executions a second; `for_s` None runs until it is stopped; `port` of the operators' pages."""
+    """What to start: `rate` in executions a second; `for_s` None runs until it is stopped; `port` of the operators' pages, `api_port` of the API."""
 
     simulated_exchange: bool = True
     rate: float = DEFAULT_RATE
     for_s: float | None = None
     port: int = DEFAULT_PORT
+    api_port: int = DEFAULT_API_PORT
 
 
 def run_platform(settings: Settings, wanted: Wanted) -> int:
@@ -71,11 +75,12 @@ def run_platform(settings: Settings, wanted: Wanted) -> int:
     """
     checkout = find_checkout()
     with _ending_on_signals() as ending, data_dir_held(settings.data_dir):
-        if not is_free(wanted.port):
-            raise CannotStart(
-                f"port {wanted.port} is taken by another program, or not allowed to this user;"
-                " name a free one with --port"
-            )
+        for port, option in ((wanted.port, "--port"), (wanted.api_port, "--api-port")):
+            if not is_free(port):
+                raise CannotStart(
+                    f"port {port} is taken by another program, or not allowed to this user;"
+                    f" name a free one with {option}"
+                )
         platform = _Platform(settings.data_dir, checkout, wanted, ending)
         try:
             return platform.run()
@@ -104,13 +109,20 @@ class _Platform:
         self._data_dir = data_dir
         self._began_s = time.time()
         emulator, code_server = free_ports(2)
-        ports = Ports(wanted.port, emulator, code_server)
+        ports = Ports(wanted.port, emulator, code_server, wanted.api_port)
         self._up_id = uuid.uuid4().hex
         self._pages = DagsterPages(f"http://{HOST}:{wanted.port}")
+        self._api_url = api_url(ports)
+        data_dir.mkdir(parents=True, exist_ok=True)
         self._settings = load_settings(data_dir, aws_endpoint_url=f"http://{HOST}:{emulator}")
         write_dagster_home(data_dir, checkout, ports)
         surroundings = environment(
-            os.environ, data_dir=data_dir, checkout=checkout, up_id=self._up_id, ports=ports
+            os.environ,
+            data_dir=data_dir,
+            checkout=checkout,
+            up_id=self._up_id,
+            ports=ports,
+            api_token=write_api_file(data_dir, self._api_url),
         )
         rate = wanted.rate if wanted.simulated_exchange else None
         self._processes = Processes(data_dir, local_programs(ports, exchange_rate=rate), surroundings)
@@ -175,6 +187,7 @@ class _Platform:
                 "up_id": self._up_id,
                 "aws_endpoint_url": self._settings.aws_endpoint_url,
                 "dagster_url": self._pages.url,
+                "api_url": self._api_url,
                 "exchange": "simulated" if self._wanted.simulated_exchange else "none",
                 "started_at_us": int(self._began_s * 1e6),
             },
@@ -182,7 +195,9 @@ class _Platform:
 
     def _await_health(self, reader: StatusReader) -> None:
         """Wait until everything answers. Raises `CannotStart` when something keeps dying, or the patience is over."""
-        health = Health(self._settings, self._processes, self._pages, reader, began_s=self._began_s)
+        health = Health(
+            self._settings, self._processes, self._pages, reader, api_url=self._api_url, began_s=self._began_s
+        )
         until = time.monotonic() + START_S
         try:
             while waiting := health.waiting_for():
@@ -197,7 +212,9 @@ class _Platform:
                     return
         finally:
             health.close()
-        self._screen.say(f"Everything runs after {time.time() - self._began_s:.1f} s: {self._pages.url}")
+        self._screen.say(
+            f"Everything runs after {time.time() - self._began_s:.1f} s: operators {self._pages.url}, API {self._api_url}"
+        )
         if health.abandoned_runs:
             self._screen.say(
                 f"{health.abandoned_runs} runs of an earlier platform that was killed are marked as canceled"

@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from exchange_platform import records
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.memory import give_back
 from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
@@ -59,7 +60,8 @@ class WindowFigures:
 class Consumer:
     """One consumer of one source: `run` it once.
 
-    `first` decides about each record and keeps the dead letters; `others` get what it accepted, side by side. Constructing opens nothing
+    `first` decides about each record and keeps the dead letters; `others` get what it accepted, side by side. `decode` makes a record of
+    bytes, or raises `UndecodableRecord`; the sinks know what it makes. Constructing opens nothing
     in the stores' tables; `run` enters a new epoch and claims the shards, which fences out any older consumer at once.
     """
 
@@ -75,6 +77,7 @@ class Consumer:
         report_interval_s: float = 10.0,
         poll_interval_s: float = 0.2,
         max_buffered_records: int = 40_000,
+        decode: Callable[[bytes], object] = records.decode,
         windows: WindowFigures | None = None,
         on_close: Callable[[], None] = lambda: None,
         clock: Clock = SYSTEM_CLOCK,
@@ -119,6 +122,7 @@ class Consumer:
             clock=clock,
             poll_interval_s=poll_interval_s,
             progress=self._progress,
+            decode=decode,
             room=self._has_room,
             claim=self._claim,
             hand_on=self._hand_on,

@@ -200,7 +200,7 @@ class LakeSink:
             for record in batch.records:
                 if isinstance(record.record, Execution):
                     executions.append(record.record)
-                elif record.record is not None:
+                elif isinstance(record.record, BetUpdate):
                     bets.append(record.record)
         done = self._lake.commit(EXCHANGE_BETS, epoch, advances, executions, bets)
         now_us = self._clock.now_us()

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from exchange_platform.clock import Clock
-from exchange_platform.records import UndecodableRecord, decode
+from exchange_platform.records import UndecodableRecord
 from exchange_platform.streams.meters import Progress
 from exchange_platform.streams.source import (
     SHARD_END,
@@ -16,7 +16,6 @@ from exchange_platform.streams.source import (
     ShardsChanged,
     Source,
     SourceUnavailable,
-    StreamRecord,
 )
 
 log = logging.getLogger(__name__)
@@ -42,6 +41,7 @@ class ShardReader:
         clock: Clock,
         poll_interval_s: float,
         progress: Progress,
+        decode: Callable[[bytes], object],
         room: Callable[[], bool],
         claim: Callable[[Sequence[str]], dict[str, str | None]],
         hand_on: Callable[[list[ShardBatch]], None],
@@ -56,6 +56,7 @@ class ShardReader:
         self._clock = clock
         self._poll_interval_s = poll_interval_s
         self._progress = progress
+        self._decode = decode
         self._room = room
         self._claim = claim
         self._hand_on = hand_on
@@ -161,7 +162,10 @@ class ShardReader:
         batches: list[ShardBatch] = []
         if read.records:
             for record in read.records:
-                _decode(record)
+                try:
+                    record.record = self._decode(record.data)
+                except UndecodableRecord as error:
+                    record.bury(DECODE, str(error))
             position = read.records[-1].position
             batches.append(ShardBatch(shard, self.read_to[shard], position, list(read.records)))
             self.read_to[shard] = position
@@ -177,10 +181,3 @@ class ShardReader:
         if batches:
             self._progress.read += len(batches)
             self._hand_on(batches)
-
-
-def _decode(record: StreamRecord) -> None:
-    try:
-        record.record = decode(record.data)
-    except UndecodableRecord as error:
-        record.bury(DECODE, str(error))

@@ -8,8 +8,6 @@ from typing import Protocol
 
 import msgspec
 
-from exchange_platform.records import Record
-
 SHARD_END = "SHARD_END"
 """The position of a shard that was closed and read to its end; its children may be read."""
 
@@ -26,7 +24,7 @@ class StreamRecord(msgspec.Struct, gc=False):
     partition_key: str
     data: bytes
     arrived_at_us: int
-    record: Record | None = None
+    record: object | None = None
     stage: str = ""
     reason: str = ""
 

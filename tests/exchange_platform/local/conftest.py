@@ -43,7 +43,12 @@ def living_processes(directory: Path, up_id: str, *names: str) -> Processes:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "living.py").write_text(LIVING)
     surroundings = environment(
-        os.environ, data_dir=directory, checkout=directory, up_id=up_id, ports=Ports(1, 2, 3)
+        os.environ,
+        data_dir=directory,
+        checkout=directory,
+        up_id=up_id,
+        ports=Ports(1, 2, 3, 4),
+        api_token="a-token",
     )
     programs = [
         Program(name, f"living.py {name}", stage=10 * number, stop_s=1) for number, name in enumerate(names)

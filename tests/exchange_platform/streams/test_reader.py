@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from exchange_platform.records import decode
 from exchange_platform.streams.meters import Progress
 from exchange_platform.streams.reader import ShardReader
 from exchange_platform.streams.source import Read, ShardBatch, SourceUnavailable
@@ -79,6 +80,7 @@ class Reading:
         self.caught_up_at_us: list[int] = []
         self.reader = ShardReader(
             source,
+            decode=decode,
             clock=clock,
             poll_interval_s=0.2,
             progress=self.progress,

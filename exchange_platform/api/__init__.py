@@ -1,0 +1,1 @@
+"""The HTTP API and its pages. One application; a room of routes for each subject."""

@@ -1,0 +1,48 @@
+"""The application: its routes, its errors, its headers, put together. Not here: serving it (__main__.py), the routes themselves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from exchange_platform.api import documentation, health, problems
+from exchange_platform.api.headers import Headers, MostBody
+from exchange_platform.api.parts import Parts
+from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.settings import Settings
+
+ROUTERS = (health.router, documentation.router)
+
+_DESCRIPTION = """Accounts, bets and events of the exchange.
+
+Applications send `Authorization: Bearer <token>`. Every error is a problem document (RFC 9457) whose `code` is stable.
+Amounts are integers in minor units (pence) with a currency; odds are decimal, as text; instants are RFC 3339 in UTC."""
+
+
+def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> FastAPI:
+    """Put the API together. Nothing is opened before it starts; what was opened is closed when it ends."""
+    parts = Parts(settings, clock)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        parts.close()
+
+    app = FastAPI(
+        title="Exchange Platform",
+        version=version("exchange-platform"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.parts = parts
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(MostBody)
+    app.add_middleware(Headers)
+    return app

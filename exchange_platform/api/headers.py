@@ -1,0 +1,91 @@
+"""What every response carries, and how large a request may be. Not here: what it says."""
+
+from __future__ import annotations
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from exchange_platform.api.problems import Problem, answer
+
+MOST_BODY_BYTES = 64 * 1024
+
+_ALWAYS = {
+    # Pages are this origin's alone: no script, style, picture or frame of anybody else's, nothing inline.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Headers:
+    """Adds the headers that every response carries; answers of routes are not stored unless the route says otherwise."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and complete the response."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def complete(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _ALWAYS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, complete)
+
+
+class _TooLarge(Exception):
+    """The body is longer than allowed."""
+
+
+class MostBody:
+    """Refuses bodies of more than `MOST_BODY_BYTES`, announced or not, with 413."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, counting its body."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        began = False
+        received = 0
+
+        async def count() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MOST_BODY_BYTES:
+                raise _TooLarge
+            return message
+
+        async def note(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        refusal = answer(
+            Problem(413, "too_large", f"a request's body may have {MOST_BODY_BYTES} bytes at the most")
+        )
+        if not announced.isdigit() or int(announced) > MOST_BODY_BYTES:
+            await refusal(scope, receive, send)
+            return
+        try:
+            await self._app(scope, count, note)
+        except _TooLarge:
+            if not began:
+                await refusal(scope, receive, send)

@@ -1,0 +1,41 @@
+"""What the routes work with: made once a process, opened when first asked for. Not here: the routes."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.settings import Settings
+from exchange_platform.stores.database import Database
+
+
+class Parts:
+    """The stores and services of one API process. Thread-safe: routes run in a pool of threads."""
+
+    def __init__(self, settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.settings = settings
+        self.clock = clock
+
+    @cached_property
+    def database(self) -> Database:
+        """The operational database; what is acknowledged from here is on disk."""
+        return Database(self.settings.operational_database_url, durable=True)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "database" in self.__dict__:
+            self.database.dispose()
+
+
+def parts_of(connection: HTTPConnection) -> Parts:
+    """The parts of the application that a request came to."""
+    found = connection.app.state.parts
+    assert isinstance(found, Parts)
+    return found
+
+
+PartsOfApp = Annotated[Parts, Depends(parts_of)]

@@ -1,0 +1,61 @@
+"""What holds for every route: errors are problem documents, headers are set, bodies are bounded, nothing comes from elsewhere."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+
+from exchange_platform.api.applications import is_application
+from exchange_platform.api.headers import MOST_BODY_BYTES
+
+
+def test_health_says_that_the_database_answers(anybody: TestClient) -> None:
+    assert anybody.get("/health").json() == {"healthy": True}
+
+
+def test_an_unknown_path_is_a_problem_document(anybody: TestClient) -> None:
+    answer = anybody.get("/nowhere")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "not_found"
+
+
+def test_every_answer_carries_the_headers_that_keep_others_out(anybody: TestClient) -> None:
+    for path in ("/health", "/nowhere", "/docs", "/openapi.json"):
+        headers = anybody.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_body_that_is_too_long_is_refused_announced_or_not(anybody: TestClient) -> None:
+    long = b"x" * (MOST_BODY_BYTES + 1)
+    assert anybody.post("/health", content=long).status_code in (405, 413)
+    assert anybody.post("/nowhere", content=long).status_code == 413
+    assert anybody.post("/nowhere", headers={"content-length": "nonsense"}).status_code in (400, 413)
+
+
+def test_the_documentation_names_no_other_host_and_runs_no_inline_script(anybody: TestClient) -> None:
+    page = anybody.get("/docs").text
+    assert not re.search(r"https?://", page)
+    assert not re.search(r"<script>", page)
+    for asset in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert anybody.get(f"/{asset}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("shown", "known", "let_in"),
+    [
+        ("a", "a", True),
+        ("b", "a, b ,c", True),
+        ("", "a", False),
+        ("", ",", False),
+        ("a,b", "a,b", False),
+        ("A", "a", False),
+        ("ä", "ä", True),
+    ],
+)
+def test_a_token_is_one_of_the_known_or_nothing(shown: str, known: str, let_in: bool) -> None:
+    assert is_application(shown, known) is let_in
