@@ -10,9 +10,7 @@ from exchange_platform.supervision import Requests, decide
 from resources.platform import PlatformResource
 
 
-def supervising_sensor(
-    name: str, source: str, job: ExecutableDefinition, what: str
-) -> dg.SensorDefinition:
+def supervising_sensor(name: str, source: str, job: ExecutableDefinition, what: str) -> dg.SensorDefinition:
     """The sensor `name`, which keeps one run of `job` alive: the consumer of `source`. `what` completes its description."""
 
     @dg.sensor(
