@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 from pathlib import Path
 
-import uvicorn
-
-from exchange_platform.api.app import create_app
+from exchange_platform.api.serving import Server
 from exchange_platform.settings import InvalidSettings, load_settings
 
 
@@ -28,17 +27,10 @@ def main() -> int:
     except InvalidSettings as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    # No line a request: a path or query can hold what must not be in a log.
-    uvicorn.run(
-        create_app(settings),
-        host=arguments.host,
-        port=arguments.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=3,
-    )
-    return 0
+    server = Server(settings, host=arguments.host, port=arguments.port)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else 1
 
 
 if __name__ == "__main__":

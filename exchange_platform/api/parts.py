@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cached_property
 from typing import Annotated
 
@@ -19,6 +20,8 @@ class Parts:
     def __init__(self, settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
         self.settings = settings
         self.clock = clock
+        self.ending = threading.Event()
+        """Set when the server begins to stop: whatever streams an answer ends it then, within a second."""
 
     @cached_property
     def database(self) -> Database:
@@ -27,6 +30,7 @@ class Parts:
 
     def close(self) -> None:
         """Close what was opened."""
+        self.ending.set()
         if "database" in self.__dict__:
             self.database.dispose()
 

@@ -1,0 +1,38 @@
+"""Serving the API on one address, and telling what streams answers when the end has come. Not here: the application (app.py)."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+
+from exchange_platform.api.app import create_app
+from exchange_platform.api.parts import Parts
+from exchange_platform.settings import Settings
+
+_GRACE_S = 3
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which sets `Parts.ending` before it waits for the answers that are still being given."""
+
+    def __init__(self, settings: Settings, *, host: str, port: int) -> None:
+        app = create_app(settings)
+        # No line a request: a path or query can hold what must not be in a log.
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+        self._parts: Parts = app.state.parts
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then the rest."""
+        self._parts.ending.set()
+        await super().shutdown(sockets)
