@@ -126,7 +126,12 @@ def status(data_dir: DataDir = None, as_json: AsJson = False) -> int:
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="One reading statement, in DuckDB's SQL.")],
+    query: Annotated[
+        str,
+        typer.Argument(
+            parser=arguments.query, metavar="QUERY", help="One reading statement, in DuckDB's SQL."
+        ),
+    ],
     format_: Annotated[Format, typer.Option("--format", help="How to print the rows.")] = Format.TABLE,
     data_dir: DataDir = None,
 ) -> int:

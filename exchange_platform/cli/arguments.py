@@ -90,6 +90,15 @@ def dead_letter_id(text: str) -> int:
     return int(text)
 
 
+def query(text: str) -> str:
+    """A query, as text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("it is no UTF-8 text") from None
+    return text
+
+
 def recorded_file(text: str) -> Path:
     """A file that is there and can be read."""
     path = Path(text)

@@ -40,6 +40,7 @@ NONSENSE = [
     (["replay", sys.executable, "--speed", "0"], "allowed is 'max' or a number more than 0"),
     (["replay", sys.executable, "--speed", "nan"], "allowed is 'max' or a number more than 0"),
     (["sql"], "Missing argument 'QUERY'"),
+    (["sql", "select '\udcff'"], "it is no UTF-8 text"),
     (["sql", "select 1", "--format", "xml"], "'table', 'csv', 'json'"),
     (["dead-letters", "show", "abc"], "is not a dead letter's id"),
     (["dead-letters", "show", "-1"], "No such option"),
