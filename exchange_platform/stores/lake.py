@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 from exchange_platform.bets import Bet
 from exchange_platform.records import Execution
 from exchange_platform.settings import Settings
-from exchange_platform.stores import lake_maintenance, lake_tables, lake_windows
+from exchange_platform.stores import lake_bets, lake_maintenance, lake_tables, lake_windows
 from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
+from exchange_platform.stores.lake_bets import BetState, BetSums
 from exchange_platform.stores.lake_checkpoints import LakeCheckpoints
 from exchange_platform.stores.lake_connection import LakeConnection, may_pass, without_password
 from exchange_platform.stores.lake_rows import bets_table, executions_table, windows_touched
@@ -209,25 +210,27 @@ class Lake:
             return {shard: held.position for shard, held in self._checkpoints.read(source).items()}
 
     def disagreeing_windows(
-        self, *, since: datetime | None = None, limit: int = 100
+        self, *, since: datetime | None = None, until: datetime | None = None, limit: int = 100
     ) -> list[tuple[Any, ...]]:
-        """Closed windows (not open again) that are not what their executions give now: (market, selection, handicap, start)."""
-        return self._rows(lake_windows.disagreeing(since, limit))
+        """Closed windows (not open again) that are not what their executions give now: (market, selection, handicap, start).
 
-    def bets_placed_before(self, instant: datetime) -> int:
-        """How many bets the lake knows that were placed before then."""
-        ((bets,),) = self._rows(
-            "SELECT count(DISTINCT bet_id) FROM bet_history WHERE placed_at < ?", [instant]
-        )
-        return int(bets)
+        Of those that start in `[since, until)`, which must be windows' bounds.
+        """
+        return self._rows(lake_windows.disagreeing(since, until, limit))
 
-    def newest_bet_versions(self, bet_ids: Sequence[str]) -> dict[str, int]:
-        """The newest version that the lake holds of each of these bets."""
-        rows = self._rows(
-            "SELECT bet_id, max(version) FROM bet_history WHERE bet_id IN (SELECT unnest(?)) GROUP BY bet_id",
-            [list(bet_ids)],
-        )
-        return {bet_id: int(version) for bet_id, version in rows}
+    def hours(self) -> list[datetime]:
+        """The hours (UTC) that have executions or closed windows, oldest first."""
+        return [hour.astimezone(UTC) for (hour,) in self._rows(lake_windows.HOURS)]
+
+    def bet_sums(
+        self, after: str | None = None, upto: str | None = None, named: Sequence[str] = ()
+    ) -> dict[str, BetSums]:
+        """By user, the sums of the newest versions of all bets: of users after one and up to another, and of those named."""
+        return {user: BetSums(*told) for user, *told in self._rows(*lake_bets.sums(after, upto, named))}
+
+    def newest_bets(self, users: Sequence[str]) -> dict[str, BetState]:
+        """By bet, the newest version of every bet of these users."""
+        return {bet: BetState(*told) for bet, *told in self._rows(*lake_bets.newest(users))}
 
     def query(self, sql: str) -> pa.Table:
         """Run one reading statement; the lake's tables need no prefix, instants are UTC. Raises `QueryError` with what was wrong."""

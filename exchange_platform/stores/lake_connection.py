@@ -23,6 +23,7 @@ CATALOG = "__ducklake_metadata_lake"
 """The name under which DuckLake attaches its own catalog."""
 
 _ADVISORY_LOCK = 7214
+_LOCK_POLL_S = 0.005
 _WRITER_MEMORY_MB = 128
 _READER_MEMORY_MB = 1000
 # Errors that DuckDB has no class of their own for, and that pass.
@@ -77,9 +78,8 @@ class LakeConnection:
         self._session: duckdb.DuckDBPyConnection | None = None
         self._closing = threading.Lock()
         self._path = Path(place)
-        self._lock = (
-            FileLock(f"{place}.lock", timeout=LOCK_TIMEOUT_S, thread_local=False) if self.is_sqlite else None
-        )
+        self._lock = _lock(f"{place}.lock") if self.is_sqlite else None
+        self._turn = _lock(f"{place}.turn") if self.is_sqlite else None
 
     @property
     def session(self) -> duckdb.DuckDBPyConnection:
@@ -140,15 +140,20 @@ class LakeConnection:
 
     @contextmanager
     def _locked_file(self) -> Iterator[None]:
-        if self._lock is None:
+        if self._lock is None or self._turn is None:
             yield
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self._lock:
-                yield
+            # Whoever waits holds the turn, so that a writer which has just finished does not come first again.
+            with self._turn.acquire(poll_interval=_LOCK_POLL_S):
+                self._lock.acquire(poll_interval=_LOCK_POLL_S)
         except Timeout:
             raise StoreUnavailable(f"lake: another process writes since {LOCK_TIMEOUT_S:g} s") from None
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     @contextmanager
     def _locked_server(self) -> Iterator[None]:
@@ -237,6 +242,10 @@ class LakeConnection:
             connection, self._session = self._session, None
         if connection is not None:
             connection.close()
+
+
+def _lock(path: str) -> FileLock:
+    return FileLock(path, timeout=LOCK_TIMEOUT_S, thread_local=False)
 
 
 def may_pass(error: duckdb.Error) -> bool:

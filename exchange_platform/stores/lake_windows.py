@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from exchange_platform.windows import WINDOW
 
 __all__ = [
+    "HOURS",
     "LIVE",
     "ClosedDay",
     "Recomputed",
@@ -55,6 +56,13 @@ def _computed(where: str = "", only: str = "") -> str:
 
 
 LIVE = f"SELECT *, false AS final, 0::BIGINT AS revision FROM ({_computed()})"
+
+_HOUR_US = 3_600_000_000
+HOURS = f"""
+    SELECT make_timestamptz(hour * {_HOUR_US}) FROM (
+        SELECT DISTINCT epoch_us(executed_at) // {_HOUR_US} AS hour FROM executions
+        UNION SELECT DISTINCT epoch_us(window_start) // {_HOUR_US} FROM odds_windows) ORDER BY hour
+"""
 
 _GAP = timedelta(hours=1)
 _MOST_PARTS = 8
@@ -186,10 +194,9 @@ def recompute(connection: duckdb.DuckDBPyConnection, day: date) -> Recomputed:
     )
 
 
-def disagreeing(since: datetime | None, limit: int) -> str:
-    """SQL that finds closed windows, not open again, whose row is not what their executions give."""
-    after = f"WHERE executed_at >= {literal(since)}" if since is not None else ""
-    rows_after = f"WHERE window_start >= {literal(since)}" if since is not None else ""
+def disagreeing(since: datetime | None, until: datetime | None, limit: int) -> str:
+    """SQL that finds closed windows, not open again, that start in that span and whose row is not what their executions give."""
+    after, rows_after = _span("executed_at", since, until), _span("window_start", since, until)
     return f"""
     SELECT coalesce(w.market_id, l.market_id), coalesce(w.selection_id, l.selection_id),
            coalesce(w.handicap, l.handicap), coalesce(w.window_start, l.window_start)
@@ -200,6 +207,15 @@ def disagreeing(since: datetime | None, limit: int) -> str:
       AND (w.market_id IS NULL OR l.market_id IS NULL OR NOT ({_same_values("w", "l")}))
     LIMIT {limit:d}
     """
+
+
+def _span(column: str, since: datetime | None, until: datetime | None) -> str:
+    bounds = [
+        f"{column} {comparison} {literal(bound)}"
+        for comparison, bound in ((">=", since), ("<", until))
+        if bound is not None
+    ]
+    return f"WHERE {' AND '.join(bounds)}" if bounds else ""
 
 
 def _write(

@@ -274,8 +274,26 @@ def test_a_catalog_of_other_data_is_refused_with_both_places(lake: Lake, tmp_pat
         other.counts()
 
 
-def test_newest_bet_versions_and_bets_by_time_compare_with_the_operational_database(lake: Lake) -> None:
+def test_a_users_bets_are_summed_and_told_at_their_newest_versions(lake: Lake) -> None:
     Feed(lake).commit(bets=[bet(1), bet(1, 3), bet(1, 2), bet(2)])
-    assert lake.newest_bet_versions(["b00000001", "b00000002", "b9"]) == {"b00000001": 3, "b00000002": 1}
-    assert lake.bets_placed_before(NOON + timedelta(seconds=2)) == 1
-    assert lake.bets_placed_before(NOON + timedelta(seconds=3)) == 2
+    one, two = bet(1, 3), bet(2)
+    (user,) = {one.user_id, two.user_id}
+    expected = (
+        2,
+        4,
+        one.matched_minor + two.matched_minor,
+        one.remaining_minor + two.remaining_minor,
+        one.profit_minor + two.profit_minor,
+    )
+    assert lake.bet_sums() == lake.bet_sums(None, user) == {user: expected}
+    assert lake.bet_sums(user) == {}
+    assert lake.bet_sums(user, None, [user]) == {user: expected}
+    assert {bet_id: state.version for bet_id, state in lake.newest_bets([user, "nobody"]).items()} == {
+        "b00000001": 3,
+        "b00000002": 1,
+    }
+
+
+def test_the_hours_with_data_are_told(lake: Lake) -> None:
+    Feed(lake).commit([execution(1), execution(4000)])
+    assert lake.hours() == [NOON, NOON + timedelta(hours=1)]
