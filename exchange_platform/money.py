@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_DOWN, Decimal
+from fractions import Fraction
 
 # ISO 4217 minor units of the currencies in which customers hold accounts.
 MINOR_DIGITS = {
@@ -21,13 +23,15 @@ MINOR_DIGITS = {
 }
 MOST_MINOR = 10**13
 
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]+)?|\.[0-9]+)")
+
 
 class InvalidMoney(ValueError):
     """An amount or currency that no account can have. The message says what it was and what is allowed."""
 
 
 class MixedCurrencies(TypeError):
-    """Amounts of two currencies can't be added or compared."""
+    """Amounts of two currencies, or an amount and a bare number, can't be added or compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,10 @@ class Money:
 
     def __post_init__(self) -> None:
         digits(self.currency)
+        if type(self.amount_minor) is not int:
+            raise InvalidMoney(
+                f"{self.amount_minor!r} minor units are not allowed; a whole number is (an int)"
+            )
         if abs(self.amount_minor) > MOST_MINOR:
             raise InvalidMoney(
                 f"{self.amount_minor} minor units are too much; at most {MOST_MINOR} are allowed"
@@ -64,6 +72,8 @@ class Money:
         return f"{major(self.amount_minor, self.currency)} {self.currency}"
 
     def _same(self, other: Money) -> int:
+        if type(other) is not Money:
+            raise MixedCurrencies(f"{self} and {other!r}: only money of the same currency is allowed")
         if other.currency != self.currency:
             raise MixedCurrencies(f"{self} and {other} are of two currencies")
         return other.amount_minor
@@ -85,18 +95,29 @@ def parse(text: str | Decimal, currency: str) -> Money:
     Raises `InvalidMoney` for what is not a number, has more decimals than the currency, or is too large.
     """
     places = digits(currency)
-    try:
-        amount = Decimal(text) if isinstance(text, Decimal) else Decimal(text.strip())
-    except InvalidOperation:
-        raise InvalidMoney(f"amount {text!r} is not a number; such as 12.50 is allowed") from None
-    if not amount.is_finite() or abs(amount) > MOST_MINOR:
+    amount = text if isinstance(text, Decimal) else _number(text)
+    most = major(MOST_MINOR, currency)
+    if not amount.is_finite() or not -most <= amount <= most:
         raise InvalidMoney(
-            f"amount {text!r} out of range; at most {major(MOST_MINOR, currency)} {currency} is allowed"
+            f"amount {_shown(str(text))} out of range; at most {most} {currency} either way is allowed"
         )
-    minor = amount.scaleb(places)
-    if minor != minor.to_integral_value():
-        raise InvalidMoney(f"amount {text!r} has more decimals than {currency} has; {places} are allowed")
-    return Money(int(minor), currency)
+    # Both steps are exact however many digits the amount has: cutting, and comparing with what was cut.
+    cut = amount.quantize(Decimal(1).scaleb(-places), ROUND_DOWN)
+    if cut != amount:
+        raise InvalidMoney(
+            f"amount {_shown(str(text))} has more decimals than {currency} has; {places} are allowed"
+        )
+    return Money(int(cut.scaleb(places)), currency)
+
+
+def _number(text: str) -> Decimal:
+    if not _NUMBER.fullmatch(text.strip()):
+        raise InvalidMoney(f"amount {_shown(text)} is not a number; such as 12.50 is allowed")
+    return Decimal(text.strip())
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}...")
 
 
 def major(amount_minor: int, currency: str) -> Decimal:
@@ -126,7 +147,8 @@ def commission_minor(net_result_minor: int, rate: Decimal, discount: Decimal = D
 
     `rate` is the market's base rate and `discount` the customer's, both from 0 to 1. Never netted across markets.
     """
-    if not 0 <= rate <= 1 or not 0 <= discount <= 1:
-        raise ValueError(f"rate {rate} and discount {discount} must lie between 0 and 1")
-    charged = max(0, net_result_minor) * rate * (1 - discount)
-    return int(charged.quantize(Decimal(1), ROUND_HALF_EVEN))
+    for name, share in (("rate", rate), ("discount", discount)):
+        if not share.is_finite() or not 0 <= share <= 1:
+            raise ValueError(f"{name} {share} out of range; 0 to 1 is allowed")
+    # Fractions, so that it is rounded once; round is half-even.
+    return round(max(0, net_result_minor) * Fraction(rate) * (1 - Fraction(discount)))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import functools
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 
 MIN_ODDS = Decimal("1.01")
 MAX_ODDS = Decimal(1000)
 
-_HUNDREDTH = Decimal("0.01")
+_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
+_SIGNED_NUMBER = re.compile(r"[+-]?[0-9]{1,12}(\.[0-9]{1,12})?")
+_FRACTION = re.compile(r"([0-9]{1,12})[/-]([0-9]{1,12})")
+_EVENS = frozenset({"evens", "evs", "even"})
 
 
 class InvalidOdds(ValueError):
@@ -19,12 +23,10 @@ class InvalidOdds(ValueError):
 
 
 def parse_decimal(text: str) -> Decimal:
-    """Read decimal odds such as `2.50`. Raises `InvalidOdds` unless they are a number from 1.01 to 1000."""
-    try:
-        odds = Decimal(text.strip())
-    except InvalidOperation:
-        raise InvalidOdds(f"odds {text!r} are not a number; decimal odds such as 2.50 are allowed") from None
-    return _in_range(odds, text)
+    """Read decimal odds such as `2.50`. Raises `InvalidOdds` unless they are a plain number from 1.01 to 1000."""
+    if not _NUMBER.fullmatch(text.strip()):
+        raise InvalidOdds(f"odds {_clipped(text)!r} are not a number; decimal odds such as 2.50 are allowed")
+    return check_in_range(Decimal(text.strip()))
 
 
 def parse_fractional(text: str) -> Decimal:
@@ -32,73 +34,81 @@ def parse_fractional(text: str) -> Decimal:
 
     Raises `InvalidOdds`.
     """
-    cleaned = text.strip().lower().replace("-", "/")
-    if cleaned in ("evens", "evs", "even"):
+    cleaned = text.strip().lower()
+    if cleaned in _EVENS:
         return Decimal(2)
-    numerator, slash, denominator = cleaned.partition("/")
-    if not (
-        slash
-        and numerator.isascii()
-        and numerator.isdigit()
-        and denominator.isascii()
-        and denominator.isdigit()
-    ):
-        raise InvalidOdds(f"odds {text!r} are not a fraction; such as 5/2 or evens are allowed")
-    if int(denominator) == 0 or int(numerator) == 0:
-        raise InvalidOdds(f"odds {text!r} have a zero; both parts must be 1 or more")
-    return _in_range(from_fraction(Fraction(int(numerator), int(denominator))), text)
+    parts = _FRACTION.fullmatch(cleaned)
+    if parts is None:
+        raise InvalidOdds(f"odds {_clipped(text)!r} are not a fraction; such as 5/2 or evens are allowed")
+    numerator, denominator = int(parts[1]), int(parts[2])
+    if not numerator or not denominator:
+        raise InvalidOdds(f"odds {_clipped(text)!r} have a zero; both parts must be 1 or more to be allowed")
+    return from_fraction(Fraction(numerator, denominator))
 
 
 def parse_american(text: str) -> Decimal:
-    """Read American odds such as `+150` or `-200` as decimal odds. Raises `InvalidOdds`."""
-    try:
-        american = Decimal(text.strip())
-    except InvalidOperation:
+    """Read American odds such as `+150` or `-200` as decimal odds, rounded half-even to 4 places. Raises `InvalidOdds`."""
+    if not _SIGNED_NUMBER.fullmatch(text.strip()):
         raise InvalidOdds(
-            f"odds {text!r} are not a number; American odds such as +150 or -200 are allowed"
-        ) from None
-    return _in_range(from_american(american), text)
+            f"odds {_clipped(text)!r} are not a number; American odds such as +150 or -200 are allowed"
+        )
+    return from_american(Decimal(text.strip()))
 
 
 def to_fraction(odds: Decimal) -> Fraction:
-    """Decimal odds D as the exact fraction D - 1: what a stake of 1 wins."""
-    return Fraction(odds) - 1
+    """Decimal odds D as the exact fraction D - 1: what a stake of 1 wins. Raises `InvalidOdds` out of 1.01 to 1000."""
+    return Fraction(check_in_range(odds)) - 1
 
 
 def from_fraction(fraction: Fraction) -> Decimal:
-    """A fraction a/b as decimal odds 1 + a/b, rounded half-even to 4 places."""
-    exact = 1 + Decimal(fraction.numerator) / Decimal(fraction.denominator)
-    return exact.quantize(Decimal("0.0001"), ROUND_HALF_EVEN).normalize() + 0
+    """A fraction a/b as decimal odds 1 + a/b, rounded half-even to 4 places. Raises `InvalidOdds` out of 1/100 to 999/1."""
+    if not MIN_ODDS - 1 <= fraction <= MAX_ODDS - 1:
+        raise InvalidOdds(f"fractional odds {fraction} out of range; 1/100 to 999/1 are allowed")
+    return _rounded(1 + fraction, 4).normalize() + 0
 
 
 def to_american(odds: Decimal) -> Decimal:
-    """Decimal odds as American: +100(D - 1) from 2.0 up, -100/(D - 1) below, rounded half-even to 2 places."""
-    american = 100 * (odds - 1) if odds >= 2 else -100 / (odds - 1)
-    return american.quantize(_HUNDREDTH, ROUND_HALF_EVEN)
+    """Decimal odds as American: +100(D - 1) from 2.0 up, -100/(D - 1) below, rounded half-even to 2 places.
+
+    Raises `InvalidOdds` out of 1.01 to 1000.
+    """
+    won = to_fraction(odds)
+    return _rounded(100 * won if won >= 1 else -100 / won, 2)
 
 
 def from_american(american: Decimal) -> Decimal:
     """American odds A as decimal: 1 + A/100 from +100 up, 1 + 100/|A| from -100 down, half-even to 4 places.
 
-    +100 and -100 are both 2.0. Raises `InvalidOdds` for |A| below 100: there are none between.
+    +100 and -100 are both 2.0. Raises `InvalidOdds` for |A| below 100, as there are none between, and for what decimal
+    odds of 1.01 to 1000 are not.
     """
-    if not american.is_finite() or abs(american) < 100:
+    if not american.is_finite() or not (100 <= american <= 99_900 or -10_000 <= american <= -100):
         raise InvalidOdds(
-            f"American odds {american} do not exist; +100 and more, or -100 and less, are allowed"
+            f"American odds {american} out of range; +100 to +99900 and -100 to -10000 are allowed"
         )
-    exact = 1 + american / 100 if american > 0 else 1 + 100 / -american
-    return exact.quantize(Decimal("0.0001"), ROUND_HALF_EVEN).normalize() + 0
+    ratio = Fraction(american) / 100
+    return _rounded(1 + (ratio if ratio > 0 else -1 / ratio), 4).normalize() + 0
 
 
 def implied_probability(odds: Decimal) -> Decimal:
-    """1/D, to 6 places."""
-    return (1 / odds).quantize(Decimal("0.000001"), ROUND_HALF_EVEN)
+    """1/D, rounded half-even to 6 places. Raises `InvalidOdds` out of 1.01 to 1000."""
+    return _rounded(1 / Fraction(check_in_range(odds)), 6)
 
 
-def _in_range(odds: Decimal, text: str) -> Decimal:
+def check_in_range(odds: Decimal) -> Decimal:
+    """The same odds. Raises `InvalidOdds` unless they are a number from 1.01 to 1000."""
     if not odds.is_finite() or not MIN_ODDS <= odds <= MAX_ODDS:
-        raise InvalidOdds(f"odds {text!r} out of range; {MIN_ODDS} to {MAX_ODDS} are allowed")
+        raise InvalidOdds(f"odds {_clipped(str(odds))} out of range; {MIN_ODDS} to {MAX_ODDS} are allowed")
     return odds
+
+
+def _rounded(exact: Fraction, places: int) -> Decimal:
+    # Through integers, since a division of decimals would round a first time.
+    return Decimal(round(exact * 10**places)).scaleb(-places)
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 class PriceLadder:
@@ -112,16 +122,16 @@ class PriceLadder:
         self.name = name
         self._bands = bands
 
-    @functools.cached_property
+    # Built when first asked for: FINEST has 99,900 prices, and most processes never look at it.
+    @cached_property
     def _prices(self) -> list[Decimal]:
-        """Made when first asked for: the finest ladder is megabytes that most processes never need."""
         prices = [MIN_ODDS]
         for upper, step in self._bands:
             while prices[-1] < Decimal(upper):
                 prices.append(prices[-1] + Decimal(step))
         return prices
 
-    @functools.cached_property
+    @cached_property
     def _known(self) -> frozenset[Decimal]:
         return frozenset(self._prices)
 
@@ -132,24 +142,27 @@ class PriceLadder:
         return len(self._prices)
 
     def __contains__(self, odds: object) -> bool:
-        return odds in self._known
+        return isinstance(odds, Decimal) and odds.is_finite() and odds in self._known
 
     def check(self, odds: Decimal) -> Decimal:
         """The same odds. Raises `InvalidOdds`, naming the nearest that are allowed, if they are not on the ladder."""
-        if odds in self._known:
+        if check_in_range(odds) in self._known:
             return odds
-        if not odds.is_finite() or not MIN_ODDS <= odds <= MAX_ODDS:
-            raise InvalidOdds(f"odds {odds} out of range; {MIN_ODDS} to {MAX_ODDS} are allowed")
         below, above = (
             self._prices[bisect_left(self._prices, odds) - 1],
             self._prices[bisect_right(self._prices, odds)],
         )
         raise InvalidOdds(
-            f"odds {odds} are not on the price ladder {self.name}; the nearest are {below} and {above}"
+            f"odds {_clipped(str(odds))} are not on the price ladder {self.name}; the nearest allowed are {below} and {above}"
         )
 
     def nearest(self, odds: Decimal) -> Decimal:
-        """The ladder's odds nearest to these; the lower of two equally near."""
+        """The ladder's odds nearest to these, its ends for odds beyond them; the lower of two equally near.
+
+        Raises `InvalidOdds` for what is no number.
+        """
+        if not odds.is_finite():
+            raise InvalidOdds(f"odds {odds} are not a number; {MIN_ODDS} to {MAX_ODDS} are allowed")
         place = bisect_left(self._prices, odds)
         if place == 0:
             return self._prices[0]
