@@ -1,87 +1,144 @@
 """The reconciliation checks as Dagster asset checks: run by a sensor every minute, or from the UI. Not here: what they check."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import dagster as dg
 
 from exchange_platform import checks
+from exchange_platform.checks import EVERYTHING, CheckOutcome, Scope
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from resources.platform import PlatformResource
 
-Check = Callable[[PlatformResource], checks.CheckOutcome]
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check, the asset that it is shown on, and what an operator does when it fails."""
+
+    name: str
+    asset: str
+    description: str
+    remedy: str
+    ask: Callable[[PlatformResource, Scope], CheckOutcome]
+
+    def evaluation(self, outcome: CheckOutcome) -> dg.AssetCheckEvaluation:
+        """The outcome as Dagster's event."""
+        return dg.AssetCheckEvaluation(
+            check_name=self.name,
+            asset_key=dg.AssetKey(self.asset),
+            passed=outcome.passed,
+            description=outcome.description,
+            metadata=self.metadata(outcome),
+        )
+
+    def metadata(self, outcome: CheckOutcome) -> dict[str, dg.MetadataValue]:
+        """The outcome's figures; of a failure also what is wrong and what to do."""
+        shown: dict[str, dg.MetadataValue] = {
+            name: dg.MetadataValue.text(value)
+            if isinstance(value, str)
+            else dg.MetadataValue.int(value)
+            if isinstance(value, int)
+            else dg.MetadataValue.float(value)
+            for name, value in outcome.figures.items()
+        }
+        if not outcome.passed:
+            shown["what_to_do"] = dg.MetadataValue.text(self.remedy)
+            if outcome.wrong:
+                shown["wrong"] = dg.MetadataValue.json(list(outcome.wrong))
+        return shown
 
 
-def _money_conserved(platform: PlatformResource) -> checks.CheckOutcome:
-    return checks.money_conserved(platform.database)
+def _money_conserved(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+    return checks.money_conserved(platform.database, scope.users)
 
 
-def _bets_conserved(platform: PlatformResource) -> checks.CheckOutcome:
-    return checks.bets_conserved(platform.database)
+def _bets_conserved(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+    return checks.bets_conserved(platform.database, scope.users)
 
 
-def _lake_agrees(platform: PlatformResource) -> checks.CheckOutcome:
+def _lake_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
     with platform.lake() as lake:
-        return checks.lake_agrees(platform.database, lake, SYSTEM_CLOCK, wait=time.sleep)
+        return checks.lake_agrees(platform.database, lake, scope.users)
 
 
-def _windows_agree(platform: PlatformResource) -> checks.CheckOutcome:
+def _windows_agree(platform: PlatformResource, scope: Scope) -> CheckOutcome:
     with platform.lake() as lake:
-        return checks.windows_agree(lake)
+        return checks.windows_agree(lake, scope.hours)
 
 
-def _no_new_dead_letters(platform: PlatformResource) -> checks.CheckOutcome:
+def _no_new_dead_letters(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
     return checks.no_new_dead_letters(platform.database, SYSTEM_CLOCK)
 
 
-def _consumer_alive(platform: PlatformResource) -> checks.CheckOutcome:
+def _consumer_alive(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
     return checks.consumer_alive(
         ConsumerRows(platform.database), EXCHANGE_BETS, platform.settings, SYSTEM_CLOCK
     )
 
 
-CHECKS: Mapping[str, tuple[str, str, Check]] = {
-    "money_conserved": (
-        "profiles",
-        "Every profile's balance and exposure are the sums of its ledger entries.",
-        _money_conserved,
-    ),
-    "bets_conserved": (
-        "bets",
-        "stake = matched + remaining + lapsed + cancelled + voided; profiles count the bets there are.",
-        _bets_conserved,
-    ),
-    "no_new_dead_letters": (
-        "bets",
-        "No record died in the last ten minutes that was not replayed since.",
-        _no_new_dead_letters,
-    ),
-    "consumer_alive": ("bets", "The stream has a live consumer without trouble.", _consumer_alive),
-    "lake_agrees": (
-        "bet_history",
-        "The lake and the operational database know the same bets.",
-        _lake_agrees,
-    ),
-    "windows_agree": (
-        "odds_windows",
-        "Every closed window is what its executions give now.",
-        _windows_agree,
-    ),
-}
-"""Name -> (asset, description, check)."""
+CONSUMER_ALIVE = Check(
+    "consumer_alive",
+    "bets",
+    "The stream has a live consumer, and no store or stream troubles it.",
+    "exchange_bets_sensor's newest tick says what it does about it; the newest consume_bets run's log says why.",
+    _consumer_alive,
+)
+NO_NEW_DEAD_LETTERS = Check(
+    "no_new_dead_letters",
+    "bets",
+    "No record died in the last ten minutes that was not replayed since.",
+    "See the reasons: exchange-platform dead-letters list. Once the cause is mended: dead-letters replay --all.",
+    _no_new_dead_letters,
+)
+MONEY_CONSERVED = Check(
+    "money_conserved",
+    "profiles",
+    "Every profile's balance and exposure are the sums of its ledger, every market's exposure its worst outcome.",
+    "Somebody else wrote to the database. Stop writers and compare the users' ledgers with their bets.",
+    _money_conserved,
+)
+BETS_CONSERVED = Check(
+    "bets_conserved",
+    "bets",
+    "stake = matched + remaining + lapsed + cancelled + voided; profiles and positions are the sums of the bets.",
+    "Somebody else wrote to the database. Stop writers and compare the users' bets with bet_history in the lake.",
+    _bets_conserved,
+)
+LAKE_AGREES = Check(
+    "lake_agrees",
+    "bet_history",
+    "The newest version of each bet is the same in the lake and in the operational database.",
+    "Rows were lost or changed in one of the two: compare the users' bets with bet_history.",
+    _lake_agrees,
+)
+WINDOWS_AGREE = Check(
+    "windows_agree",
+    "odds_windows",
+    "Every closed window is what its executions give now.",
+    "Materialise odds_windows for the day: its windows are computed anew from its executions.",
+    _windows_agree,
+)
+
+OF_USERS = (MONEY_CONSERVED, BETS_CONSERVED, LAKE_AGREES)
+"""These look at the users of a scope."""
+
+ALL = (CONSUMER_ALIVE, NO_NEW_DEAD_LETTERS, *OF_USERS, WINDOWS_AGREE)
 
 
-def _asset_check(name: str, asset: str, description: str, check: Check) -> dg.AssetChecksDefinition:
-    @dg.asset_check(asset=asset, name=name, description=description)
-    def run(platform: PlatformResource) -> dg.AssetCheckResult:
-        outcome = check(platform)
+def _asset_check(check: Check) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=check.asset, name=check.name, description=check.description)
+    def everything(platform: PlatformResource) -> dg.AssetCheckResult:
+        outcome = check.ask(platform, EVERYTHING)
         return dg.AssetCheckResult(
-            passed=outcome.passed, description=outcome.description, metadata=dict(outcome.figures)
+            passed=outcome.passed,
+            severity=dg.AssetCheckSeverity.ERROR if outcome.compared else dg.AssetCheckSeverity.WARN,
+            description=outcome.description,
+            metadata=check.metadata(outcome),
         )
 
-    return run
+    return everything
 
 
-asset_checks = [_asset_check(name, *parts) for name, parts in CHECKS.items()]
+asset_checks = [_asset_check(check) for check in ALL]

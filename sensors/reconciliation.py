@@ -1,71 +1,113 @@
-"""Evaluates the reconciliation checks every minute without starting a run. Not here: the checks (exchange_platform/checks.py)."""
+"""Evaluates the reconciliation checks every minute without starting a run. Not here: the checks (exchange_platform/checks/)."""
+
+from collections.abc import Iterable
 
 import dagster as dg
-from dagster import DagsterEvent, DagsterEventType
+import msgspec
 
-from assets.checks import CHECKS
-from assets.exchange_bets import consume_bets
+from assets.checks import ALL, CONSUMER_ALIVE, NO_NEW_DEAD_LETTERS, OF_USERS, WINDOWS_AGREE, Check
+from exchange_platform.checks import EVERYTHING, CheckOutcome, Rounds, Scope
+from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from resources.platform import PlatformResource
+from sensors.evaluations import materialised_by, report
+
+ROUND_S = 60.0
+_EVERY_TICK = (CONSUMER_ALIVE, NO_NEW_DEAD_LETTERS)
+
+
+class _Memory(msgspec.Struct):
+    """What is kept between ticks."""
+
+    rounds: Rounds = Rounds()
+    round_at_us: int = 0
+    runs: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    """Check -> why it failed when it was last evaluated."""
+    suspected: bool = False
+    """Whether the last tick found no consumer: a hand-over after a kill takes less than two ticks."""
+
+    @classmethod
+    def from_text(cls, text: str | None) -> "_Memory":
+        try:
+            return msgspec.json.decode(text or "{}", type=cls)
+        except msgspec.MsgspecError:
+            return cls()
 
 
 @dg.sensor(
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=15,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Do the stores agree? Evaluates every asset check, without a run.",
+    description="Do the stores agree? Evaluates every asset check each minute, without a run, on a share of what is stored.",
 )
-def reconciliation_sensor(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult:
-    """Evaluate each check and report it on its asset."""
-    evaluations: list[dg.AssetCheckEvaluation] = []
-    failed: list[str] = []
-    for name, (asset, _, check) in CHECKS.items():
-        try:
-            outcome = check(platform)
-        except StoreUnavailable as error:
-            context.log.warning(f"{name} not evaluated: {error}")
-            continue
+def reconciliation_sensor(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SkipReason:
+    """Evaluate what is due and report it on its assets."""
+    memory = _Memory.from_text(context.cursor)
+    now_us = SYSTEM_CLOCK.now_us()
+    runs = materialised_by(context.instance, {check.asset for check in ALL})
+    whole_round = runs != memory.runs or now_us - memory.round_at_us >= ROUND_S * 1e6
+    try:
+        scope = _scope(platform, memory.rounds) if whole_round else EVERYTHING
+    except StoreUnavailable as error:
+        context.log.warning(f"only the cheap checks are evaluated: {error}")
+        whole_round, scope = False, EVERYTHING
+    asked = ALL if whole_round else _EVERY_TICK
+    outcomes = _outcomes(context, platform, asked, scope)
+    alive = outcomes.get(CONSUMER_ALIVE)
+    if alive is not None and not alive.passed and not memory.suspected:
+        del outcomes[CONSUMER_ALIVE]
+    memory.suspected = alive is not None and not alive.passed
+    news = {
+        check: outcome
+        for check, outcome in outcomes.items()
+        if whole_round or outcome.passed == (check.name in memory.failed)
+    }
+    report(context.instance, [check.evaluation(outcome) for check, outcome in news.items()], runs)
+    for check, outcome in outcomes.items():
+        memory.failed.pop(check.name, None)
         if not outcome.passed:
-            failed.append(f"{name}: {outcome.description}")
-        evaluations.append(
-            dg.AssetCheckEvaluation(
-                check_name=name,
-                asset_key=dg.AssetKey(asset),
-                passed=outcome.passed,
-                description=outcome.description,
-                metadata=dict(outcome.figures),
-            )
+            memory.failed[check.name] = outcome.description
+    if whole_round:
+        memory.round_at_us, memory.runs = now_us, runs
+        memory.rounds = memory.rounds.after(
+            scope,
+            [outcomes[check] for check in OF_USERS if check in outcomes],
+            outcomes.get(WINDOWS_AGREE),
         )
-    summary = "; ".join(failed) if failed else f"all {len(evaluations)} checks passed"
-    context.log.info(summary)
-    reason = f"FAILED {summary}" if failed else summary
-    if _report_in_consumer_run(context, platform, evaluations):
-        return dg.SensorResult(skip_reason=reason)
-    return dg.SensorResult(skip_reason=reason, asset_events=evaluations)
+    context.update_cursor(msgspec.json.encode(memory).decode())
+    return dg.SkipReason(_summary(outcomes, memory, len(asked)))
 
 
-def _report_in_consumer_run(
-    context: dg.SensorEvaluationContext,
-    platform: PlatformResource,
-    evaluations: list[dg.AssetCheckEvaluation],
-) -> bool:
-    """Report the evaluations as the newest consumer run's; says whether there is such a run.
+def _scope(platform: PlatformResource, rounds: Rounds) -> Scope:
+    with platform.lake() as lake:
+        return rounds.scope(platform.database, lake)
 
-    The run materialises its assets every ten seconds, and the UI shows a check as not evaluated when its evaluation is
-    older than that, unless both are of one run.
-    """
-    newest = ConsumerRows(platform.database).newest(EXCHANGE_BETS)
-    if newest is None or context.instance.get_run_by_id(newest.run_id) is None:
-        return False
-    for evaluation in evaluations:
-        context.instance.report_dagster_event(
-            DagsterEvent(
-                event_type_value=DagsterEventType.ASSET_CHECK_EVALUATION.value,
-                job_name=consume_bets.name,
-                message=f"{evaluation.check_name}: {evaluation.description}",
-                event_specific_data=evaluation,
-            ),
-            run_id=newest.run_id,
-        )
-    return True
+
+def _outcomes(
+    context: dg.SensorEvaluationContext, platform: PlatformResource, asked: Iterable[Check], scope: Scope
+) -> dict[Check, CheckOutcome]:
+    """The checks' outcomes, those left out that could not be made now: the consumer's own check tells of a store that is away."""
+    outcomes: dict[Check, CheckOutcome] = {}
+    for check in asked:
+        try:
+            outcome = check.ask(platform, scope)
+        except StoreUnavailable as error:
+            context.log.warning(f"{check.name} not evaluated: {error}")
+            continue
+        if not outcome.compared:
+            context.log.warning(f"{check.name} {outcome.description}")
+            continue
+        outcomes[check] = outcome
+        if not outcome.passed:
+            context.log.error(f"{check.name} FAILED: {outcome.description}")
+    return outcomes
+
+
+def _summary(outcomes: dict[Check, CheckOutcome], memory: _Memory, asked: int) -> str:
+    if memory.failed:
+        return "FAILED " + "; ".join(f"{name}: {reason}" for name, reason in memory.failed.items())
+    said = "; ".join(outcome.description for outcome in outcomes.values())
+    if asked == len(ALL):
+        return f"{len(outcomes)} of {asked} checks passed: {said}"
+    ago_s = (SYSTEM_CLOCK.now_us() - memory.round_at_us) / 1e6
+    return f"all well {ago_s:.0f} s ago; {said}"

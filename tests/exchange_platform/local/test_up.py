@@ -18,7 +18,6 @@ import pytest
 import exchange_platform
 from exchange_platform import checks
 from exchange_platform.cli import run
-from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.local.leftovers import end, marked, marked_for
 from exchange_platform.local.programs import free_ports
 from exchange_platform.local.running import data_dir_held, write_platform_file
@@ -206,7 +205,7 @@ def test_any_process_may_be_killed_and_all_is_counted_once(start_up: StartUp) ->
         for outcome in (
             checks.money_conserved(database),
             checks.bets_conserved(database),
-            checks.lake_agrees(database, lake, SYSTEM_CLOCK),
+            checks.lake_agrees(database, lake),
             checks.windows_agree(lake),
         ):
             assert outcome.passed, outcome.description

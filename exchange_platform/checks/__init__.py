@@ -1,0 +1,27 @@
+"""Do the stores agree with themselves and each other? Not here: who runs the checks, and when (sensors/, assets/).
+
+A check never cries wolf while data flows, and its cost a round does not grow with what is stored (rounds.py); without a scope it looks
+at everything.
+"""
+
+from exchange_platform.checks.lake import lake_agrees, windows_agree
+from exchange_platform.checks.money import bets_conserved, money_conserved
+from exchange_platform.checks.outcomes import EVERYONE, CheckOutcome, Users, some_users
+from exchange_platform.checks.rounds import EVERYTHING, Rounds, Scope
+from exchange_platform.checks.stream import consumer_alive, no_new_dead_letters
+
+__all__ = [
+    "EVERYONE",
+    "EVERYTHING",
+    "CheckOutcome",
+    "Rounds",
+    "Scope",
+    "Users",
+    "bets_conserved",
+    "consumer_alive",
+    "lake_agrees",
+    "money_conserved",
+    "no_new_dead_letters",
+    "some_users",
+    "windows_agree",
+]

@@ -1,0 +1,213 @@
+"""Does the lake agree with the operational database, and its windows with its executions? Not here: the lake's SQL (stores/).
+
+The stores are written one after the other, so they are compared at positions of the stream, never at instants: what the operational
+database held must be in the lake once the lake has come as far, and what the lake holds must be in the operational database by then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from exchange_platform.checks.outcomes import EVERYONE, MOST_NAMED, CheckOutcome, Users, listed, parts
+from exchange_platform.stores.database import Database, bets, checkpoints
+from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.lake_bets import BetState, BetSums
+from exchange_platform.stores.upsert import chunks
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, OPERATIONAL_DATABASE
+from exchange_platform.streams.source import SHARD_END
+
+HOUR = timedelta(hours=1)
+_LOOKS, _PAUSE_S = 6, 1.0
+
+Wait = Callable[[float], None]
+
+
+class _Behind(Exception):
+    """The lake did not come as far as the operational database in time."""
+
+
+def lake_agrees(
+    database: Database, lake: Lake, users: Users = EVERYONE, *, wait: Wait = time.sleep
+) -> CheckOutcome:
+    """The newest version of each bet is the same in the lake as in the operational database.
+
+    Waits up to some seconds for the lake to come as far; where it does not, nothing is compared. A difference counts once it was seen
+    again and again for as long.
+    """
+    compared = 0
+    wrong: dict[str, str] = {}
+    try:
+        for part in parts(database, users):
+            here, there = _compare_sums(database, lake, part, wait)
+            compared += sum(sums.bets for sums in here.values())
+            suspects = sorted(
+                user for user in here.keys() | there.keys() if here.get(user) != there.get(user)
+            )
+            wrong |= _really_wrong(database, lake, suspects, wait)
+            if len(wrong) >= MOST_NAMED:
+                break
+    except _Behind as error:
+        return CheckOutcome(False, f"not compared: {error}", {"bets": compared}, compared=False)
+    figures = {"bets": compared, "wrong_users": len(wrong)}
+    if wrong:
+        return CheckOutcome(False, listed(wrong.values()), figures, tuple(sorted(wrong)[:MOST_NAMED]))
+    return CheckOutcome(True, f"both have the same {compared} bets{users.share}", figures)
+
+
+def windows_agree(lake: Lake, hours: Sequence[datetime] | None = None) -> CheckOutcome:
+    """Every closed window is what its executions give now. Of these hours (UTC), or of all."""
+    counts = lake.counts()
+    if hours is None:
+        wrong = lake.disagreeing_windows(limit=MOST_NAMED)
+    else:
+        wrong = []
+        for hour in hours:
+            wrong += lake.disagreeing_windows(since=hour, until=hour + HOUR, limit=MOST_NAMED)
+    figures = {
+        "closed": counts.closed_windows,
+        "open": counts.open_windows,
+        "wrong_windows": len(wrong),
+    }
+    if wrong:
+        market_id, selection_id, _, start = wrong[0]
+        return CheckOutcome(
+            False,
+            f"{len(wrong)}{' or more' if len(wrong) >= MOST_NAMED else ''} closed windows are not what their executions give,"
+            f" first {market_id} {selection_id} {start:%Y-%m-%d %H:%M}; materialise odds_windows for that day",
+            figures,
+            tuple(sorted({_hour(start).isoformat() for *_, start in wrong})[:MOST_NAMED]),
+        )
+    share = "" if hours is None else " (this round's share of the hours)"
+    return CheckOutcome(
+        True, f"{counts.closed_windows} closed windows are what their executions give{share}", figures
+    )
+
+
+def _hour(instant: datetime) -> datetime:
+    return instant.replace(minute=0, second=0, microsecond=0)
+
+
+def _compare_sums(
+    database: Database, lake: Lake, users: Users, wait: Wait
+) -> tuple[dict[str, BetSums], dict[str, BetSums]]:
+    """Per user, the sums of the bets here, and in the lake once it has come as far."""
+    with database.read() as connection:
+        here = {
+            user_id: BetSums(*(int(value) for value in told))
+            for user_id, *told in connection.execute(
+                sa.select(
+                    bets.c.user_id,
+                    sa.func.count(),
+                    sa.func.sum(bets.c.version),
+                    sa.func.sum(bets.c.matched_minor),
+                    sa.func.sum(bets.c.remaining_minor),
+                    sa.func.sum(bets.c.profit_minor),
+                )
+                .where(users.where(bets.c.user_id))
+                .group_by(bets.c.user_id)
+            )
+        }
+        reached = _reached(connection)
+    _wait_for(lake, reached, wait)
+    return here, lake.bet_sums(users.after, users.upto, users.named)
+
+
+def _really_wrong(database: Database, lake: Lake, users: Sequence[str], wait: Wait) -> dict[str, str]:
+    """Of users whose sums differ, those whose bets differ still when looked at one by one, with an example.
+
+    The sums of whoever bets just now differ by what the lake took meanwhile.
+    """
+    wrong: dict[str, str] = {}
+    for look in range(_LOOKS):
+        if not users:
+            return {}
+        before, reached = _bets_here(database, users)
+        _wait_for(lake, reached, wait)
+        there = lake.newest_bets(users)
+        after, _ = _bets_here(database, users)
+        wrong = _differences(before, there, after)
+        users = sorted(wrong)
+        if users and look + 1 < _LOOKS:
+            wait(_PAUSE_S)
+    return wrong
+
+
+def _differences(
+    before: Mapping[str, BetState],
+    there: Mapping[str, BetState],
+    after: Mapping[str, BetState],
+) -> dict[str, str]:
+    """By user: a bet that the lake should have had since `before`, or has and `after` has not."""
+    wrong: dict[str, str] = {}
+    for bet_id, here in before.items():
+        lakes = there.get(bet_id)
+        if lakes is None or lakes.version < here.version:
+            held = "it is not in the lake" if lakes is None else f"the lake has version {lakes.version}"
+            wrong.setdefault(
+                here.user_id,
+                f"bet {bet_id} of {here.user_id} is at version {here.version}, {held} (bet_history)",
+            )
+        elif lakes.version == here.version and lakes != here:
+            wrong.setdefault(
+                here.user_id, f"bet {bet_id} of {here.user_id} at version {here.version} differs"
+            )
+    for bet_id, lakes in there.items():
+        now = after.get(bet_id)
+        if now is None or now.version < lakes.version:
+            held = "it is not in bets" if now is None else f"bets has version {now.version}"
+            wrong.setdefault(lakes.user_id, f"the lake has bet {bet_id} at version {lakes.version}, {held}")
+    return wrong
+
+
+def _bets_here(database: Database, users: Sequence[str]) -> tuple[dict[str, BetState], dict[str, str]]:
+    """Every bet of the users, and the positions that hold at least these."""
+    found: dict[str, BetState] = {}
+    columns = sa.select(
+        bets.c.bet_id,
+        bets.c.user_id,
+        bets.c.version,
+        bets.c.status,
+        bets.c.matched_minor,
+        bets.c.remaining_minor,
+        bets.c.profit_minor,
+    )
+    with database.read() as connection:
+        for some in chunks(users):
+            for bet_id, *told in connection.execute(columns.where(bets.c.user_id.in_(some))):
+                found[bet_id] = BetState(*told)
+        return found, _reached(connection)
+
+
+def _reached(connection: sa.Connection) -> dict[str, str]:
+    """By shard that is read now, up to where the operational database holds it. Shards of streams that are gone stay where they are."""
+    rows = connection.execute(
+        sa.select(checkpoints.c.shard, checkpoints.c.epoch, checkpoints.c.position).where(
+            checkpoints.c.sink == OPERATIONAL_DATABASE, checkpoints.c.source == EXCHANGE_BETS
+        )
+    ).all()
+    newest = max((row.epoch for row in rows), default=0)
+    return {row.shard: row.position for row in rows if row.epoch == newest and row.position is not None}
+
+
+def _wait_for(lake: Lake, reached: Mapping[str, str], wait: Wait) -> None:
+    """Return once the lake has come so far. Raises `_Behind`."""
+    for look in range(_LOOKS):
+        held = lake.positions(EXCHANGE_BETS)
+        behind = [shard for shard, position in reached.items() if not _is_at_least(held.get(shard), position)]
+        if not behind:
+            return
+        if look + 1 < _LOOKS:
+            wait(_PAUSE_S)
+    raise _Behind(
+        f"the lake is behind the operational database in {', '.join(behind)} since {(_LOOKS - 1) * _PAUSE_S:g} s"
+    )
+
+
+def _is_at_least(position: str | None, other: str) -> bool:
+    if position in (other, SHARD_END):
+        return True
+    return position is not None and other != SHARD_END and int(position) >= int(other)

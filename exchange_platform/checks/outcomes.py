@@ -1,0 +1,91 @@
+"""What a check says, and of whom it is asked. Not here: the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from exchange_platform.stores.database import Database, profiles
+
+MOST_NAMED = 10
+"""So many of what is wrong are named; the rest is found when these are mended."""
+
+_AT_ONCE = 50_000
+"""Users looked at by one statement, so that none holds a state of the database for minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOutcome:
+    """Whether a check passed, in words and in figures."""
+
+    passed: bool
+    description: str
+    figures: Mapping[str, int | float | str] = field(default_factory=dict)
+    wrong: tuple[str, ...] = ()
+    """The first users (or, of windows, hours) that are wrong: to be looked at again until they are right."""
+    compared: bool = True
+    """False when the stores could not be compared now; `passed` is False then, and nothing is known to be wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """Whom to look at: the users after one, up to another (None: no bound), and some by name."""
+
+    after: str | None = None
+    upto: str | None = None
+    named: tuple[str, ...] = ()
+
+    @property
+    def everyone(self) -> bool:
+        """Whether nobody is left out."""
+        return self.after is None and self.upto is None
+
+    def where(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+        """The condition on a column of user ids."""
+        bounds: list[sa.ColumnElement[bool]] = []
+        if self.after is not None:
+            bounds.append(column > self.after)
+        if self.upto is not None:
+            bounds.append(column <= self.upto)
+        if not bounds:
+            return sa.true()
+        return sa.or_(sa.and_(*bounds), column.in_(self.named)) if self.named else sa.and_(*bounds)
+
+    @property
+    def share(self) -> str:
+        """What to add to a sentence about them."""
+        return "" if self.everyone else " (this round's share of the users)"
+
+
+EVERYONE = Users()
+
+
+def some_users(database: Database, after: str | None, count: int) -> Users:
+    """The next `count` users in order; `upto` is None when they are the last."""
+    statement = sa.select(profiles.c.user_id).order_by(profiles.c.user_id).offset(count - 1).limit(1)
+    if after is not None:
+        statement = statement.where(profiles.c.user_id > after)
+    with database.read() as connection:
+        upto = connection.execute(statement).scalar()
+    return Users(after, upto)
+
+
+def parts(database: Database, users: Users) -> Iterator[Users]:
+    """The users, in portions that a statement can take."""
+    if not users.everyone:
+        yield users
+        return
+    part = some_users(database, None, _AT_ONCE)
+    yield part
+    while part.upto is not None:
+        part = some_users(database, part.upto, _AT_ONCE)
+        yield part
+
+
+def listed(reasons: Iterable[str]) -> str:
+    """The first reasons in one line, and how many there are besides."""
+    every = list(reasons)
+    return "; ".join(every[:3]) + (f"; and {len(every) - 3} more" if len(every) > 3 else "")

@@ -1,0 +1,1 @@
+"""Tests of the reconciliation checks, on real stores."""

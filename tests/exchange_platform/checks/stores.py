@@ -1,0 +1,76 @@
+"""An operational database and a lake that hold the same workload, at the same position, as a consumer would leave them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from exchange_platform.bets import Bet
+from exchange_platform.records import Execution, Record
+from exchange_platform.stores.bets import apply_bet_updates
+from exchange_platform.stores.checkpoints import Advance
+from exchange_platform.stores.consumers import Checkpoints
+from exchange_platform.stores.database import Database, metadata
+from exchange_platform.stores.lake import Lake
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, OPERATIONAL_DATABASE
+
+SHARD = "shardId-000000000000@1"
+EPOCH = 1
+
+
+@dataclass
+class Stores:
+    """The two stores. Records go to one, the other or both; each keeps its own position."""
+
+    database: Database
+    lake: Lake
+    position: str | None = None
+    lake_position: str | None = None
+
+    def to_database(self, records: Sequence[Record]) -> None:
+        """As the operational database's sink does."""
+        step = Advance(SHARD, self.position, str(int(self.position or 0) + len(records)))
+        with self.database.write() as connection:
+            Checkpoints(self.database, OPERATIONAL_DATABASE).advance(
+                connection, EXCHANGE_BETS, EPOCH, [step], now_us=0
+            )
+            apply_bet_updates(connection, [record for record in records if isinstance(record, Bet)])
+        self.position = step.position
+
+    def to_lake(self, records: Sequence[Record], *, lost: Sequence[str] = ()) -> None:
+        """As the lake's sink does; all versions of the bets in `lost` get lost on the way."""
+        step = Advance(SHARD, self.lake_position, str(int(self.lake_position or 0) + len(records)))
+        self.lake.commit(
+            EXCHANGE_BETS,
+            EPOCH,
+            [step],
+            [record for record in records if isinstance(record, Execution)],
+            [record for record in records if isinstance(record, Bet) and record.bet_id not in lost],
+        )
+        self.lake_position = step.position
+
+    def to_both(self, records: Sequence[Record]) -> None:
+        """As a consumer does."""
+        self.to_database(records)
+        self.to_lake(records)
+
+    def sql(self, statement: str, **values: Any) -> None:
+        """Change the operational database behind everybody's back."""
+        with self.database.write() as connection:
+            connection.execute(sa.text(statement), values)
+
+
+def make_stores(directory: Path, *, with_lake: bool = True) -> Stores:
+    """Empty stores in that directory, claimed; without a lake it is not there yet."""
+    database = Database(f"sqlite:///{directory / 'operational.sqlite'}")
+    metadata.create_all(database.engine)
+    lake = Lake(f"sqlite:{directory / 'lake' / 'catalog.sqlite'}", str(directory / "lake" / "data"))
+    Checkpoints(database, OPERATIONAL_DATABASE).claim(EXCHANGE_BETS, EPOCH, [SHARD], now_us=0)
+    if with_lake:
+        lake.migrate()
+        lake.claim(EXCHANGE_BETS, EPOCH, [SHARD])
+    return Stores(database, lake)
