@@ -23,6 +23,11 @@ class Check:
     remedy: str
     ask: Callable[[PlatformResource, Scope], CheckOutcome]
 
+    @property
+    def key(self) -> str:
+        """One text for one check of one asset."""
+        return f"{self.asset}/{self.name}"
+
     def evaluation(self, outcome: CheckOutcome) -> dg.AssetCheckEvaluation:
         """The outcome as Dagster's event."""
         return dg.AssetCheckEvaluation(
@@ -60,7 +65,7 @@ def _bets_conserved(platform: PlatformResource, scope: Scope) -> CheckOutcome:
 
 def _lake_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
     with platform.lake() as lake:
-        return checks.lake_agrees(platform.database, lake, scope.users)
+        return checks.lake_agrees(platform.database, lake, scope.placed)
 
 
 def _windows_agree(platform: PlatformResource, scope: Scope) -> CheckOutcome:
@@ -72,19 +77,24 @@ def _no_new_dead_letters(platform: PlatformResource, _scope: Scope) -> CheckOutc
     return checks.no_new_dead_letters(platform.database, SYSTEM_CLOCK)
 
 
-def _consumer_alive(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
-    return checks.consumer_alive(
-        ConsumerRows(platform.database), EXCHANGE_BETS, platform.settings, SYSTEM_CLOCK
+def consumer_alive(source: str, asset: str, job: str) -> Check:
+    """The check that a source has a live consumer, shown on one of the assets that `job` keeps."""
+
+    def ask(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+        return checks.consumer_alive(ConsumerRows(platform.database), source, platform.settings, SYSTEM_CLOCK)
+
+    return Check(
+        "consumer_alive",
+        asset,
+        f"The source {source} has a live consumer, and no store or stream troubles it.",
+        f"The newest tick of the source's sensor says what it does about it; the newest run of {job} says why in its log.",
+        ask,
     )
 
 
-CONSUMER_ALIVE = Check(
-    "consumer_alive",
-    "bets",
-    "The stream has a live consumer, and no store or stream troubles it.",
-    "exchange_bets_sensor's newest tick says what it does about it; the newest consume_bets run's log says why.",
-    _consumer_alive,
-)
+CONSUMERS_ALIVE = (consumer_alive(EXCHANGE_BETS, "bets", "consume_bets"),)
+"""One a source."""
+
 NO_NEW_DEAD_LETTERS = Check(
     "no_new_dead_letters",
     "bets",
@@ -110,7 +120,7 @@ LAKE_AGREES = Check(
     "lake_agrees",
     "bet_history",
     "The newest version of each bet is the same in the lake and in the operational database.",
-    "Rows were lost or changed in one of the two: compare the users' bets with bet_history.",
+    "Rows were lost or changed in one of the two: compare those bets with bet_history.",
     _lake_agrees,
 )
 WINDOWS_AGREE = Check(
@@ -121,10 +131,10 @@ WINDOWS_AGREE = Check(
     _windows_agree,
 )
 
-OF_USERS = (MONEY_CONSERVED, BETS_CONSERVED, LAKE_AGREES)
+OF_USERS = (MONEY_CONSERVED, BETS_CONSERVED)
 """These look at the users of a scope."""
 
-ALL = (CONSUMER_ALIVE, NO_NEW_DEAD_LETTERS, *OF_USERS, WINDOWS_AGREE)
+ALL = (*CONSUMERS_ALIVE, NO_NEW_DEAD_LETTERS, *OF_USERS, LAKE_AGREES, WINDOWS_AGREE)
 
 
 def _asset_check(check: Check) -> dg.AssetChecksDefinition:

@@ -5,7 +5,15 @@ from collections.abc import Iterable
 import dagster as dg
 import msgspec
 
-from assets.checks import ALL, CONSUMER_ALIVE, NO_NEW_DEAD_LETTERS, OF_USERS, WINDOWS_AGREE, Check
+from assets.checks import (
+    ALL,
+    CONSUMERS_ALIVE,
+    LAKE_AGREES,
+    NO_NEW_DEAD_LETTERS,
+    OF_USERS,
+    WINDOWS_AGREE,
+    Check,
+)
 from exchange_platform.checks import EVERYTHING, CheckOutcome, Rounds, Scope
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.stores.checkpoints import StoreUnavailable
@@ -13,7 +21,7 @@ from resources.platform import PlatformResource
 from sensors.evaluations import materialised_by, report
 
 ROUND_S = 60.0
-_EVERY_TICK = (CONSUMER_ALIVE, NO_NEW_DEAD_LETTERS)
+_EVERY_TICK = (*CONSUMERS_ALIVE, NO_NEW_DEAD_LETTERS)
 
 
 class _Memory(msgspec.Struct):
@@ -24,8 +32,8 @@ class _Memory(msgspec.Struct):
     runs: dict[str, str] = {}
     failed: dict[str, str] = {}
     """Check -> why it failed when it was last evaluated."""
-    suspected: bool = False
-    """Whether the last tick found no consumer: a hand-over after a kill takes less than two ticks."""
+    suspected: list[str] = []
+    """The checks of consumers that the last tick saw fail: a hand-over after a kill takes less than two ticks."""
 
     @classmethod
     def from_text(cls, text: str | None) -> "_Memory":
@@ -53,25 +61,28 @@ def reconciliation_sensor(context: dg.SensorEvaluationContext, platform: Platfor
         whole_round, scope = False, EVERYTHING
     asked = ALL if whole_round else _EVERY_TICK
     outcomes = _outcomes(context, platform, asked, scope)
-    alive = outcomes.get(CONSUMER_ALIVE)
-    if alive is not None and not alive.passed and not memory.suspected:
-        del outcomes[CONSUMER_ALIVE]
-    memory.suspected = alive is not None and not alive.passed
+    silent = [check for check in CONSUMERS_ALIVE if check in outcomes and not outcomes[check].passed]
+    for check in silent:
+        if check.key not in memory.suspected:
+            del outcomes[check]
+    memory.suspected = [check.key for check in silent]
     news = {
         check: outcome
         for check, outcome in outcomes.items()
-        if whole_round or outcome.passed == (check.name in memory.failed)
+        if whole_round or outcome.passed == (check.key in memory.failed)
     }
     report(context.instance, [check.evaluation(outcome) for check, outcome in news.items()], runs)
     for check, outcome in outcomes.items():
-        memory.failed.pop(check.name, None)
+        memory.failed.pop(check.key, None)
         if not outcome.passed:
-            memory.failed[check.name] = outcome.description
+            memory.failed[check.key] = outcome.description
+            context.log.error(f"{check.key} FAILED: {outcome.description}")
     if whole_round:
         memory.round_at_us, memory.runs = now_us, runs
         memory.rounds = memory.rounds.after(
             scope,
-            [outcomes[check] for check in OF_USERS if check in outcomes],
+            [outcomes[check] for check in OF_USERS] if outcomes.keys() >= set(OF_USERS) else None,
+            outcomes.get(LAKE_AGREES),
             outcomes.get(WINDOWS_AGREE),
         )
     context.update_cursor(msgspec.json.encode(memory).decode())
@@ -92,14 +103,12 @@ def _outcomes(
         try:
             outcome = check.ask(platform, scope)
         except StoreUnavailable as error:
-            context.log.warning(f"{check.name} not evaluated: {error}")
+            context.log.warning(f"{check.key} not evaluated: {error}")
             continue
         if not outcome.compared:
-            context.log.warning(f"{check.name} {outcome.description}")
+            context.log.warning(f"{check.key} {outcome.description}")
             continue
         outcomes[check] = outcome
-        if not outcome.passed:
-            context.log.error(f"{check.name} FAILED: {outcome.description}")
     return outcomes
 
 

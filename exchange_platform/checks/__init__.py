@@ -8,14 +8,17 @@ from exchange_platform.checks.lake import lake_agrees, windows_agree
 from exchange_platform.checks.money import bets_conserved, money_conserved
 from exchange_platform.checks.outcomes import EVERYONE, CheckOutcome, Users, some_users
 from exchange_platform.checks.rounds import EVERYTHING, Rounds, Scope
+from exchange_platform.checks.spans import ALWAYS, Span, span_before
 from exchange_platform.checks.stream import consumer_alive, no_new_dead_letters
 
 __all__ = [
+    "ALWAYS",
     "EVERYONE",
     "EVERYTHING",
     "CheckOutcome",
     "Rounds",
     "Scope",
+    "Span",
     "Users",
     "bets_conserved",
     "consumer_alive",
@@ -23,5 +26,6 @@ __all__ = [
     "money_conserved",
     "no_new_dead_letters",
     "some_users",
+    "span_before",
     "windows_agree",
 ]

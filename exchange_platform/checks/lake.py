@@ -7,21 +7,23 @@ database held must be in the lake once the lake has come as far, and what the la
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from exchange_platform.checks.outcomes import EVERYONE, MOST_NAMED, CheckOutcome, Users, listed, parts
+from exchange_platform.bets import BetStatus
+from exchange_platform.checks.outcomes import MOST_NAMED, CheckOutcome, listed
+from exchange_platform.checks.spans import ALWAYS, Span, second, spans
 from exchange_platform.stores.database import Database, bets, checkpoints
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake_bets import BetState, BetSums
-from exchange_platform.stores.upsert import chunks
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, OPERATIONAL_DATABASE
 from exchange_platform.streams.source import SHARD_END
 
 HOUR = timedelta(hours=1)
 _LOOKS, _PAUSE_S = 6, 1.0
+_SUSPECTS = 20
 
 Wait = Callable[[float], None]
 
@@ -31,31 +33,39 @@ class _Behind(Exception):
 
 
 def lake_agrees(
-    database: Database, lake: Lake, users: Users = EVERYONE, *, wait: Wait = time.sleep
+    database: Database, lake: Lake, placed: Sequence[Span] = (ALWAYS,), *, wait: Wait = time.sleep
 ) -> CheckOutcome:
-    """The newest version of each bet is the same in the lake as in the operational database.
+    """The newest version of each bet placed in these spans is the same in the lake as in the operational database.
 
-    Waits up to some seconds for the lake to come as far; where it does not, nothing is compared. A difference counts once it was seen
-    again and again for as long.
+    A bet that is only PENDING is left out: the exchange has not told of it yet. Waits up to some seconds for the lake to come as far;
+    where it does not, nothing is compared. A difference counts once it was seen again and again for as long.
     """
     compared = 0
-    wrong: dict[str, str] = {}
+    wrong: dict[int, str] = {}
     try:
-        for part in parts(database, users):
+        for part in _parts(database, placed):
             here, there = _compare_sums(database, lake, part, wait)
             compared += sum(sums.bets for sums in here.values())
             suspects = sorted(
-                user for user in here.keys() | there.keys() if here.get(user) != there.get(user)
+                number for number in here.keys() | there.keys() if here.get(number) != there.get(number)
             )
-            wrong |= _really_wrong(database, lake, suspects, wait)
+            # Seconds whose bets change just now differ by what the lake took meanwhile; the oldest are the least likely to.
+            wrong |= _really_wrong(database, lake, suspects[:_SUSPECTS], wait)
             if len(wrong) >= MOST_NAMED:
                 break
     except _Behind as error:
         return CheckOutcome(False, f"not compared: {error}", {"bets": compared}, compared=False)
-    figures = {"bets": compared, "wrong_users": len(wrong)}
+    figures = {"bets": compared, "wrong_seconds": len(wrong)}
     if wrong:
-        return CheckOutcome(False, listed(wrong.values()), figures, tuple(sorted(wrong)[:MOST_NAMED]))
-    return CheckOutcome(True, f"both have the same {compared} bets{users.share}", figures)
+        seconds = sorted(wrong)
+        named = tuple(second(number).isoformat() for number in seconds[:MOST_NAMED])
+        return CheckOutcome(False, listed(wrong[number] for number in seconds), figures, named)
+    share = "" if any(span.always for span in placed) else " (this round's share of the bets)"
+    return CheckOutcome(True, f"both have the same {compared} bets{share}", figures)
+
+
+def _parts(database: Database, placed: Iterable[Span]) -> Iterable[Span]:
+    return (part for span in placed for part in spans(database, span))
 
 
 def windows_agree(lake: Lake, hours: Sequence[datetime] | None = None) -> CheckOutcome:
@@ -92,46 +102,47 @@ def _hour(instant: datetime) -> datetime:
 
 
 def _compare_sums(
-    database: Database, lake: Lake, users: Users, wait: Wait
-) -> tuple[dict[str, BetSums], dict[str, BetSums]]:
-    """Per user, the sums of the bets here, and in the lake once it has come as far."""
+    database: Database, lake: Lake, span: Span, wait: Wait
+) -> tuple[dict[int, BetSums], dict[int, BetSums]]:
+    """Per second of placing, the sums of the bets here, and in the lake once it has come as far."""
+    at = (bets.c.placed_at_us - bets.c.placed_at_us % 1_000_000).label("at")
     with database.read() as connection:
         here = {
-            user_id: BetSums(*(int(value) for value in told))
-            for user_id, *told in connection.execute(
+            int(at_us) // 1_000_000: BetSums(*(int(value) for value in told))
+            for at_us, *told in connection.execute(
                 sa.select(
-                    bets.c.user_id,
+                    at,
                     sa.func.count(),
                     sa.func.sum(bets.c.version),
                     sa.func.sum(bets.c.matched_minor),
                     sa.func.sum(bets.c.remaining_minor),
                     sa.func.sum(bets.c.profit_minor),
                 )
-                .where(users.where(bets.c.user_id))
-                .group_by(bets.c.user_id)
+                .where(span.where(bets.c.placed_at_us), _TOLD)
+                .group_by(at)
             )
         }
         reached = _reached(connection)
     _wait_for(lake, reached, wait)
-    return here, lake.bet_sums(users.after, users.upto, users.named)
+    return here, lake.bet_sums(span.since, span.until)
 
 
-def _really_wrong(database: Database, lake: Lake, users: Sequence[str], wait: Wait) -> dict[str, str]:
-    """Of users whose sums differ, those whose bets differ still when looked at one by one, with an example.
+_TOLD = bets.c.status != BetStatus.PENDING.value
 
-    The sums of whoever bets just now differ by what the lake took meanwhile.
-    """
-    wrong: dict[str, str] = {}
+
+def _really_wrong(database: Database, lake: Lake, seconds: Collection[int], wait: Wait) -> dict[int, str]:
+    """Of the seconds whose sums differ, those whose bets differ still when looked at one by one, with an example."""
+    wrong: dict[int, str] = {}
     for look in range(_LOOKS):
-        if not users:
+        if not seconds:
             return {}
-        before, reached = _bets_here(database, users)
+        before, reached = _bets_here(database, seconds)
         _wait_for(lake, reached, wait)
-        there = lake.newest_bets(users)
-        after, _ = _bets_here(database, users)
+        there = lake.newest_bets(seconds)
+        after, _ = _bets_here(database, seconds)
         wrong = _differences(before, there, after)
-        users = sorted(wrong)
-        if users and look + 1 < _LOOKS:
+        seconds = sorted(wrong)
+        if seconds and look + 1 < _LOOKS:
             wait(_PAUSE_S)
     return wrong
 
@@ -140,31 +151,28 @@ def _differences(
     before: Mapping[str, BetState],
     there: Mapping[str, BetState],
     after: Mapping[str, BetState],
-) -> dict[str, str]:
-    """By user: a bet that the lake should have had since `before`, or has and `after` has not."""
-    wrong: dict[str, str] = {}
+) -> dict[int, str]:
+    """By second: a bet that the lake should have had since `before`, or has and `after` has not."""
+    wrong: dict[int, str] = {}
     for bet_id, here in before.items():
         lakes = there.get(bet_id)
-        if lakes is None or lakes.version < here.version:
-            held = "it is not in the lake" if lakes is None else f"the lake has version {lakes.version}"
-            wrong.setdefault(
-                here.user_id,
-                f"bet {bet_id} of {here.user_id} is at version {here.version}, {held} (bet_history)",
-            )
+        bet = f"bet {bet_id} of {here.user_id} at version {here.version}"
+        if lakes is None:
+            wrong.setdefault(here.second, f"{bet} is not in the lake (bet_history)")
+        elif lakes.version < here.version:
+            wrong.setdefault(here.second, f"{bet}: the lake has version {lakes.version} (bet_history)")
         elif lakes.version == here.version and lakes != here:
-            wrong.setdefault(
-                here.user_id, f"bet {bet_id} of {here.user_id} at version {here.version} differs"
-            )
+            wrong.setdefault(here.second, f"{bet} differs from the lake's (bet_history)")
     for bet_id, lakes in there.items():
         now = after.get(bet_id)
         if now is None or now.version < lakes.version:
             held = "it is not in bets" if now is None else f"bets has version {now.version}"
-            wrong.setdefault(lakes.user_id, f"the lake has bet {bet_id} at version {lakes.version}, {held}")
+            wrong.setdefault(lakes.second, f"the lake has bet {bet_id} at version {lakes.version}, {held}")
     return wrong
 
 
-def _bets_here(database: Database, users: Sequence[str]) -> tuple[dict[str, BetState], dict[str, str]]:
-    """Every bet of the users, and the positions that hold at least these."""
+def _bets_here(database: Database, seconds: Iterable[int]) -> tuple[dict[str, BetState], dict[str, str]]:
+    """Every bet placed in these seconds, and the positions that hold at least these."""
     found: dict[str, BetState] = {}
     columns = sa.select(
         bets.c.bet_id,
@@ -174,11 +182,12 @@ def _bets_here(database: Database, users: Sequence[str]) -> tuple[dict[str, BetS
         bets.c.matched_minor,
         bets.c.remaining_minor,
         bets.c.profit_minor,
-    )
+    ).where(_TOLD)
     with database.read() as connection:
-        for some in chunks(users):
-            for bet_id, *told in connection.execute(columns.where(bets.c.user_id.in_(some))):
-                found[bet_id] = BetState(*told)
+        for number in seconds:
+            placed = Span(second(number), second(number + 1))
+            for bet_id, *told in connection.execute(columns.where(placed.where(bets.c.placed_at_us))):
+                found[bet_id] = BetState(number, *told)
         return found, _reached(connection)
 
 

@@ -13,8 +13,10 @@ from exchange_platform.stores.database import Database, profiles
 MOST_NAMED = 10
 """So many of what is wrong are named; the rest is found when these are mended."""
 
-_AT_ONCE = 50_000
-"""Users looked at by one statement, so that none holds a state of the database for minutes."""
+AT_ONCE = 300_000
+"""Rows that one statement looks at, so that none holds a state of the database for minutes."""
+
+_MOST_USERS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class CheckOutcome:
     description: str
     figures: Mapping[str, int | float | str] = field(default_factory=dict)
     wrong: tuple[str, ...] = ()
-    """The first users (or, of windows, hours) that are wrong: to be looked at again until they are right."""
+    """The first users (seconds, hours) that are wrong: to be looked at again until they are right."""
     compared: bool = True
     """False when the stores could not be compared now; `passed` is False then, and nothing is known to be wrong."""
 
@@ -63,14 +65,22 @@ class Users:
 EVERYONE = Users()
 
 
-def some_users(database: Database, after: str | None, count: int) -> Users:
-    """The next `count` users in order; `upto` is None when they are the last."""
-    statement = sa.select(profiles.c.user_id).order_by(profiles.c.user_id).offset(count - 1).limit(1)
+def some_users(database: Database, after: str | None, updates: int) -> Users:
+    """The next users in order, as many as have about so many bet updates; `upto` is None when they include the last one.
+
+    What a check looks at of a user grows with the updates; so a share costs the same whether few users bet much or many little.
+    """
+    statement = sa.select(profiles.c.user_id, profiles.c.version).order_by(profiles.c.user_id)
     if after is not None:
         statement = statement.where(profiles.c.user_id > after)
+    seen = 0
     with database.read() as connection:
-        upto = connection.execute(statement).scalar()
-    return Users(after, upto)
+        users = connection.execute(statement.limit(_MOST_USERS)).all()
+    for place, (user_id, version) in enumerate(users):
+        seen += version
+        if seen >= updates and place + 1 < len(users):
+            return Users(after, user_id)
+    return Users(after, users[-1].user_id if len(users) == _MOST_USERS else None)
 
 
 def parts(database: Database, users: Users) -> Iterator[Users]:
@@ -78,10 +88,10 @@ def parts(database: Database, users: Users) -> Iterator[Users]:
     if not users.everyone:
         yield users
         return
-    part = some_users(database, None, _AT_ONCE)
+    part = some_users(database, None, AT_ONCE)
     yield part
     while part.upto is not None:
-        part = some_users(database, part.upto, _AT_ONCE)
+        part = some_users(database, part.upto, AT_ONCE)
         yield part
 
 

@@ -1,7 +1,7 @@
-"""Which share of the users and hours a round of checks looks at, so that a round's cost does not grow with what is stored.
+"""Which share of the users, bets and hours a round of checks looks at, so that a round's cost does not grow with what is stored.
 
-Each round takes the next users and the next older hour, beside the newest two hours and whatever was wrong the round before: a
-failure stays until it is mended. Not here: the checks, and who runs the rounds.
+Each round takes the next users, the next older bets and the next older hour, beside the newest bets, the newest two hours and whatever
+was wrong the round before: a failure stays until it is mended. Not here: the checks, and who runs the rounds.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from datetime import datetime
 import msgspec
 
 from exchange_platform.checks.outcomes import EVERYONE, CheckOutcome, Users, some_users
+from exchange_platform.checks.spans import ALWAYS, SECOND, Span, span_before
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
 
-USERS_A_ROUND = 2_000
+UPDATES_A_ROUND = 50_000
+"""So many bet updates has the share of the users; one user who has more is a share alone."""
+
+BETS_A_ROUND = 20_000
 _NEWEST_HOURS = 2
 
 
@@ -25,10 +29,14 @@ class Scope:
     """What a check looks at."""
 
     users: Users = EVERYONE
+    placed: tuple[Span, ...] = (ALWAYS,)
+    """When the bets were placed."""
     hours: tuple[datetime, ...] | None = None
     """None is all of them."""
+    older: Span = ALWAYS
+    """The one span of bets with which the rounds go back in time."""
     older_hour: datetime | None = None
-    """The one of them with which the rounds go back in time."""
+    """The hour with which they do."""
 
 
 EVERYTHING = Scope()
@@ -38,8 +46,10 @@ class Rounds(msgspec.Struct, frozen=True):
     """How far the rounds have come."""
 
     after_user: str | None = None
+    before_bets: datetime | None = None
     before_hour: datetime | None = None
     wrong_users: tuple[str, ...] = ()
+    wrong_seconds: tuple[datetime, ...] = ()
     wrong_hours: tuple[datetime, ...] = ()
 
     @classmethod
@@ -54,10 +64,52 @@ class Rounds(msgspec.Struct, frozen=True):
         """A short text to keep until the next round."""
         return msgspec.json.encode(self).decode()
 
-    def scope(self, database: Database, lake: Lake, *, users: int = USERS_A_ROUND) -> Scope:
+    def scope(
+        self, database: Database, lake: Lake, *, updates: int = UPDATES_A_ROUND, bets: int = BETS_A_ROUND
+    ) -> Scope:
         """What the next round looks at. Raises `StoreUnavailable`."""
-        some = some_users(database, self.after_user, users)
-        hours = lake.hours()
+        some = some_users(database, self.after_user, updates)
+        placed, older = self._placed(database, bets)
+        hours, older_hour = self._hours(lake.hours())
+        return Scope(Users(some.after, some.upto, self.wrong_users), placed, hours, older, older_hour)
+
+    def after(
+        self,
+        scope: Scope,
+        users: Iterable[CheckOutcome] | None,
+        bets: CheckOutcome | None,
+        windows: CheckOutcome | None,
+    ) -> Rounds:
+        """How far they have come after a round, by the outcomes of the checks of users, bets and windows.
+
+        What was not looked at (None) stays where it was: nothing that was wrong is forgotten for that.
+        """
+        return Rounds(
+            after_user=self.after_user if users is None else scope.users.upto,
+            before_bets=self.before_bets if bets is None else scope.older.since,
+            before_hour=self.before_hour if windows is None else scope.older_hour,
+            wrong_users=self.wrong_users
+            if users is None
+            else tuple(sorted({user for outcome in users for user in outcome.wrong})),
+            wrong_seconds=self.wrong_seconds if bets is None else _instants(bets),
+            wrong_hours=self.wrong_hours if windows is None else _instants(windows),
+        )
+
+    def _placed(self, database: Database, bets: int) -> tuple[tuple[Span, ...], Span]:
+        newest = span_before(database, None, bets)
+        if newest.since is None:
+            return (ALWAYS,), ALWAYS
+        # The rounds begin again below the newest, which are looked at each time.
+        until = min(self.before_bets, newest.since) if self.before_bets is not None else newest.since
+        older = span_before(database, until, bets)
+        known = [Span(at, at + SECOND) for at in self.wrong_seconds]
+        return (
+            newest,
+            older,
+            *(span for span in known if not (newest.covers(span) or older.covers(span))),
+        ), older
+
+    def _hours(self, hours: list[datetime]) -> tuple[tuple[datetime, ...] | None, datetime | None]:
         newest, older = hours[-_NEWEST_HOURS:], hours[:-_NEWEST_HOURS]
         next_hour = max(
             (hour for hour in older if self.before_hour is None or hour < self.before_hour), default=None
@@ -65,20 +117,8 @@ class Rounds(msgspec.Struct, frozen=True):
         if next_hour is None and older:
             next_hour = older[-1]
         chosen = {*newest, *self.wrong_hours} | ({next_hour} if next_hour is not None else set())
-        return Scope(
-            Users(some.after, some.upto, self.wrong_users),
-            None if chosen.issuperset(hours) else tuple(sorted(chosen)),
-            next_hour,
-        )
+        return None if chosen.issuperset(hours) else tuple(sorted(chosen)), next_hour
 
-    def after(self, scope: Scope, users: Iterable[CheckOutcome], windows: CheckOutcome | None) -> Rounds:
-        """How far they have come after a round, by the outcomes of the checks of users, and of windows if it was made."""
-        wrong = sorted({user for outcome in users for user in outcome.wrong})
-        return Rounds(
-            after_user=scope.users.upto,
-            before_hour=scope.older_hour,
-            wrong_users=tuple(wrong),
-            wrong_hours=self.wrong_hours
-            if windows is None
-            else tuple(datetime.fromisoformat(hour) for hour in windows.wrong),
-        )
+
+def _instants(outcome: CheckOutcome) -> tuple[datetime, ...]:
+    return tuple(datetime.fromisoformat(instant) for instant in outcome.wrong)

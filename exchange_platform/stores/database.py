@@ -140,6 +140,7 @@ bets = sa.Table(
     sa.Column("placed_at_us", sa.BigInteger, nullable=False),
     sa.Column("updated_at_us", sa.BigInteger, nullable=False),
     sa.Index(None, "user_id", "placed_at_us"),
+    sa.Index(None, "placed_at_us"),
 )
 
 positions = sa.Table(

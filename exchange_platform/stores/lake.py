@@ -8,7 +8,7 @@ checkpoint and the list of windows to close together.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -219,18 +219,17 @@ class Lake:
         return self._rows(lake_windows.disagreeing(since, until, limit))
 
     def hours(self) -> list[datetime]:
-        """The hours (UTC) that have executions or closed windows, oldest first."""
+        """The hours (UTC) that have windows, open or closed, oldest first."""
         return [hour.astimezone(UTC) for (hour,) in self._rows(lake_windows.HOURS)]
 
-    def bet_sums(
-        self, after: str | None = None, upto: str | None = None, named: Sequence[str] = ()
-    ) -> dict[str, BetSums]:
-        """By user, the sums of the newest versions of all bets: of users after one and up to another, and of those named."""
-        return {user: BetSums(*told) for user, *told in self._rows(*lake_bets.sums(after, upto, named))}
+    def bet_sums(self, since: datetime | None, until: datetime | None) -> dict[int, BetSums]:
+        """By the second of placing (since 1970), the sums of the bets placed in that span (None: no bound), newest versions."""
+        return {second: BetSums(*told) for second, *told in self._rows(lake_bets.sums(since, until))}
 
-    def newest_bets(self, users: Sequence[str]) -> dict[str, BetState]:
-        """By bet, the newest version of every bet of these users."""
-        return {bet: BetState(*told) for bet, *told in self._rows(*lake_bets.newest(users))}
+    def newest_bets(self, seconds: Collection[int]) -> dict[str, BetState]:
+        """By bet, the newest version of every bet placed in one of these seconds (since 1970)."""
+        rows = self._rows(lake_bets.newest(seconds)) if seconds else []
+        return {bet: BetState(*told) for bet, *told in rows}
 
     def query(self, sql: str) -> pa.Table:
         """Run one reading statement; the lake's tables need no prefix, instants are UTC. Raises `QueryError` with what was wrong."""

@@ -1,14 +1,23 @@
-"""The bets' newest versions as the lake holds them, to compare with the operational database. SQL only; who asks is lake.py."""
+"""The bets' newest versions as the lake holds them, to compare with the operational database. SQL only; who asks is lake.py.
+
+Bets are taken by when they were placed: that is fixed for a bet's life, and the files of other times are left alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from exchange_platform.bets import BetStatus
+from exchange_platform.stores.lake_windows import span
 
 
 class BetState(NamedTuple):
     """A bet's newest version in a store, and what a wrong row would most likely get wrong."""
 
+    second: int
+    """When it was placed, since 1970."""
     user_id: str
     version: int
     status: str
@@ -18,7 +27,7 @@ class BetState(NamedTuple):
 
 
 class BetSums(NamedTuple):
-    """A user's bets, newest versions, in one line: equal in two stores when they hold the same."""
+    """The bets placed in one second, newest versions, in one line: equal in two stores when they hold the same."""
 
     bets: int
     versions: int
@@ -27,36 +36,33 @@ class BetSums(NamedTuple):
     profit_minor: int
 
 
-_NEWEST = """
-    SELECT user_id, bet_id, max(version) AS version, arg_max(status, version) AS status,
+_SECOND = "epoch_us(placed_at) // 1000000"
+
+
+def _newest(where: str) -> str:
+    """Every bet's newest version. What is only PENDING was not told of by the exchange yet: each store may lack it."""
+    return f"""
+    SELECT bet_id, user_id, {_SECOND} AS second, max(version) AS version, arg_max(status, version) AS status,
            arg_max(matched_minor, version) AS matched_minor, arg_max(remaining_minor, version) AS remaining_minor,
            arg_max(profit_minor, version) AS profit_minor
-    FROM bet_history WHERE {where} GROUP BY user_id, bet_id
-"""
+    FROM bet_history {where} GROUP BY ALL HAVING arg_max(status, version) <> '{BetStatus.PENDING.value}'
+    """
 
 
-def sums(after: str | None, upto: str | None, named: Sequence[str]) -> tuple[str, list[Any]]:
-    """SQL and parameters: per user after one and up to another (None: no bound), and per user named, the sums."""
-    bounds, parameters = [], []
-    for comparison, bound in ((">", after), ("<=", upto)):
-        if bound is not None:
-            bounds.append(f"user_id {comparison} ?")
-            parameters.append(bound)
-    where = " AND ".join(bounds) or "true"
-    if named and bounds:
-        where = f"({where}) OR user_id IN (SELECT unnest(?))"
-        parameters.append(list(named))
+def sums(since: datetime | None, until: datetime | None) -> str:
+    """SQL: by second (since 1970), the sums of the bets placed in that span."""
     return (
-        "SELECT user_id, count(*), sum(version)::BIGINT, sum(matched_minor)::BIGINT, sum(remaining_minor)::BIGINT,"
-        f" sum(profit_minor)::BIGINT FROM ({_NEWEST.format(where=where)}) GROUP BY user_id",
-        parameters,
+        "SELECT second, count(*), sum(version)::BIGINT, sum(matched_minor)::BIGINT, sum(remaining_minor)::BIGINT,"
+        f" sum(profit_minor)::BIGINT FROM ({_newest(span('placed_at', since, until))}) GROUP BY second"
     )
 
 
-def newest(users: Sequence[str]) -> tuple[str, list[Any]]:
-    """SQL and parameters: every bet of these users, its newest version."""
+def newest(seconds: Collection[int]) -> str:
+    """SQL: every bet placed in these seconds: its newest version."""
+    first, last = min(seconds), max(seconds)
+    placed = span("placed_at", datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last + 1, UTC))
+    where = f"{placed} AND {_SECOND} IN ({', '.join(map(str, sorted(seconds)))})"
     return (
-        "SELECT bet_id, user_id, version, status, matched_minor, remaining_minor, profit_minor"
-        f" FROM ({_NEWEST.format(where='user_id IN (SELECT unnest(?))')})",
-        [list(users)],
+        "SELECT bet_id, second, user_id, version, status, matched_minor, remaining_minor, profit_minor"
+        f" FROM ({_newest(where)})"
     )

@@ -25,6 +25,7 @@ __all__ = [
     "has_passed",
     "literal",
     "recompute",
+    "span",
 ]
 
 _WINDOW_US = WINDOW // timedelta(microseconds=1)
@@ -58,10 +59,11 @@ def _computed(where: str = "", only: str = "") -> str:
 LIVE = f"SELECT *, false AS final, 0::BIGINT AS revision FROM ({_computed()})"
 
 _HOUR_US = 3_600_000_000
+# By the windows, which are few: an execution is in one that is closed or in one that is open.
 HOURS = f"""
     SELECT make_timestamptz(hour * {_HOUR_US}) FROM (
-        SELECT DISTINCT epoch_us(executed_at) // {_HOUR_US} AS hour FROM executions
-        UNION SELECT DISTINCT epoch_us(window_start) // {_HOUR_US} FROM odds_windows) ORDER BY hour
+        SELECT DISTINCT epoch_us(window_start) // {_HOUR_US} AS hour FROM odds_windows
+        UNION SELECT DISTINCT epoch_us(window_start) // {_HOUR_US} FROM open_windows) ORDER BY hour
 """
 
 _GAP = timedelta(hours=1)
@@ -196,7 +198,7 @@ def recompute(connection: duckdb.DuckDBPyConnection, day: date) -> Recomputed:
 
 def disagreeing(since: datetime | None, until: datetime | None, limit: int) -> str:
     """SQL that finds closed windows, not open again, that start in that span and whose row is not what their executions give."""
-    after, rows_after = _span("executed_at", since, until), _span("window_start", since, until)
+    after, rows_after = span("executed_at", since, until), span("window_start", since, until)
     return f"""
     SELECT coalesce(w.market_id, l.market_id), coalesce(w.selection_id, l.selection_id),
            coalesce(w.handicap, l.handicap), coalesce(w.window_start, l.window_start)
@@ -209,7 +211,8 @@ def disagreeing(since: datetime | None, until: datetime | None, limit: int) -> s
     """
 
 
-def _span(column: str, since: datetime | None, until: datetime | None) -> str:
+def span(column: str, since: datetime | None, until: datetime | None) -> str:
+    """A WHERE of the rows from one instant up to before another (None: no bound); empty where there is neither."""
     bounds = [
         f"{column} {comparison} {literal(bound)}"
         for comparison, bound in ((">=", since), ("<", until))

@@ -10,9 +10,10 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from assets.checks import CHECKS
+from assets.checks import ALL, Check
 from deployments.local import build_definitions
 from exchange_platform.aws import aws_client
+from exchange_platform.checks import EVERYTHING
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.records import encode
 from exchange_platform.settings import Settings
@@ -27,6 +28,12 @@ from resources.platform import PlatformResource
 from sensors.exchange_bets import exchange_bets_sensor
 from sensors.reconciliation import reconciliation_sensor
 from tests.workload import START, matched_pairs
+
+CHECKS: dict[str, Check] = {check.key: check for check in ALL}
+
+
+def _passes(check: str, platform: PlatformResource) -> bool:
+    return CHECKS[check].ask(platform, EVERYTHING).passed
 
 
 @pytest.fixture
@@ -85,7 +92,7 @@ def test_the_definitions_load_with_every_part() -> None:
         "bet_history",
         "odds_windows",
     }
-    assert {key.name for key in graph.asset_check_keys} == set(CHECKS)
+    assert {f"{key.asset_key.to_user_string()}/{key.name}" for key in graph.asset_check_keys} == set(CHECKS)
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description
@@ -114,35 +121,84 @@ def test_a_consumer_run_materialises_its_assets_from_the_stream(platform: Platfo
     assert {"bets", "profiles", "profile_view", "executions", "bet_history"} <= materialised
 
 
+def _tick(instance: dg.DagsterInstance, platform: PlatformResource, cursor: str | None) -> tuple[str, str]:
+    """One tick of the reconciliation sensor: its reason, and the cursor for the next one."""
+    context = dg.build_sensor_context(instance, cursor=cursor, resources={"platform": platform})
+    reason = reconciliation_sensor(context)
+    assert isinstance(reason, dg.SkipReason)
+    return str(reason.skip_message), str(context.cursor)
+
+
+def _shown(instance: dg.DagsterInstance) -> dict[str, bool]:
+    """The newest evaluation of each check, as the UI shows it."""
+    newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [dg.AssetCheckKey(dg.AssetKey(check.asset), check.name) for check in ALL]
+    )
+    return {
+        f"{key.asset_key.to_user_string()}/{key.name}": record.evaluation.passed  # type: ignore[union-attr]
+        for key, record in newest.items()
+    }
+
+
 def test_every_check_passes_on_good_data_and_reports_without_a_run(platform: PlatformResource) -> None:
     _consumed(platform)
     with dg.instance_for_test() as instance:
-        context = dg.build_sensor_context(instance, resources={"platform": platform})
-        result = reconciliation_sensor(context)
-    assert isinstance(result, dg.SensorResult)
-    outcomes = {event.check_name: event.passed for event in result.asset_events}  # type: ignore[union-attr]
-    assert outcomes == dict.fromkeys(CHECKS, True) | {"consumer_alive": False}
+        reason, cursor = _tick(instance, platform, None)
+        assert _shown(instance) == dict.fromkeys(set(CHECKS) - {"bets/consumer_alive"}, True)
+        assert "checks passed" in reason
+        # The consumer has ended: that counts when a second tick sees it too, as a successor may be on its way.
+        reason, _ = _tick(instance, platform, cursor)
+        assert _shown(instance) == dict.fromkeys(CHECKS, True) | {"bets/consumer_alive": False}
+        assert reason.startswith("FAILED bets/consumer_alive")
+
+
+def test_a_failure_stays_until_it_is_mended(
+    platform: PlatformResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _consumed(platform, 20)
+    monkeypatch.setattr("sensors.reconciliation.ROUND_S", 0)
+    with dg.instance_for_test() as instance:
+        _change(
+            platform, "UPDATE profiles SET balance_minor = balance_minor + 1 WHERE user_id = 'user-00060'"
+        )
+        cursor = None
+        for _ in range(2):
+            reason, cursor = _tick(instance, platform, cursor)
+            assert "FAILED profiles/money_conserved: user-00060 has balance" in reason
+            assert not _shown(instance)["profiles/money_conserved"]
+        _change(
+            platform, "UPDATE profiles SET balance_minor = balance_minor - 1 WHERE user_id = 'user-00060'"
+        )
+        _tick(instance, platform, cursor)
+        assert _shown(instance)["profiles/money_conserved"]
+
+
+def _change(platform: PlatformResource, statement: str) -> None:
+    with platform.database.write() as connection:
+        connection.execute(sa.text(statement))
 
 
 @pytest.mark.parametrize(
     ("check", "corruption"),
     [
-        ("money_conserved", "UPDATE profiles SET balance_minor = balance_minor + 1"),
-        ("money_conserved", "DELETE FROM profiles"),
-        ("money_conserved", "UPDATE ledger SET amount_minor = amount_minor + 1 WHERE account = 'exposure'"),
-        ("bets_conserved", "UPDATE bets SET matched_minor = matched_minor + 1"),
-        ("bets_conserved", "UPDATE profiles SET bets = bets + 1"),
-        ("lake_agrees", "DELETE FROM bets WHERE bet_id = (SELECT min(bet_id) FROM bets)"),
+        ("profiles/money_conserved", "UPDATE profiles SET balance_minor = balance_minor + 1"),
+        ("profiles/money_conserved", "DELETE FROM profiles"),
+        (
+            "profiles/money_conserved",
+            "UPDATE ledger SET amount_minor = amount_minor + 1 WHERE account = 'exposure'",
+        ),
+        ("bets/bets_conserved", "UPDATE bets SET matched_minor = matched_minor + 1"),
+        ("bets/bets_conserved", "UPDATE profiles SET bets = bets + 1"),
+        ("bet_history/lake_agrees", "DELETE FROM bets WHERE bet_id = (SELECT min(bet_id) FROM bets)"),
     ],
 )
 def test_a_check_catches_what_was_corrupted(
     platform: PlatformResource, check: str, corruption: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _consumed(platform, 20)
-    with platform.database.write() as connection:
-        connection.execute(sa.text(corruption))
-    monkeypatch.setattr("exchange_platform.checks._PAUSE_S", 0)
-    assert not CHECKS[check][2](platform).passed
+    _change(platform, corruption)
+    monkeypatch.setattr("exchange_platform.checks.lake._PAUSE_S", 0)
+    assert not _passes(check, platform)
 
 
 def test_a_changed_window_is_caught_and_recomputing_its_day_mends_it(platform: PlatformResource) -> None:
@@ -151,7 +207,7 @@ def test_a_changed_window_is_caught_and_recomputing_its_day_mends_it(platform: P
     lake.close_windows(EXCHANGE_BETS, 10**9, {market: None for market, _ in lake.open_windows()})
     with lake._connection.write() as connection:
         connection.execute("UPDATE odds_windows SET vwap = vwap + 1 WHERE selection_id = 1")
-    assert not CHECKS["windows_agree"][2](platform).passed
+    assert not _passes("odds_windows/windows_agree", platform)
     definitions = build_definitions({"platform": platform})
     with dg.instance_for_test() as instance:
         result = dg.materialize(
@@ -160,7 +216,7 @@ def test_a_changed_window_is_caught_and_recomputing_its_day_mends_it(platform: P
             instance=instance,
         )
     assert result.success
-    assert CHECKS["windows_agree"][2](platform).passed
+    assert _passes("odds_windows/windows_agree", platform)
     revisions = lake.query(
         "SELECT selection_id = 1, min(revision), max(revision) FROM odds_windows GROUP BY 1 ORDER BY 1"
     )

@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 
 from exchange_platform.bets import Bet
-from exchange_platform.checks import Users, lake_agrees, windows_agree
+from exchange_platform.checks import ALWAYS, Span, lake_agrees, span_before, windows_agree
 from exchange_platform.records import Record
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from tests.exchange_platform.checks.stores import EPOCH, Stores
 from tests.workload import START, matched_pairs
 
-USER = "user-00007"
+SECOND = timedelta(seconds=1)
 
 
 class Waiting:
@@ -48,29 +48,54 @@ def test_a_bet_that_got_lost_on_the_way_to_the_lake_is_caught(stores: Stores) ->
     outcome = lake_agrees(stores.database, stores.lake, wait=Waiting())
     assert not outcome.passed
     assert outcome.compared
-    assert outcome.wrong == (lost.user_id,)
-    assert (
-        f"bet {lost.bet_id} of {lost.user_id} is at version 3, it is not in the lake" in outcome.description
-    )
+    assert outcome.wrong == (lost.placed_at.replace(microsecond=0).isoformat(),)
+    assert f"bet {lost.bet_id} of {lost.user_id} at version 3 is not in the lake" in outcome.description
+
+
+FIRST = "WHERE placed_at_us = (SELECT min(placed_at_us) FROM bets)"
 
 
 @pytest.mark.parametrize(
     ("corruption", "said"),
     [
-        ("DELETE FROM bets WHERE user_id = :user", "it is not in bets"),
-        ("UPDATE bets SET version = version - 1 WHERE user_id = :user", "bets has version"),
-        ("UPDATE bets SET version = version + 1 WHERE user_id = :user", "the lake has version"),
-        ("UPDATE bets SET profit_minor = profit_minor + 1 WHERE user_id = :user", "differs"),
+        (f"DELETE FROM bets {FIRST}", "it is not in bets"),
+        (f"UPDATE bets SET version = version - 1 {FIRST}", "bets has version"),
+        (f"UPDATE bets SET version = version + 1 {FIRST}", "the lake has version"),
+        (f"UPDATE bets SET profit_minor = profit_minor + 1 {FIRST}", "differs"),
     ],
 )
 def test_a_bet_that_differs_is_caught(stores: Stores, corruption: str, said: str) -> None:
-    stores.sql(corruption, user=USER)
-    for users in (Users(), Users("user-00006", USER), Users("z", "z", (USER,))):
-        outcome = lake_agrees(stores.database, stores.lake, users, wait=Waiting())
+    first = START.replace(microsecond=0)
+    stores.sql(corruption)
+    for placed in ((ALWAYS,), (Span(None, first + timedelta(minutes=1)),), (Span(first, first + SECOND),)):
+        outcome = lake_agrees(stores.database, stores.lake, placed, wait=Waiting())
         assert not outcome.passed
-        assert outcome.wrong == (USER,)
+        assert outcome.wrong == (first.isoformat(),)
         assert said in outcome.description
-    assert lake_agrees(stores.database, stores.lake, Users(USER, None), wait=Waiting()).passed
+    assert lake_agrees(stores.database, stores.lake, [Span(first + SECOND, None)], wait=Waiting()).passed
+
+
+def test_a_bet_that_only_this_platform_knows_of_is_no_difference(stores: Stores) -> None:
+    stores.sql("UPDATE bets SET bet_id = 'new-' || bet_id, status = 'PENDING' WHERE status = 'MATCHED'")
+    with stores.lake._connection.write() as connection:
+        connection.execute("DELETE FROM bet_history WHERE bet_id LIKE 'live%'")
+    outcome = lake_agrees(stores.database, stores.lake, wait=Waiting())
+    assert outcome.passed, outcome.description
+    assert outcome.figures["bets"] == 60
+
+
+def test_spans_cover_every_bet_once(stores: Stores) -> None:
+    until, counted = None, []
+    while True:
+        span = span_before(stores.database, until, 25)
+        outcome = lake_agrees(stores.database, stores.lake, [span], wait=Waiting())
+        assert outcome.passed, outcome.description
+        counted.append(int(outcome.figures["bets"]))
+        until = span.since
+        if until is None:
+            break
+    assert sum(counted) == 120
+    assert len(counted) > 1
 
 
 def test_a_lake_that_is_a_little_behind_is_waited_for(stores: Stores) -> None:

@@ -89,12 +89,20 @@ def test_users_outside_the_share_are_left_out(filled: Stores) -> None:
 def test_shares_of_users_cover_everyone_once(filled: Stores) -> None:
     after, shares = None, []
     while True:
-        shares.append(some_users(filled.database, after, 6))
+        shares.append(some_users(filled.database, after, 60))
         after = shares[-1].upto
         if after is None:
             break
-    counted = [money_conserved(filled.database, share).figures["profiles"] for share in shares]
-    assert counted == [6, 6, 6, 2]
+    counted = [int(money_conserved(filled.database, share).figures["profiles"]) for share in shares]
+    assert sum(counted) == 20
+    assert len(counted) > 3
+
+
+def test_a_share_is_as_large_as_its_updates_are_many(filled: Stores) -> None:
+    filled.sql("UPDATE profiles SET version = 1000 WHERE user_id = :user", user=USER)
+    assert some_users(filled.database, "user-00005", 500).upto == USER
+    assert some_users(filled.database, "user-00006", 500).upto == USER  # alone: it has more than a share
+    assert some_users(filled.database, USER, 10_000).upto is None
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

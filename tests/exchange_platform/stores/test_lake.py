@@ -274,23 +274,24 @@ def test_a_catalog_of_other_data_is_refused_with_both_places(lake: Lake, tmp_pat
         other.counts()
 
 
-def test_a_users_bets_are_summed_and_told_at_their_newest_versions(lake: Lake) -> None:
-    Feed(lake).commit(bets=[bet(1), bet(1, 3), bet(1, 2), bet(2)])
-    one, two = bet(1, 3), bet(2)
-    (user,) = {one.user_id, two.user_id}
+def test_bets_are_summed_by_the_second_of_placing_and_told_at_their_newest_versions(lake: Lake) -> None:
+    placed = NOON + SECOND
+    Feed(lake).commit(bets=[bet(1), bet(1, 3), bet(1, 2), bet(2), bet(3, at=placed)])
+    one, three = bet(1, 3), bet(3, at=placed)
+    first = int(placed.timestamp())
     expected = (
         2,
         4,
-        one.matched_minor + two.matched_minor,
-        one.remaining_minor + two.remaining_minor,
-        one.profit_minor + two.profit_minor,
+        one.matched_minor + three.matched_minor,
+        one.remaining_minor + three.remaining_minor,
+        one.profit_minor + three.profit_minor,
     )
-    assert lake.bet_sums() == lake.bet_sums(None, user) == {user: expected}
-    assert lake.bet_sums(user) == {}
-    assert lake.bet_sums(user, None, [user]) == {user: expected}
-    assert {bet_id: state.version for bet_id, state in lake.newest_bets([user, "nobody"]).items()} == {
+    assert lake.bet_sums(None, None).keys() == {first, first + 1}
+    assert lake.bet_sums(placed, placed + SECOND) == {first: expected}
+    assert lake.bet_sums(placed + 2 * SECOND, None) == {}
+    assert {bet_id: state.version for bet_id, state in lake.newest_bets([first]).items()} == {
         "b00000001": 3,
-        "b00000002": 1,
+        "b00000003": 1,
     }
 
 
