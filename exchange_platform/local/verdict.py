@@ -1,4 +1,4 @@
-"""Whether a timed `up` went well: its figures, its checks, and what did not hold. Not here: the checks (checks.py)."""
+"""Whether a timed `up` went well: its figures, its checks, and what did not hold. Not here: the checks (checks/)."""
 
 from __future__ import annotations
 

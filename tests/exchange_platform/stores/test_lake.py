@@ -14,6 +14,7 @@ from exchange_platform.stores.checkpoints import Advance, StoreUnavailable, Supe
 from exchange_platform.stores.lake import Lake, LakeCommit
 from tests.exchange_platform.stores.lake_feed import (
     NOON,
+    SECOND,
     SHARD,
     SOURCE,
     Feed,
