@@ -43,7 +43,9 @@ class _Order(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid
 class PlaceOrder(_Order, frozen=True, kw_only=True, tag="place"):
     """Place a bet. Without `odds` it is a market order, met at once or not at all. `stake_minor` is the backer's stake asked for.
 
-    The exchange's answer is a `bet_update` of this `bet_id` with a version above `version`, the one that the platform has given it.
+    The exchange's answer is a `bet_update` of this `bet_id` with a version above `version`, the one that the platform has given it. What is
+    fixed for a bet's life is what the order says, `placed_at` its `ordered_at`; a market order's `odds` are the worst that it takes
+    (1.01 for a back, 1000 for a lay). One that is not taken is answered with a `REJECTED` bet, its stake all in `cancelled_minor`.
     """
 
     version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 1
@@ -70,11 +72,17 @@ class CancelOrder(_Order, frozen=True, kw_only=True, tag="cancel"):
 
 
 class ReplaceOrder(_Order, frozen=True, kw_only=True, tag="replace"):
-    """Cancel a resting bet's remainder and place so much at other odds, as `new_bet_id`; both or neither."""
+    """Cancel a resting bet's remainder and place so much at other odds, as `new_bet_id`; both or neither.
+
+    The new bet is already known as `PENDING` with `stake_minor`, what the platform knew to rest. Where less rests by now, the new bet's
+    `stake_minor` is still this and the difference is in its `cancelled_minor`; where nothing does, it is `REJECTED`, and the old bet stays
+    as it is. The rest of what is fixed for its life is the old bet's, `placed_at` this order's `ordered_at`.
+    """
 
     new_bet_id: Id
     new_version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 1
     odds: Decimal
+    stake_minor: Stake
 
     def __post_init__(self) -> None:
         super().__post_init__()
