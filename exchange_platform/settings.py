@@ -8,15 +8,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 
+from exchange_platform.limits import parse_limits
+
 DEFAULT_DATA_DIR = Path(".exchange-platform")
 PLATFORM_FILE = "platform.json"
+DEFAULT_API_PORT = 8000
 _TOLD_BY_THE_RUNNING = ("aws_endpoint_url", "exchange_url")
+
+
+def _limits(text: str) -> str:
+    parse_limits(text)
+    return text
+
+
+LimitsText = Annotated[str, AfterValidator(_limits)]
+"""How often something may happen, as `1/minute, 5/day`."""
 
 
 class InvalidSettings(ValueError):
@@ -69,6 +81,54 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None,
         description="The API's address as users reach it, for the links in mails. Default: the API's own.",
+    )
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="How many proxies (the application's servers count, where they pass the user's address on) stand before the"
+        " API and add to X-Forwarded-For. 0: the header is not believed.",
+    )
+
+    token_lifetime_s: float = Field(
+        86_400.0, ge=60, le=30 * 86_400, description="How long a mailed confirmation can be used."
+    )
+    pending_account_days: float = Field(
+        7.0, gt=0, description="How long an account that nobody confirms is kept."
+    )
+    check_mx: bool = Field(
+        False, description="Whether an address is refused when DNS says that its domain takes no mail."
+    )
+    mail_key: SecretStr | None = Field(
+        None,
+        description="Key that signs the unsubscribe links in mails, 32 characters at least; several are separated by commas,"
+        " the first signs. Default: one drawn into data_dir.",
+    )
+    mail_feedback_queue: str | None = Field(
+        None,
+        description="SQS queue (its name or URL) that SES's bounces and complaints come to, through SNS. None: nobody looks.",
+    )
+    mail_feedback_topic: str | None = Field(
+        None,
+        description="The only SNS topic (its name, or its ARN) whose messages in that queue are believed.",
+    )
+
+    limit_registrations: LimitsText = Field("300/minute", description="Registrations by everybody together.")
+    limit_registrations_client: LimitsText = Field(
+        "60/minute, 600/hour", description="Registrations by one client address."
+    )
+    limit_registrations_client_address: LimitsText = Field(
+        "3/minute, 6/day", description="Registrations of one email address by one client address."
+    )
+    limit_mails_address: LimitsText = Field(
+        "4/minute, 12/day",
+        description="Confirmation mails to one email address; what is over is not sent, and nobody is told.",
+    )
+    limit_resends: LimitsText = Field(
+        "1/minute, 5/day", description="Confirmation mails of one account, the first included."
+    )
+    limit_confirmations_client: LimitsText = Field(
+        "30/minute, 300/hour", description="Presses of the confirmation's button by one client address."
     )
 
     elasticsearch_url: str | None = Field(
@@ -127,6 +187,11 @@ class Settings(BaseSettings):
     def lake_data_location(self) -> str:
         """Folder or s3:// prefix of the lake's Parquet files."""
         return self.lake_data_path or str(self.data_dir / "lake" / "data")
+
+    @property
+    def public_base_url(self) -> str:
+        """What the links in mails begin with, without a slash at the end."""
+        return (self.public_url or f"http://127.0.0.1:{DEFAULT_API_PORT}").rstrip("/")
 
     def describe(self) -> dict[str, Any]:
         """Every setting as something that may be shown: secrets masked, the database's URL without its password."""
