@@ -27,6 +27,7 @@ class Health:
         reader: StatusReader,
         *,
         api_url: str,
+        exchange_url: str,
         began_s: float,
     ) -> None:
         self._settings = settings
@@ -34,6 +35,7 @@ class Health:
         self._pages = pages
         self._reader = reader
         self._api_url = api_url
+        self._exchange_url = exchange_url
         self._began_s = began_s
         self.abandoned_runs = 0
         self._client = aws_client(settings, "kinesis", read_timeout_s=2.0)
@@ -43,7 +45,8 @@ class Health:
             "Dagster's code location": self._code_is_loaded,
             "Dagster's daemon": self._daemons_beat,
             "a consumer run": self._consumer_runs,
-            "the API": self._api_answers,
+            "the API": lambda: _is_healthy(self._api_url),
+            "the exchange's gateway": lambda: _is_healthy(self._exchange_url),
         }
         if any(program.name == "exchange" for program in processes.programs):
             self._unseen["the exchange"] = self._exchange_runs
@@ -79,11 +82,12 @@ class Health:
     def _consumer_runs(self) -> bool:
         return self._reader.read(with_lake=False).running
 
-    def _api_answers(self) -> bool:
-        try:
-            return httpx.get(f"{self._api_url}/health", timeout=2.0, trust_env=False).is_success
-        except httpx.HTTPError:
-            return False
-
     def _exchange_runs(self) -> bool:
         return any(state.name == "exchange" and state.runs for state in self._processes.states())
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=2.0, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False

@@ -28,6 +28,7 @@ class Ports:
     emulator: int
     code_server: int
     api: int
+    exchange: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,13 @@ def local_programs(ports: Ports, *, exchange_rate: float | None) -> list[Program
             await_port=ports.emulator,
         ),
     ]
+    programs.append(
+        Program(
+            "exchange-gateway",
+            f"-m exchange_platform.exchanges.gateway --port {ports.exchange} {directory}",
+            stage=30,
+        )
+    )
     if exchange_rate is not None:
         programs.append(
             Program(
@@ -136,6 +144,7 @@ def environment(
         _CHILD: str(Path(__file__).with_name("child.py")),
         _CHECKOUT: str(checkout),
         "EXCHANGE_PLATFORM_AWS_ENDPOINT_URL": f"http://{HOST}:{ports.emulator}",
+        "EXCHANGE_PLATFORM_EXCHANGE_URL": exchange_url(ports),
         "EXCHANGE_PLATFORM_API_TOKENS": ",".join(
             filter(None, [api_token, own.get("EXCHANGE_PLATFORM_API_TOKENS", "")])
         ),
@@ -158,6 +167,11 @@ def environment(
 def api_url(ports: Ports) -> str:
     """Where the API answers."""
     return f"http://{HOST}:{ports.api}"
+
+
+def exchange_url(ports: Ports) -> str:
+    """Where the exchange's gateway answers."""
+    return f"http://{HOST}:{ports.exchange}"
 
 
 def write_dagster_home(data_dir: Path, checkout: Path, ports: Ports) -> None:

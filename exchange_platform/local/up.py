@@ -26,6 +26,7 @@ from exchange_platform.local.programs import (
     Ports,
     api_url,
     environment,
+    exchange_url,
     free_ports,
     is_free,
     local_programs,
@@ -108,13 +109,16 @@ class _Platform:
         self._ending = ending
         self._data_dir = data_dir
         self._began_s = time.time()
-        emulator, code_server = free_ports(2)
-        ports = Ports(wanted.port, emulator, code_server, wanted.api_port)
+        emulator, code_server, exchange = free_ports(3)
+        ports = Ports(wanted.port, emulator, code_server, wanted.api_port, exchange)
         self._up_id = uuid.uuid4().hex
         self._pages = DagsterPages(f"http://{HOST}:{wanted.port}")
         self._api_url = api_url(ports)
+        self._exchange_url = exchange_url(ports)
         data_dir.mkdir(parents=True, exist_ok=True)
-        self._settings = load_settings(data_dir, aws_endpoint_url=f"http://{HOST}:{emulator}")
+        self._settings = load_settings(
+            data_dir, aws_endpoint_url=f"http://{HOST}:{emulator}", exchange_url=self._exchange_url
+        )
         write_dagster_home(data_dir, checkout, ports)
         surroundings = environment(
             os.environ,
@@ -188,6 +192,7 @@ class _Platform:
                 "aws_endpoint_url": self._settings.aws_endpoint_url,
                 "dagster_url": self._pages.url,
                 "api_url": self._api_url,
+                "exchange_url": self._exchange_url,
                 "exchange": "simulated" if self._wanted.simulated_exchange else "none",
                 "started_at_us": int(self._began_s * 1e6),
             },
@@ -196,7 +201,13 @@ class _Platform:
     def _await_health(self, reader: StatusReader) -> None:
         """Wait until everything answers. Raises `CannotStart` when something keeps dying, or the patience is over."""
         health = Health(
-            self._settings, self._processes, self._pages, reader, api_url=self._api_url, began_s=self._began_s
+            self._settings,
+            self._processes,
+            self._pages,
+            reader,
+            api_url=self._api_url,
+            exchange_url=self._exchange_url,
+            began_s=self._began_s,
         )
         until = time.monotonic() + START_S
         try:

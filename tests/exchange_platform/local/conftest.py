@@ -47,7 +47,7 @@ def living_processes(directory: Path, up_id: str, *names: str) -> Processes:
         data_dir=directory,
         checkout=directory,
         up_id=up_id,
-        ports=Ports(1, 2, 3, 4),
+        ports=Ports(1, 2, 3, 4, 5),
         api_token="a-token",
     )
     programs = [

@@ -1,0 +1,39 @@
+"""`python -m exchange_platform.exchanges.gateway`: serves the gateway on 127.0.0.1 until it is told to end."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from exchange_platform.exchanges.gateway.app import create_app
+
+HOST = "127.0.0.1"
+
+
+def main() -> int:
+    """Serve; the exit status."""
+    parser = argparse.ArgumentParser(
+        description="The exchange's event feed, and the bets that it took, over HTTP."
+    )
+    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    uvicorn.run(
+        create_app(arguments.data_dir),
+        host=HOST,
+        port=arguments.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,  # who waits for news asks the next gateway
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""What a request asks for, read strictly. Not here: answering it (app.py)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from starlette.datastructures import QueryParams
+
+MOST_UPDATES = 1000
+USUAL_UPDATES = 500
+LONGEST_WAIT_S = 30.0
+_MOST_CURSOR = 2**63 - 1
+
+
+class BadParameter(ValueError):
+    """A parameter is none, or has a value that is not allowed: the message says which, what it was, and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRequest:
+    """Updates just after the cursor `after`, up to `limit` of them; while there is none, wait up to `wait_s`."""
+
+    after: int = 0
+    limit: int = USUAL_UPDATES
+    wait_s: float = 0.0
+
+
+def feed_request(given: QueryParams) -> FeedRequest:
+    """Read the parameters of `GET /feed`. Raises `BadParameter`."""
+    allowed = ("after", "limit", "wait_s")
+    for name in given:
+        if name not in allowed:
+            raise BadParameter(f"parameter {_shown(name)} is not known; allowed are {', '.join(allowed)}")
+        if len(given.getlist(name)) > 1:
+            raise BadParameter(f"parameter {name} is given {len(given.getlist(name))} times; once is allowed")
+    return FeedRequest(
+        after=_whole(given, "after", 0, least=0, most=_MOST_CURSOR),
+        limit=_whole(given, "limit", USUAL_UPDATES, least=1, most=MOST_UPDATES),
+        wait_s=_seconds(given, "wait_s", most=LONGEST_WAIT_S),
+    )
+
+
+def _whole(given: QueryParams, name: str, default: int, *, least: int, most: int) -> int:
+    text = given.get(name)
+    if text is None:
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= 20 and least <= int(text) <= most:
+        return int(text)
+    raise BadParameter(
+        f"{name} {_shown(text)} is not possible; allowed is a whole number from {least} to {most}"
+    )
+
+
+def _seconds(given: QueryParams, name: str, *, most: float) -> float:
+    text = given.get(name, "0")
+    try:
+        seconds = float(text) if len(text) <= 30 else math.nan
+    except ValueError:
+        seconds = math.nan
+    if 0 <= seconds <= most:
+        return seconds
+    raise BadParameter(f"{name} {_shown(text)} is not possible; allowed is a number from 0 to {most:g}")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "...")
