@@ -24,6 +24,7 @@ __all__ = [
     "disagreeing",
     "has_passed",
     "literal",
+    "of_markets",
     "recompute",
     "span",
 ]
@@ -219,6 +220,45 @@ def span(column: str, since: datetime | None, until: datetime | None) -> str:
         if bound is not None
     ]
     return f"WHERE {' AND '.join(bounds)}" if bounds else ""
+
+
+def of_markets(since: datetime, until: datetime, live: tuple[datetime, datetime] | None) -> str:
+    """SQL of the windows of some markets, closed and open ones together, newest first.
+
+    Parameters: `$markets`, each one's `$since` and `$until` (starts in `[since, until)`, all of them within the two arguments), `$selection` or
+    NULL, and the `$most` rows. `live` is the span in which windows of theirs are open; None: there are none. An open window has `final` false
+    and the revision of its closed row, if it has one.
+    """
+    wanted = "JOIN wanted USING (market_id)"
+    within = "window_start >= since AND window_start < until"
+    selected = "($selection IS NULL OR selection_id = $selection)"
+    closed = f"""
+        SELECT {", ".join(_KEY)}, {", ".join(_VALUES)}, true AS final, revision FROM odds_windows {wanted}
+        WHERE window_start >= {literal(since)} AND window_start < {literal(until)} AND {within} AND {selected}
+    """
+    with_wanted = """
+    WITH wanted AS (SELECT unnest($markets) AS market_id, unnest($since) AS since, unnest($until) AS until)
+    """
+    if live is None:
+        return (
+            f"{with_wanted} {closed} ORDER BY window_start DESC, selection_id DESC, handicap DESC LIMIT $most"
+        )
+    begin, end = live
+    computed = _computed(
+        f"{wanted} WHERE executed_at >= {literal(begin)} AND executed_at < {literal(end)} AND {selected}",
+        "SEMI JOIN waiting USING (market_id, number)",
+    )
+    return f"""{with_wanted},
+    waiting AS (
+        SELECT DISTINCT market_id, window_start, epoch_us(window_start) // {_WINDOW_US} AS number
+        FROM open_windows {wanted} WHERE {within}),
+    closed AS ({closed})
+    SELECT * FROM closed ANTI JOIN waiting USING (market_id, window_start)
+    UNION ALL
+    SELECT {", ".join(f"live.{name}" for name in (*_KEY, *_VALUES))}, false, coalesce(closed.revision, 0)
+    FROM ({computed}) live LEFT JOIN closed ON {_same_key("live", "closed")}
+    ORDER BY window_start DESC, selection_id DESC, handicap DESC LIMIT $most
+    """
 
 
 def _write(
