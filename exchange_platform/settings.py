@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 
 from exchange_platform.limits import parse_limits
 
 DEFAULT_DATA_DIR = Path(".exchange-platform")
+EMBEDDED_MAIL_FROM = "Exchange Platform <mail@exchange-platform.invalid>"
+"""Whom the embedded sender's mails come from; no real mail may."""
+
 PLATFORM_FILE = "platform.json"
 DEFAULT_API_PORT = 8000
 _TOLD_BY_THE_RUNNING = ("aws_endpoint_url", "exchange_url")
@@ -131,6 +134,58 @@ class Settings(BaseSettings):
         "30/minute, 300/hour", description="Presses of the confirmation's button by one client address."
     )
 
+    mail_sender: Literal["files", "smtp", "ses"] = Field(
+        "files", description="How mail leaves: .eml files in data_dir, an SMTP server, or Amazon SES."
+    )
+    mail_from: str = Field(
+        EMBEDDED_MAIL_FROM, description="Whom mail comes from, as Name <address>; needed for smtp and ses."
+    )
+    mail_rate_per_s: float = Field(
+        100.0, gt=0, description="Most mails a second, all kinds together; SES and most servers have a limit."
+    )
+    mail_connections: int = Field(
+        4, ge=1, le=32, description="Connections over which a run sends mail; each has one mail under way."
+    )
+    mail_retry_first_s: float = Field(
+        5.0, gt=0, description="Pause before a mail is tried a second time; longer with every further try."
+    )
+    mail_give_up_s: float = Field(
+        86_400.0, gt=0, description="A mail that could not be sent for so long is a dead letter."
+    )
+    smtp_host: str | None = Field(None, description="SMTP server, for mail_sender smtp.")
+    smtp_port: int = Field(587, ge=1, le=65535, description="Its port.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="TLS after the greeting (587), from the beginning (465), or none."
+    )
+    smtp_user: str | None = Field(None, description="Login at the SMTP server, where it asks for one.")
+    smtp_password: SecretStr | None = Field(None, description="Its password.")
+    smtp_timeout_s: float = Field(
+        30.0, gt=0, le=600, description="How long the SMTP server may take to answer."
+    )
+    smtp_ca_file: Path | None = Field(
+        None,
+        description="Certificates of the authority that signed the SMTP server's. Default: the system's.",
+    )
+    ses_configuration_set: str | None = Field(
+        None, description="SES configuration set, through which bounces and complaints come back."
+    )
+    fills_quiet_s: float = Field(
+        3.0, ge=0, description="Fills of a bet become one mail once there was none for so long."
+    )
+    fills_at_most_s: float = Field(
+        10.0,
+        ge=0,
+        description="However many fills follow, their mail leaves so long after the first of them.",
+    )
+    digest_interval_s: float = Field(
+        86_400.0, ge=60, description="How often those who chose a digest get one."
+    )
+    digest_at: str = Field(
+        "07:00",
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
+        description="Time of day, UTC, from which digest intervals are counted.",
+    )
+
     elasticsearch_url: str | None = Field(
         None, description="Elasticsearch of the event index. Default: an index on disk in data_dir."
     )
@@ -168,6 +223,18 @@ class Settings(BaseSettings):
     silent_market_s: float = Field(
         60.0, gt=0, description="A market without news for so long (wall-clock) has its windows closed."
     )
+
+    @model_validator(mode="after")
+    def _check_mail(self) -> Settings:
+        if self.mail_sender == "smtp" and self.smtp_host is None:
+            raise ValueError("smtp_host is needed with mail_sender smtp")
+        if self.mail_sender != "files" and self.mail_from == EMBEDDED_MAIL_FROM:
+            raise ValueError(
+                f"mail_from is needed with mail_sender {self.mail_sender}: such as Exchange <mail@exchange.example>"
+            )
+        if (self.smtp_user is None) != (self.smtp_password is None):
+            raise ValueError("smtp_user and smtp_password are given together or not at all")
+        return self
 
     @property
     def operational_database_url(self) -> str:
@@ -220,8 +287,11 @@ def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
                 chosen[name] = running[name]
         return Settings(**chosen)
     except ValidationError as error:
+        # What contradicts another setting comes with all of them as its input, secrets too: only one setting's is shown.
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}, got {problem.get('input')!r}"
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}, got {problem.get('input')!r}"
+            if problem["loc"]
+            else problem["msg"].removeprefix("Value error, ")
             for problem in error.errors(include_url=False)
         )
         raise InvalidSettings(problems) from None
