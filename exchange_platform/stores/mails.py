@@ -9,7 +9,7 @@ from enum import Enum
 import msgspec
 import sqlalchemy as sa
 
-from exchange_platform.stores.account_tables import accounts
+from exchange_platform.stores.accounts import mark_undeliverable
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.consumers import Checkpoints
 from exchange_platform.stores.database import Database, dead_letters
@@ -21,7 +21,6 @@ MAIL = "mail"
 """The channel's name: the sink of its checkpoints, the shard of its dead letters."""
 
 _ALL = "all"
-_MOST_REASON = 200
 
 
 class MailState(Enum):
@@ -174,7 +173,7 @@ class MailQueue:
                 if fate.state is MailState.DEAD:
                     self._bury(connection, fate, now_us)
                 if fate.recipient_refused:
-                    _mark_undeliverable(connection, fate.mail.account_id, fate.reason or "refused", now_us)
+                    mark_undeliverable(connection, fate.mail.account_id, fate.reason or "refused", now_us)
 
     def count(self, *, now_us: int) -> MailCount:
         """How many mails there are. `waiting` are those that wait for whatever reason."""
@@ -240,12 +239,4 @@ def requeue(connection: sa.Connection, letters: Sequence[DeadLetter], *, now_us:
             )
         ).rowcount
         for letter in letters
-    )
-
-
-def _mark_undeliverable(connection: sa.Connection, account_id: str, reason: str, now_us: int) -> None:
-    connection.execute(
-        sa.update(accounts)
-        .where(accounts.c.account_id == account_id, accounts.c.state.in_(("PENDING", "CONFIRMED")))
-        .values(state="UNDELIVERABLE", state_reason=reason[:_MOST_REASON], changed_at_us=now_us)
     )
