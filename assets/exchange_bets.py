@@ -1,11 +1,13 @@
 """The assets that the stream `exchange-bets` feeds, materialised by a long-lived consumer run. Not here: consuming itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
 from assets.consumer_runs import FRESHNESS, OWNERS, ConsumerConfig, figures
+from exchange_platform.memory import without_data_frames
+from exchange_platform.streams.consumer import Consumer
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, LAKE, OPERATIONAL_DATABASE, PROFILE_VIEW
 from resources.platform import PlatformResource
 
@@ -96,6 +98,12 @@ def exchange_bets_consumer(
     """Consume `exchange-bets` until its time is over or a newer run takes over; report every ten seconds."""
     consumer = platform.bets_consumer(context.run.run_id, config.duration_s)
     selected = [name for name in SINKS if dg.AssetKey(name) in context.selected_asset_keys]
+    with without_data_frames():
+        yield from _reports(context, consumer, selected)
+
+
+def _reports(context: dg.AssetExecutionContext, consumer: Consumer, selected: Sequence[str]) -> Iterator[Any]:
+    """Consume, telling Dagster of each report."""
     for report in consumer.run():
         for day in report.closed_windows:
             yield dg.AssetMaterialization(

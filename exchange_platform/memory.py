@@ -1,10 +1,15 @@
-"""Giving freed memory back to the system. Not here: what uses it."""
+"""Keeping a process small: giving freed memory back, and imports that it can do without. Not here: what uses it."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+_DATA_FRAMES = ("pandas", "pyarrow", "numpy")
 
 
 def give_back() -> None:
@@ -16,6 +21,24 @@ def give_back() -> None:
     trim = _trim()
     if trim is not None:
         trim(0)
+
+
+@contextmanager
+def without_data_frames() -> Iterator[None]:
+    """Let this process import no data frame library meanwhile; what is imported already stays.
+
+    DuckDB imports pandas, and with it pyarrow and numpy, at the first parameter or batch that it is given, only to ask whether that is
+    one of theirs: 110 MB. It does without where they are not installed, which is what it finds here. For a process that only consumes.
+    """
+    kept_out = [name for name in _DATA_FRAMES if name not in sys.modules]
+    blocked: dict[str, Any] = dict.fromkeys(kept_out)
+    sys.modules.update(blocked)  # None: the import of that name fails, as the import system documents it
+    try:
+        yield
+    finally:
+        for name in kept_out:
+            if sys.modules.get(name, name) is None:
+                del sys.modules[name]
 
 
 @functools.cache

@@ -11,11 +11,9 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from exchange_platform.bets import Bet
 from exchange_platform.records import Execution
@@ -25,9 +23,12 @@ from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
 from exchange_platform.stores.lake_bets import BetState, BetSums
 from exchange_platform.stores.lake_checkpoints import LakeCheckpoints
 from exchange_platform.stores.lake_connection import LakeConnection, may_pass, without_password
-from exchange_platform.stores.lake_rows import bets_table, executions_table, windows_touched
+from exchange_platform.stores.lake_rows import Batch, bets_batch, executions_batch, windows_touched
 from exchange_platform.stores.lake_s3 import S3Access
 from exchange_platform.stores.lake_windows import ClosedDay, Recomputed, literal
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # 70 MB, and only `query` hands one out
 
 log = logging.getLogger(__name__)
 
@@ -277,16 +278,17 @@ class Lake:
         new: dict[str, Execution] = {}
         for execution in executions:
             new.setdefault(execution.execution_id, execution)
-        batch = executions_table(list(new.values()))
-        known = _known(connection, "executions", ("execution_id",), "executed_at", batch)
+        batch = executions_batch(list(new.values()))
+        times = [execution.executed_at for execution in new.values()]
+        known = _known(connection, "executions", ("execution_id",), "executed_at", batch, times)
         if known:
             for (execution_id,) in known:
                 del new[execution_id]
-            batch = executions_table(list(new.values()))
-        if not new:
-            return 0, set()
+            if not new:
+                return 0, set()
+            batch = executions_batch(list(new.values()))
         connection.execute("INSERT INTO executions SELECT * FROM batch")
-        opened = windows_touched(batch) - self.open_windows()
+        opened = windows_touched(new.values()) - self.open_windows()
         if opened:
             connection.executemany("INSERT INTO open_windows VALUES (?, ?)", sorted(opened))
         return len(new), opened
@@ -308,26 +310,32 @@ def _add_bets(connection: duckdb.DuckDBPyConnection, bets: Sequence[Bet]) -> int
     new: dict[tuple[str, int], Bet] = {}
     for bet in bets:
         new.setdefault((bet.bet_id, bet.version), bet)
-    batch = bets_table(list(new.values()))
-    known = _known(connection, "bet_history", ("bet_id", "version"), "updated_at", batch)
+    batch = bets_batch(list(new.values()))
+    times = [bet.updated_at for bet in new.values()]
+    known = _known(connection, "bet_history", ("bet_id", "version"), "updated_at", batch, times)
     if known:
         for bet_id, version in known:
             del new[bet_id, version]
-        batch = bets_table(list(new.values()))
-    if new:
-        connection.execute("INSERT INTO bet_history SELECT * FROM batch")
+        if not new:
+            return 0
+        batch = bets_batch(list(new.values()))
+    connection.execute("INSERT INTO bet_history SELECT * FROM batch")
     return len(new)
 
 
 def _known(
-    connection: duckdb.DuckDBPyConnection, table: str, key: tuple[str, ...], time: str, batch: pa.Table
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    key: tuple[str, ...],
+    time: str,
+    batch: Batch,  # noqa: ARG001 (DuckDB reads it by name)
+    times: Sequence[datetime],
 ) -> set[tuple[Any, ...]]:
     """The keys of the batch that the table has. A repeat has the same time, so only the files of the batch's span are looked into."""
-    span = pc.min_max(batch[time]).as_py()
     same = " AND ".join(f"stored.{name} = batch.{name}" for name in key)
     found = connection.execute(
         f"SELECT {', '.join(key)} FROM {table} stored SEMI JOIN batch ON {same}"
-        f" WHERE stored.{time} BETWEEN {literal(span['min'])} AND {literal(span['max'])}"
+        f" WHERE stored.{time} BETWEEN {literal(min(times))} AND {literal(max(times))}"
     )
     return set(found.fetchall())
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from exchange_platform.stores.lake_rows import windows_batch
 from exchange_platform.windows import WINDOW
 
 __all__ = [
@@ -133,14 +132,7 @@ def _close_part(
     connection: duckdb.DuckDBPyConnection, due: Sequence[tuple[str, datetime]]
 ) -> list[ClosedDay]:
     earliest, latest = due[0][1], due[-1][1]
-    starts = pa.array([start for _, start in due], pa.timestamp("us", tz="UTC"))
-    closing = pa.table(  # noqa: F841 (DuckDB reads it by name)
-        {
-            "market_id": pa.array([market_id for market_id, _ in due], pa.string()),
-            "window_start": starts,
-            "number": pc.divide(starts.cast(pa.int64()), _WINDOW_US),
-        }
-    )
+    closing = windows_batch(due)  # noqa: F841 (DuckDB reads it by name)
     connection.execute("CREATE OR REPLACE TEMP TABLE due_windows AS SELECT * FROM closing")
     computed = _computed(
         f"WHERE executed_at >= {literal(earliest)} AND executed_at < {literal(latest + WINDOW)}",
