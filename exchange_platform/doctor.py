@@ -5,6 +5,7 @@ A part that is not there because nothing runs is a note; a part that should be t
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 import tempfile
@@ -219,22 +220,25 @@ def _aws(settings: Settings) -> Iterator[Finding]:
     )
     makes = "`exchange-platform up` makes it" if _is_emulator(settings) else "create it (Terraform does)"
     try:
-        answer, finding = _asked(
-            "stream",
-            settings.bets_stream,
-            makes,
-            lambda: kinesis.describe_stream_summary(StreamName=settings.bets_stream),
-        )
-        if answer is not None:
-            summary = answer["StreamDescriptionSummary"]
-            finding = Finding(
+        clock: Callable[[], Finding] | None = None
+        for stream in (settings.bets_stream, settings.orders_stream):
+            answer, finding = _asked(
                 "stream",
-                Level.FINE if summary["StreamStatus"] in ("ACTIVE", "UPDATING") else Level.WRONG,
-                f"{settings.bets_stream} at {endpoint}: {summary['StreamStatus'].lower()}, {summary['OpenShardCount']} open shards",
+                stream,
+                makes,
+                lambda stream=stream: kinesis.describe_stream_summary(StreamName=stream),  # type: ignore[misc]
             )
-        yield finding
-        if answer is not None:
-            yield _safely("clock", lambda: _clock(answer))
+            if answer is not None:
+                summary = answer["StreamDescriptionSummary"]
+                finding = Finding(
+                    "stream",
+                    Level.FINE if summary["StreamStatus"] in ("ACTIVE", "UPDATING") else Level.WRONG,
+                    f"{stream} at {endpoint}: {summary['StreamStatus'].lower()}, {summary['OpenShardCount']} open shards",
+                )
+                clock = functools.partial(_clock, answer)
+            yield finding
+        if clock is not None:
+            yield _safely("clock", clock)
         answer, finding = _asked(
             "profile view",
             settings.profiles_table,

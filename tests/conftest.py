@@ -35,11 +35,12 @@ def emulator_url() -> Iterator[str]:
 
 @pytest.fixture
 def settings(tmp_path: Path, emulator_url: str, request: pytest.FixtureRequest) -> Settings:
-    """Settings of an embedded platform with a directory, a stream and a table of its own; none of them exists yet."""
+    """Settings of an embedded platform with a directory, streams and tables of its own; none of them exists yet."""
     own = f"{abs(hash(request.node.nodeid)) % 10**10}"
     return Settings(
         data_dir=tmp_path / "data",
         aws_endpoint_url=emulator_url,
         bets_stream=f"exchange-bets-{own}",
+        orders_stream=f"bet-orders-{own}",
         profiles_table=f"profiles-{own}",
     )

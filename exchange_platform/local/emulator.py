@@ -1,4 +1,4 @@
-"""The AWS emulator's process: moto's server on 127.0.0.1, with the platform's stream and table in it.
+"""The AWS emulator's process: moto's server on 127.0.0.1, with the platform's streams and tables in it.
 
 `python -m exchange_platform.local.emulator --port N`. Everything it holds is in its memory, so it is a process of its own:
 the others may die without it. Not here: moto's Kinesis made fit for long streams (emulated_kinesis.py).
@@ -54,6 +54,7 @@ def provision(settings: Settings) -> None:
     kinesis = aws_client(settings, "kinesis")
     dynamodb = aws_client(settings, "dynamodb")
     try:
+        ensure_stream(kinesis, settings.orders_stream)
         ensure_stream(kinesis, settings.bets_stream)
         ensure_table(dynamodb, settings.profiles_table)
     finally:
@@ -70,9 +71,10 @@ def serve(port: int, data_dir: Path | None) -> None:
     began = time.monotonic()
     provision(settings)
     log.info(
-        "AWS emulator on %s: stream %s, table %s (%.1f s)",
+        "AWS emulator on %s: streams %s and %s, table %s (%.1f s)",
         settings.aws_endpoint_url,
         settings.bets_stream,
+        settings.orders_stream,
         settings.profiles_table,
         time.monotonic() - began,
     )

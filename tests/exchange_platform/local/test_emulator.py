@@ -25,7 +25,7 @@ def _proxied(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_proxied")
-def test_it_makes_stream_and_table_and_says_nothing_of_requests(tmp_path: Path) -> None:
+def test_it_makes_streams_and_table_and_says_nothing_of_requests(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     settings = Settings(data_dir=tmp_path, aws_endpoint_url=f"http://127.0.0.1:{port}")
     command = [sys.executable, "-m", "exchange_platform.local.emulator", "--port", str(port)]
@@ -37,6 +37,7 @@ def test_it_makes_stream_and_table_and_says_nothing_of_requests(tmp_path: Path) 
 
         def is_ready() -> bool:
             try:
+                kinesis.describe_stream_summary(StreamName=settings.orders_stream)
                 kinesis.describe_stream_summary(StreamName=settings.bets_stream)
                 return bool(dynamodb.describe_table(TableName=settings.profiles_table))
             except (ClientError, BotoCoreError):
