@@ -1,68 +1,35 @@
-"""The index of events that type-ahead asks: what it holds, what may be asked, what it promises. Not here: the engines (event_index_*.py),
-what matches and how it ranks (search_terms.py, ranking.py), reading documents from the database (event_documents.py).
+"""The index of events that type-ahead asks: what an engine promises, and which one is configured. Not here: the engines (event_index_*.py),
+what matches and how it ranks (search/), reading documents from the database (event_documents.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Protocol
-
-import msgspec
+from typing import Protocol
 
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.events import EventStatus
+from exchange_platform.search.documents import (
+    LONGEST_QUERY,
+    MOST_HITS,
+    EventDocument,
+    EventHit,
+    EventQuery,
+    Highlight,
+)
 from exchange_platform.settings import Settings
 
-MOST_HITS = 50
-LONGEST_QUERY = 200
-
-
-class EventDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as the index holds it: its whole state at `version`, which is `events.index_version`."""
-
-    event_id: str
-    version: int
-    name: str
-    sport: str
-    competition: str = ""
-    country: str = ""
-    """Two letters of ISO 3166, or empty."""
-    participants: tuple[str, ...] = ()
-    status: EventStatus
-    in_play: bool = False
-    open: bool
-    """It is not over, and has a market that takes bets or will."""
-    starts_at_us: int | None = None
-    traded_minor: int = 0
-    """The stake matched in its markets, counted once, in minor units; currencies are added as they are."""
-    markets: tuple[str, ...] = ()
-    """The names of its markets."""
-
-
-class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """What to look for. Any text is allowed; beyond 200 characters it is cut. Empty text gives the top events."""
-
-    text: str = ""
-    sport: str | None = None
-    """Only events of this sport, written as in the documents but for case."""
-    open_only: bool = False
-    """Only events that have a market which takes bets or will."""
-    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_HITS)] = 10
-
-
-class Highlight(msgspec.Struct, frozen=True):
-    """Where a word of the query was found: `[start, end)` in characters (code points) of the field `name` or `competition`."""
-
-    field: str
-    start: int
-    end: int
-
-
-class EventHit(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that was found, with what to mark in it. Nothing here is markup: escape the text, then mark the ranges."""
-
-    document: EventDocument
-    highlights: tuple[Highlight, ...] = ()
+__all__ = [
+    "LONGEST_QUERY",
+    "MOST_HITS",
+    "DocumentsRefused",
+    "EventDocument",
+    "EventDocuments",
+    "EventHit",
+    "EventIndex",
+    "EventQuery",
+    "Highlight",
+    "open_event_index",
+]
 
 
 class EventDocuments(Protocol):
@@ -82,7 +49,7 @@ class EventDocuments(Protocol):
 
 
 class DocumentsRefused(ValueError):
-    """The index took none or only some of the documents, and will never take those that the message names."""
+    """The index will never take the documents that the message names; those beside them it took."""
 
 
 class EventIndex(Protocol):
@@ -94,8 +61,8 @@ class EventIndex(Protocol):
     def put(self, documents: Sequence[EventDocument]) -> int:
         """Hold these documents; returns how many were newer than what was held.
 
-        Durable on return, and found within the engine's refresh: 0.2 s embedded, 0.5 s on Elasticsearch. A document that is
-        not newer changes nothing, so putting again does no harm. Makes the index where there is none. Raises `DocumentsRefused`.
+        Durable on return; found at once when embedded, within 0.5 s on Elasticsearch. A document that is not newer changes
+        nothing, so putting again does no harm. Makes the index where there is none. Raises `DocumentsRefused`.
         """
         ...
 
@@ -112,13 +79,14 @@ class EventIndex(Protocol):
         ...
 
     def is_filled(self) -> bool:
-        """Whether the index was ever filled from the database. False where it was deleted: its owner rebuilds it then."""
+        """Whether this index was ever filled from the database. False where it was deleted, or made by another version: rebuild it then."""
         ...
 
     def rebuild(self, source: EventDocuments) -> int:
         """Fill a new index from the source and put it in the old one's place; returns how many documents it holds.
 
-        Searches go on in the old one until then, and puts may go on too: nothing that they put is lost. One rebuild at a time.
+        Searches go on in the old one until then. Puts may go on too: what they put is in the new one, provided that it was in the
+        source before it was put. Another rebuild under way is `StoreUnavailable`.
         """
         ...
 
@@ -132,6 +100,19 @@ def open_event_index(
 ) -> EventIndex:
     """The configured index: Elasticsearch where there is a URL, else the embedded one in the data directory. Nothing is opened before it is used.
 
-    Only one process at a time can `put` into the embedded index; a second one gets `StoreUnavailable` until the first is closed or dies.
+    Only a `writable` one can `put`. Of the embedded one there is a single writer at a time: from its first put until it is closed or
+    its process ends; another gets `StoreUnavailable` meanwhile. `rebuild` needs neither.
     """
-    raise NotImplementedError("the engines come with the next commits")
+    if settings.elasticsearch_url is not None:
+        from exchange_platform.stores.event_index_elasticsearch import ElasticsearchEventIndex
+
+        key = settings.elasticsearch_api_key
+        return ElasticsearchEventIndex(
+            settings.elasticsearch_url,
+            alias=settings.event_index,
+            api_key=key.get_secret_value() if key is not None else None,
+            clock=clock,
+        )
+    from exchange_platform.stores.event_index_tantivy import TantivyEventIndex
+
+    return TantivyEventIndex(settings.data_dir / "event-index", writable=writable, clock=clock)

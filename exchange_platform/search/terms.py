@@ -1,0 +1,181 @@
+"""Text to terms: folded words with the place where they stand, and all that an event is found by. Not here: queries (plan.py).
+
+Both engines index exactly these terms and look up exactly what plan.py makes of a query, so both match and rank alike.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import msgspec
+
+from exchange_platform.search.aliases import COUNTRIES, SEPARATORS, other_phrases, other_words
+from exchange_platform.search.documents import EventDocument
+
+LONGEST_TERM = 24
+"""Words are cut to so many letters, in documents and in queries."""
+
+_SOFT = frozenset("'’‘`´ʼ.-‐‑‒–_·&:")
+"""Between letters these make one word or two: O'Brien is found as `obrien` and as `brien`."""
+_LETTERS = {
+    "ø": "o", "đ": "d", "ð": "d", "ł": "l", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ħ": "h", "ŧ": "t", "ŋ": "n",
+    "ə": "e",
+}  # fmt: skip
+_SPELT_OUT = {"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"}
+_BETWEEN_SIDES = re.compile(r"\s+(?:v|vs|versus)\.?\s+|\s*@\s*|\s+[-–—]\s+", re.IGNORECASE)
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A term and where its word stands: `[start, end)` in the text that it was read from."""
+
+    term: str
+    start: int
+    end: int
+
+
+class EventTerms(msgspec.Struct, frozen=True):
+    """All that an event is found by."""
+
+    words: tuple[str, ...]
+    """Whole words of its name and participants, with their other spellings and initials."""
+    prefixes: tuple[str, ...]
+    """Every beginning of these words."""
+    joined: tuple[str, ...]
+    """Every beginning of each participant written as one word."""
+    others: tuple[str, ...]
+    """Every beginning of the words of its competition, sport and country."""
+
+
+@lru_cache(maxsize=4096)
+def fold(character: str) -> str:
+    """The character without case and accents, as letters and digits only; empty where it is neither."""
+    decomposed = unicodedata.normalize("NFKD", character.casefold())
+    return "".join(_LETTERS.get(c, c) for c in decomposed if c.isalnum())
+
+
+@lru_cache(maxsize=4096)
+def is_ignored(character: str) -> bool:
+    """Whether it is a mark or invisible, and so neither adds to a word nor ends it."""
+    return unicodedata.category(character) in ("Mn", "Me", "Cf") and not fold(character)
+
+
+def compounds(text: str) -> list[list[Token]]:
+    """The text's words; one with a hyphen, an apostrophe or the like inside is a list of its parts."""
+    found: list[list[Token]] = []
+    parts: list[Token] = []
+    letters: list[str] = []
+    start = end = 0
+
+    def finish_part() -> None:
+        if letters:
+            parts.append(Token("".join(letters), start, end))
+            letters.clear()
+
+    for place, character in enumerate(text):
+        folded = fold(character)
+        if folded:
+            if not letters:
+                start = place
+            letters.append(folded)
+            end = place + 1
+        elif is_ignored(character):
+            if letters:
+                end = place + 1
+        else:
+            finish_part()
+            if character not in _SOFT and parts:
+                found.append(parts)
+                parts = []
+    finish_part()
+    if parts:
+        found.append(parts)
+    return found
+
+
+def joined(parts: Iterable[Token]) -> Token:
+    """Several neighbouring words as one."""
+    whole = list(parts)
+    return Token("".join(part.term for part in whole), whole[0].start, whole[-1].end)
+
+
+def name_tokens(text: str) -> Iterator[Token]:
+    """Every term that a name or a competition is found by, each with the words that it stands for; a term may come twice."""
+    words = compounds(text)
+    flat = [part for parts in words for part in parts]
+    for parts in words:
+        yield from parts
+        if len(parts) > 1:
+            yield joined(parts)
+    for token in flat:
+        for other in (*other_words(token.term), *_spelt_out(text, token)):
+            yield Token(other, token.start, token.end)
+    for first, last, phrases in other_phrases([token.term for token in flat]):
+        place = (flat[first].start, flat[last - 1].end)
+        for phrase in phrases:
+            for word in phrase:
+                yield Token(word, *place)
+            if len(phrase) > 1:
+                yield Token("".join(phrase), *place)
+    for side in sides_within(text, flat):
+        if len(side) > 1:
+            yield Token("".join(token.term[0] for token in side), side[0].start, side[-1].end)
+            yield joined(side)
+
+
+def sides_within(text: str, tokens: list[Token]) -> list[list[Token]]:
+    """The words of each side of a name: `A B v C` has the sides `A B` and `C`."""
+    breaks = [match.start() for match in _BETWEEN_SIDES.finditer(text)]
+    sides: list[list[Token]] = [[] for _ in range(len(breaks) + 1)]
+    for token in tokens:
+        if token.term not in SEPARATORS:
+            sides[sum(1 for place in breaks if place < token.start)].append(token)
+    return [side for side in sides if side]
+
+
+def event_terms(document: EventDocument) -> EventTerms:
+    """All that the event is found by, from its name, participants, competition, sport and country."""
+    words: set[str] = set()
+    whole: set[str] = set()
+    for text in (document.name, *document.participants):
+        words.update(token.term for token in name_tokens(text))
+        flat = [part for parts in compounds(text) for part in parts]
+        for side in sides_within(text, flat):
+            terms = [token.term for token in side]
+            whole.add("".join(terms))
+            for first, last, phrases in other_phrases(terms):
+                whole.update("".join((*terms[:first], *phrase, *terms[last:])) for phrase in phrases)
+    words -= SEPARATORS
+    others: set[str] = set()
+    for text in (document.competition, document.sport, *COUNTRIES.get(document.country.upper(), ())):
+        others.update(token.term for token in name_tokens(text))
+    return EventTerms(
+        words=tuple(sorted({cut(word) for word in words})),
+        prefixes=tuple(sorted(_beginnings(words))),
+        joined=tuple(sorted(_beginnings(whole))),
+        others=tuple(sorted(_beginnings(others))),
+    )
+
+
+def cut(term: str) -> str:
+    """The term as it is indexed and looked up."""
+    return term[:LONGEST_TERM]
+
+
+def one_word(text: str) -> str:
+    """The whole text as one term, for comparing names that are no sentences, such as a sport's."""
+    return cut("".join(part.term for parts in compounds(text) for part in parts))
+
+
+def _beginnings(words: Iterable[str]) -> set[str]:
+    return {word[:length] for word in words for length in range(1, min(len(word), LONGEST_TERM) + 1)}
+
+
+def _spelt_out(text: str, token: Token) -> tuple[str, ...]:
+    """`Müller` is also `mueller`."""
+    source = unicodedata.normalize("NFC", text[token.start : token.end].casefold())
+    if not any(character in _SPELT_OUT for character in source):
+        return ()
+    return ("".join(_SPELT_OUT.get(character) or fold(character) for character in source),)

@@ -1,0 +1,101 @@
+"""What Elasticsearch is told: the event index's mapping, its documents, plans as queries. Not here: asking it (event_index_elasticsearch.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from exchange_platform.search.documents import EventDocument
+from exchange_platform.search.plan import AllOf, Expression, Field, Plan, Term, Within, flags
+from exchange_platform.search.terms import event_terms
+
+FORMAT = 1
+"""Grows when documents are indexed differently: an index of another format is rebuilt."""
+REFRESH_INTERVAL = "500ms"
+DOCUMENT = "document"
+
+_MOST_SPELLINGS = 1024
+"""How many indexed terms one mistyped word may stand for."""
+
+
+def template(alias: str) -> dict[str, Any]:
+    """The index template of the indices behind the alias."""
+    return {
+        "index_patterns": [f"{alias}-*"],
+        "priority": 500,
+        "template": {
+            "settings": {
+                "number_of_shards": 1,
+                "auto_expand_replicas": "0-1",
+                "refresh_interval": REFRESH_INTERVAL,
+            },
+            "mappings": {
+                "dynamic": "strict",
+                "_source": {"includes": [DOCUMENT]},
+                "properties": {
+                    "event_id": {"type": "keyword"},
+                    "starts_at_us": {"type": "long"},
+                    DOCUMENT: {"type": "object", "enabled": False},
+                    **{field.value: {"type": "keyword", "doc_values": False} for field in Field},
+                },
+            },
+        },
+    }
+
+
+def meta(*, filled: bool) -> dict[str, Any]:
+    """The part of an index's mapping that says whether it was filled, and how."""
+    return {"_meta": {"filled": filled, "format": FORMAT}}
+
+
+def indexed(document: EventDocument) -> dict[str, Any]:
+    """A document as it is indexed: its terms, and the whole of it to be given back."""
+    terms = event_terms(document)
+    return {
+        "event_id": document.event_id,
+        "starts_at_us": document.starts_at_us,
+        DOCUMENT: msgspec.to_builtins(document),
+        Field.WORDS: terms.words,
+        Field.PREFIXES: terms.prefixes,
+        Field.JOINED: terms.joined,
+        Field.OTHERS: terms.others,
+        Field.FLAGS: flags(document),
+    }
+
+
+def as_query(plan: Plan) -> dict[str, Any]:
+    """The plan in Elasticsearch's query language. Every part has a constant score, so the score is the plan's sum of points."""
+    return {
+        "bool": {
+            "must": [_expression(part) for part in plan.required],
+            "should": [_preferred(part) for part in plan.preferred],
+        }
+    }
+
+
+def _expression(part: Expression) -> dict[str, Any]:
+    if isinstance(part, Term):
+        return _term(part)
+    parts = [_expression(one) for one in part.parts]
+    if isinstance(part, AllOf):
+        return {"bool": {"must": parts}}
+    return {"bool": {"should": parts, "minimum_should_match": 1}}
+
+
+def _preferred(part: Term | Within) -> dict[str, Any]:
+    if isinstance(part, Term):
+        return _term(part)
+    return _constant({"range": {"starts_at_us": {"gte": part.from_us, "lte": part.until_us}}}, part.points)
+
+
+def _term(part: Term) -> dict[str, Any]:
+    if not part.with_typo:
+        return _constant({"term": {part.field.value: part.text}}, part.points)
+    near = {"value": part.text, "fuzziness": 1, "transpositions": True, "max_expansions": _MOST_SPELLINGS}
+    return _constant({"fuzzy": {part.field.value: near}}, part.points)
+
+
+def _constant(found: Mapping[str, Any], points: int) -> dict[str, Any]:
+    return {"constant_score": {"filter": found, "boost": points}}

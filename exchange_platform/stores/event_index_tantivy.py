@@ -1,0 +1,361 @@
+"""The embedded event index: tantivy, on disk. Not here: its folders and locks (event_index_directory.py), what matches and ranks (search/)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import tantivy
+from filelock import FileLock
+from tantivy import FieldType, Occur, Query
+
+from exchange_platform.clock import Clock
+from exchange_platform.search.answering import answer
+from exchange_platform.search.documents import EventDocument, EventHit, EventQuery
+from exchange_platform.search.plan import (
+    CANDIDATES,
+    AllOf,
+    Expression,
+    Field,
+    Plan,
+    Term,
+    Within,
+    flags,
+)
+from exchange_platform.search.terms import event_terms
+from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.event_index import EventDocuments
+from exchange_platform.stores.event_index_directory import Generation, IndexDirectory, Stamp
+from exchange_platform.stores.upsert import chunks
+
+T = TypeVar("T")
+
+_WRITER_BYTES, _REBUILD_BYTES = 15_000_000, 50_000_000
+_ID, _DOCUMENT, _STARTS_AT, _VERSION = "event_id", "document", "starts_at_us", "version"
+_BASIC = "basic"
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(EventDocument).decode
+
+
+class TantivyEventIndex:
+    """An `EventIndex` in a directory. Readers follow what other processes write: they look at two files before each search."""
+
+    def __init__(self, root: Path, *, writable: bool, clock: Clock) -> None:
+        self._directory = IndexDirectory(root)
+        self._writable = writable
+        self._clock = clock
+        self._schema = _schema()
+        self._reader: _Reader | None = None
+        self._reading = threading.Lock()
+        self._writer: _Writer | None = None
+        self._writing = threading.Lock()
+        self._lock: FileLock | None = None
+
+    def put(self, documents: Sequence[EventDocument]) -> int:
+        """See `EventIndex.put`."""
+        if not self._writable:
+            raise ValueError("this event index was opened for reading: open it writable to put documents")
+        newest: dict[str, EventDocument] = {}
+        for document in documents:
+            known = newest.get(document.event_id)
+            if known is None or known.version < document.version:
+                newest[document.event_id] = document
+        with self._writing:
+            if self._lock is None:
+                self._lock = self._directory.writer_lock()
+            with self._directory.turn():
+                return self._written(lambda writer: writer.put(list(newest.values())))
+
+    def search(self, query: EventQuery) -> tuple[EventHit, ...]:
+        """See `EventIndex.search`."""
+        reader = self._newest_reader()
+        if reader is None:
+            return ()
+        return _translated(lambda: answer(query, self._clock.now_us(), reader.candidates))
+
+    def versions(self, event_ids: Iterable[str] | None = None) -> dict[str, int]:
+        """See `EventIndex.versions`."""
+        reader = self._newest_reader() if self._directory.current() is not None else None
+        if reader is None:
+            return {}
+        return _translated(lambda: reader.versions(event_ids))
+
+    def count(self) -> int:
+        """See `EventIndex.count`."""
+        reader = self._newest_reader() if self._directory.current() is not None else None
+        return 0 if reader is None else reader.searcher.num_docs
+
+    def is_filled(self) -> bool:
+        """See `EventIndex.is_filled`."""
+        current = self._directory.current()
+        return current is not None and current.filled
+
+    def rebuild(self, source: EventDocuments) -> int:
+        """See `EventIndex.rebuild`."""
+        with self._directory.rebuilding():
+            with self._directory.turn():
+                before = self._directory.current()
+                self._directory.tidy(*([before.name] if before is not None else []))
+                folder = self._directory.new_folder()
+            building = _Writer(folder, self._schema, _REBUILD_BYTES)
+            try:
+                held: dict[str, int] = {}
+                for page in source.pages():
+                    building.add(page)
+                    held.update((document.event_id, document.version) for document in page)
+                _translated(building.commit)
+                _catch_up(building, held, source)
+                with self._directory.turn():
+                    _catch_up(building, held, source)
+                    building.close()
+                    self._directory.point_at(folder, filled=True)
+            finally:
+                building.close()
+            return len(held)
+
+    def close(self) -> None:
+        """See `EventIndex.close`."""
+        with self._writing:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
+        with self._reading:
+            self._reader = None
+
+    def _written(self, act: Callable[[_Writer], T]) -> T:
+        """Write into the generation that is in use now, which may be another than the last time, or gone."""
+        current = self._directory.current()
+        if self._writer is not None and (current is None or self._writer.folder.name != current.name):
+            self._writer.close()
+            self._writer = None
+        try:
+            if self._writer is None:
+                self._writer = self._open_writer(current)
+            return act(self._writer)
+        except (ValueError, OSError) as error:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            raise StoreUnavailable(f"event index {self._directory.root}: {error}") from error
+
+    def _open_writer(self, current: Generation | None) -> _Writer:
+        if current is not None:
+            return _Writer(self._directory.path(current), self._schema, _WRITER_BYTES)
+        folder = self._directory.new_folder()
+        writer = _Writer(folder, self._schema, _WRITER_BYTES)
+        self._directory.point_at(folder, filled=False)
+        return writer
+
+    def _newest_reader(self) -> _Reader | None:
+        """A reader of what is committed. Where the index is gone, or can't be opened now, the last one goes on."""
+        reader = self._reader
+        if reader is not None and reader.stamp == self._directory.stamp(reader.generation):
+            return reader
+        if not self._reading.acquire(blocking=reader is None):
+            return reader  # another thread looks
+        try:
+            current = self._directory.current()
+            if current is not None and (self._reader is None or self._reader is reader):
+                stamp = self._directory.stamp(current)
+                if reader is not None and reader.generation == current:
+                    self._reader = _Reader(self._directory, current, stamp, self._schema, reader.index)
+                else:
+                    self._reader = _Reader(self._directory, current, stamp, self._schema)
+        except (ValueError, OSError) as error:
+            if self._reader is None:
+                raise StoreUnavailable(f"event index {self._directory.root}: {error}") from error
+        finally:
+            self._reading.release()
+        return self._reader
+
+
+class _Reader:
+    """One state of one generation."""
+
+    def __init__(
+        self,
+        directory: IndexDirectory,
+        generation: Generation,
+        stamp: Stamp | None,
+        schema: tantivy.Schema,
+        index: tantivy.Index | None = None,
+    ) -> None:
+        self.generation = generation
+        self.stamp = stamp
+        self.index = index or _open(directory.path(generation), schema)
+        self.index.reload()
+        self.searcher = self.index.searcher()
+        self._schema = schema
+
+    def candidates(self, plan: Plan) -> list[tuple[int, EventDocument]]:
+        """What matches a plan, best first: points and document."""
+        found = self.searcher.search(_query(self._schema, plan), limit=CANDIDATES, count=False)
+        return [(round(score), self._document(address)) for score, address in found.hits]
+
+    def versions(self, event_ids: Iterable[str] | None) -> dict[str, int]:
+        """The versions of these, or of all."""
+        if event_ids is not None:
+            return _versions(self.searcher, self._schema, event_ids)
+        everything = self.searcher.search(
+            Query.all_query(), limit=max(1, self.searcher.num_docs), count=False
+        )
+        documents = (self._document(address) for _, address in everything.hits)
+        return {document.event_id: document.version for document in documents}
+
+    def _document(self, address: tantivy.DocAddress) -> EventDocument:
+        return _decode(bytes(self.searcher.doc(address).get_first(_DOCUMENT)))  # type: ignore[arg-type]
+
+
+class _Writer:
+    """The one writer of a generation."""
+
+    def __init__(self, folder: Path, schema: tantivy.Schema, heap_bytes: int) -> None:
+        self.folder = folder
+        self._schema = schema
+        self._index = _open(folder, schema)
+        self._writer: tantivy.IndexWriter | None = self._index.writer(heap_size=heap_bytes, num_threads=1)
+
+    def put(self, documents: Sequence[EventDocument]) -> int:
+        """Add those that are newer than what is held; committed on return."""
+        self._index.reload()
+        held = _versions(self._index.searcher(), self._schema, [document.event_id for document in documents])
+        newer = [document for document in documents if held.get(document.event_id, 0) < document.version]
+        if newer:
+            self.replace(newer)
+            self.commit()
+        return len(newer)
+
+    def add(self, documents: Sequence[EventDocument]) -> None:
+        """Add documents that are not held."""
+        assert self._writer is not None
+        for document in documents:
+            self._writer.add_document(_indexed(document))
+
+    def replace(self, documents: Sequence[EventDocument]) -> None:
+        """Add documents in place of those held under the same ids."""
+        self.remove([document.event_id for document in documents])
+        self.add(documents)
+
+    def remove(self, event_ids: Iterable[str]) -> None:
+        """Remove documents."""
+        assert self._writer is not None
+        for event_id in event_ids:
+            self._writer.delete_documents_by_term(_ID, event_id)
+
+    def commit(self) -> None:
+        """Make what was added durable and visible."""
+        assert self._writer is not None
+        self._writer.commit()
+
+    def close(self) -> None:
+        """Let the generation go; what was not committed is lost. May be called again."""
+        self._writer = None
+
+
+def _catch_up(building: _Writer, held: dict[str, int], source: EventDocuments) -> None:
+    """Bring what was read before to the state of the source now."""
+    wanted = source.versions()
+    stale = [event_id for event_id, version in wanted.items() if held.get(event_id, 0) < version]
+    gone = [event_id for event_id in held if event_id not in wanted]
+    for event_ids in chunks(stale):
+        documents = source.read(event_ids)
+        building.replace(documents)
+        held.update((document.event_id, document.version) for document in documents)
+    building.remove(gone)
+    for event_id in gone:
+        del held[event_id]
+    if stale or gone:
+        _translated(building.commit)
+
+
+def _translated(act: Callable[[], T]) -> T:
+    try:
+        return act()
+    except (ValueError, OSError) as error:
+        raise StoreUnavailable(f"event index: {error}") from error
+
+
+def _schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field(_ID, tokenizer_name="raw", index_option=_BASIC)
+    builder.add_bytes_field(_DOCUMENT, stored=True)
+    for field in Field:
+        builder.add_text_field(field, tokenizer_name="terms", index_option=_BASIC)
+    builder.add_integer_field(_STARTS_AT, fast=True)
+    builder.add_integer_field(_VERSION, fast=True)
+    return builder.build()
+
+
+def _open(folder: Path, schema: tantivy.Schema) -> tantivy.Index:
+    index = tantivy.Index(schema, path=str(folder))
+    index.register_tokenizer("terms", tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build())
+    index.config_reader("manual")
+    return index
+
+
+def _indexed(document: EventDocument) -> tantivy.Document:
+    terms = event_terms(document)
+    indexed = tantivy.Document()
+    indexed.add_text(_ID, document.event_id)
+    indexed.add_bytes(_DOCUMENT, _encode(document))
+    for field, words in (
+        (Field.WORDS, terms.words),
+        (Field.PREFIXES, terms.prefixes),
+        (Field.JOINED, terms.joined),
+        (Field.OTHERS, terms.others),
+        (Field.FLAGS, flags(document)),
+    ):
+        indexed.add_text(field, " ".join(words))
+    if document.starts_at_us is not None:
+        indexed.add_integer(_STARTS_AT, document.starts_at_us)
+    indexed.add_integer(_VERSION, document.version)
+    return indexed
+
+
+def _versions(searcher: tantivy.Searcher, schema: tantivy.Schema, event_ids: Iterable[str]) -> dict[str, int]:
+    found: dict[str, tantivy.DocAddress] = {}
+    for event_id in event_ids:
+        query = Query.term_query(schema, _ID, event_id, index_option=_BASIC)
+        for _, address in searcher.search(query, limit=1, count=False).hits:
+            found[event_id] = address
+    values = searcher.fast_field_values(_VERSION, list(found.values()))
+    return {event_id: int(value or 0) for event_id, value in zip(found, values, strict=True)}
+
+
+def _query(schema: tantivy.Schema, plan: Plan) -> Query:
+    return Query.boolean_query(
+        [
+            *((Occur.Must, _expression(schema, part)) for part in plan.required),
+            *((Occur.Should, _preferred(schema, part)) for part in plan.preferred),
+        ]
+    )
+
+
+def _expression(schema: tantivy.Schema, part: Expression) -> Query:
+    if isinstance(part, Term):
+        return _term(schema, part)
+    occur = Occur.Must if isinstance(part, AllOf) else Occur.Should
+    return Query.boolean_query([(occur, _expression(schema, one)) for one in part.parts])
+
+
+def _preferred(schema: tantivy.Schema, part: Term | Within) -> Query:
+    if isinstance(part, Term):
+        return _term(schema, part)
+    inside = Query.range_query(schema, _STARTS_AT, FieldType.Integer, part.from_us, part.until_us)
+    return Query.const_score_query(inside, part.points)
+
+
+def _term(schema: tantivy.Schema, part: Term) -> Query:
+    found = (
+        Query.fuzzy_term_query(schema, part.field, part.text, distance=1, transposition_cost_one=True)
+        if part.with_typo
+        else Query.term_query(schema, part.field, part.text, index_option=_BASIC)
+    )
+    return Query.const_score_query(found, part.points)
