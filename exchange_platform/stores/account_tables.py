@@ -1,11 +1,11 @@
-"""The operational database's tables of accounts, their mails and the limits on calls. Not here: what is written to them (accounts.py, account_mails.py, limits.py)."""
+"""The operational database's tables of accounts and of the limits on calls. Not here: what is written to them (accounts.py, limits.py)."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from exchange_platform.stores.database import Name, RowId, metadata
+from exchange_platform.stores.database import Name, metadata
 
 # Addresses are ASCII, and compared byte by byte on both databases.
 _Address = sa.String(254).with_variant(
@@ -36,6 +36,10 @@ accounts = sa.Table(
     sa.Column("state_reason", _Reason, nullable=True),
     sa.Column("version", sa.BigInteger, nullable=False, comment="one more for each change of the state"),
     sa.Column("mail_choice", sa.String(16), nullable=False, comment="all, settlements, digest, none"),
+    sa.Column(
+        "confirmations", sa.BigInteger, nullable=False, comment="how many were asked for: the newest's number"
+    ),
+    sa.Column("confirmation_at_us", sa.BigInteger, nullable=False, comment="when the newest was asked for"),
     sa.Column("created_at_us", sa.BigInteger, nullable=False),
     sa.Column("confirmed_at_us", sa.BigInteger, nullable=True),
     sa.Column("changed_at_us", sa.BigInteger, nullable=False),
@@ -43,23 +47,6 @@ accounts = sa.Table(
     sa.Index(None, "email_key"),
     sa.Index(None, "state", "created_at_us"),
     comment="Who has registered. Several may have one address until one of them is confirmed.",
-)
-
-account_mails = sa.Table(
-    "account_mails",
-    metadata,
-    sa.Column("mail_id", RowId, primary_key=True, autoincrement=True),
-    sa.Column("account_id", Name, nullable=False, index=True),
-    sa.Column("requested_at_us", sa.BigInteger, nullable=False),
-    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("next_attempt_at_us", sa.BigInteger, nullable=False),
-    sa.Column(
-        "outcome", sa.String(16), nullable=True, comment="sent, superseded, needless, withheld, failed"
-    ),
-    sa.Column("reason", _Reason, nullable=True),
-    sa.Column("ended_at_us", sa.BigInteger, nullable=True),
-    sa.Index(None, "ended_at_us", "next_attempt_at_us"),
-    comment="Confirmations to be mailed; written in the registration's own transaction. Never holds a token.",
 )
 
 rate_limits = sa.Table(

@@ -1,4 +1,4 @@
-"""Accounts in the operational database: what is written to them, in the caller's transaction. Not here: who may (confirmation.py), or mail (account_mails.py).
+"""Accounts in the operational database: what is written to them, in the caller's transaction. Not here: who may (confirmation/), or mail (mails.py).
 
 Every change of a state asserts the version it was decided on, so of two changes at once one is refused; the unique column
 `holds_email_key` lets one account only hold an address, whoever confirms at the same time.
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from exchange_platform.accounts import TRANSITIONS, AccountState, Address, MailChoice
-from exchange_platform.stores.account_tables import account_mails, accounts
+from exchange_platform.stores.account_tables import accounts
 from exchange_platform.stores.database import Database, bets, profiles
 from exchange_platform.stores.upsert import chunks
 
@@ -52,6 +52,8 @@ class Account:
     state_reason: str | None
     version: int
     mail_choice: MailChoice
+    confirmations: int
+    """How many confirmations were asked for: only the newest counts."""
     created_at_us: int
     confirmed_at_us: int | None
     changed_at_us: int
@@ -101,7 +103,7 @@ def insert(
     mail_choice: MailChoice,
     now_us: int,
 ) -> None:
-    """Write a new account, `PENDING`."""
+    """Write a new account, `PENDING`, whose first confirmation is asked for."""
     connection.execute(
         sa.insert(accounts).values(
             account_id=account_id,
@@ -114,6 +116,8 @@ def insert(
             state_reason=None,
             version=1,
             mail_choice=mail_choice.value,
+            confirmations=1,
+            confirmation_at_us=now_us,
             created_at_us=now_us,
             confirmed_at_us=None,
             changed_at_us=now_us,
@@ -142,6 +146,16 @@ def address_holder(connection: sa.Connection, email_key: str) -> str | None:
     return connection.execute(
         sa.select(accounts.c.account_id).where(accounts.c.holds_email_key == email_key)
     ).scalar_one_or_none()
+
+
+def ask_confirmation(connection: sa.Connection, account: Account, now_us: int) -> int:
+    """Note that one more confirmation was asked for; returns its number. The account must be locked."""
+    connection.execute(
+        sa.update(accounts)
+        .where(accounts.c.account_id == account.account_id)
+        .values(confirmations=account.confirmations + 1, confirmation_at_us=now_us)
+    )
+    return account.confirmations + 1
 
 
 def confirm(connection: sa.Connection, account: Account, now_us: int) -> None:
@@ -224,12 +238,9 @@ def mark_address_undeliverable(
 
 
 def purge_unconfirmed(database: Database, *, before_us: int, most: int = 10_000) -> int:
-    """Delete accounts that were registered before, never confirmed, and asked for no mail since; returns how many, at most `most`."""
+    """Delete accounts that were registered before, never confirmed, and asked for no confirmation since; returns how many, at most `most`."""
     purged = 0
     while purged < most:
-        asked_since = sa.exists().where(
-            account_mails.c.account_id == accounts.c.account_id, account_mails.c.requested_at_us >= before_us
-        )
         with database.write() as connection:
             old = (
                 connection.execute(
@@ -238,7 +249,7 @@ def purge_unconfirmed(database: Database, *, before_us: int, most: int = 10_000)
                         accounts.c.state.in_([AccountState.PENDING.value, AccountState.UNDELIVERABLE.value]),
                         accounts.c.created_at_us < before_us,
                         accounts.c.confirmed_at_us.is_(None),
-                        ~asked_since,
+                        accounts.c.confirmation_at_us < before_us,
                     )
                     .limit(min(500, most - purged))
                     .with_for_update()
@@ -248,7 +259,6 @@ def purge_unconfirmed(database: Database, *, before_us: int, most: int = 10_000)
             )
             if not old:
                 break
-            connection.execute(sa.delete(account_mails).where(account_mails.c.account_id.in_(old)))
             connection.execute(sa.delete(accounts).where(accounts.c.account_id.in_(old)))
             purged += len(old)
     return purged
@@ -308,6 +318,7 @@ def _account(row: Any) -> Account:
         state_reason=row.state_reason,
         version=row.version,
         mail_choice=MailChoice(row.mail_choice),
+        confirmations=row.confirmations,
         created_at_us=row.created_at_us,
         confirmed_at_us=row.confirmed_at_us,
         changed_at_us=row.changed_at_us,
