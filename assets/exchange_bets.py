@@ -8,7 +8,8 @@ import dagster as dg
 from assets.consumer_runs import FRESHNESS, OWNERS, ConsumerConfig, figures
 from exchange_platform.memory import without_data_frames
 from exchange_platform.streams.consumer import Consumer
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, LAKE, OPERATIONAL_DATABASE, PROFILE_VIEW
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, LAKE, PROFILE_VIEW
+from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 from resources.platform import PlatformResource
 
 exchange_bets_stream = dg.AssetSpec(

@@ -123,8 +123,11 @@ class MarketUpdate(
             instant = getattr(self, name)
             if instant is not None:
                 check_instant(name, instant)
-        if not self.commission_rate.is_finite() or not 0 <= self.commission_rate <= 1:
-            raise ValueError(f"commission_rate {self.commission_rate} out of range: allowed are 0 to 1")
+        rate = self.commission_rate
+        if not rate.is_finite() or not 0 <= rate <= 1 or rate != round(rate, 6):
+            raise ValueError(
+                f"commission_rate {rate} out of range: allowed are 0 to 1 with at most 6 decimals"
+            )
         keys = [(selection.selection_id, selection.handicap) for selection in self.selections]
         if len(set(keys)) != len(keys):
             raise ValueError("a selection is given twice")

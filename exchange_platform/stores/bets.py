@@ -34,20 +34,10 @@ from exchange_platform.stores.database import (
     to_us,
 )
 from exchange_platform.stores.upsert import Bulk, chunks, insert, upsert
+from exchange_platform.stores.verdicts import APPLIED, REPEATED, Verdict
 
 _COUNTED_OPEN = frozenset({BetStatus.PENDING, BetStatus.OPEN, BetStatus.MATCHED, BetStatus.UNSETTLED})
 _encoder = msgspec.json.Encoder()
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of one bet update. A reason means that it is dead."""
-
-    applied: bool
-    reason: str | None = None
-
-
-_APPLIED, _REPEATED = Verdict(True), Verdict(False)
 
 
 @dataclass(slots=True)
@@ -120,7 +110,7 @@ class _Fold:
         before = self._bets.get(after.bet_id)
         if before is not None:
             if after.version <= before.version:
-                return _REPEATED
+                return REPEATED
             try:
                 check_transition(before, after)
             except IllegalTransition as error:
@@ -148,7 +138,7 @@ class _Fold:
                 }
             )
         self._bets[after.bet_id] = self._changed_bets[after.bet_id] = after
-        return _APPLIED
+        return APPLIED
 
     def _move_position(self, before: Bet | None, after: Bet) -> int:
         """Move the owner's position in the market; returns the change of exposure."""

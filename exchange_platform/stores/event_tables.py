@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 from exchange_platform.stores.database import LongText, Name, metadata
 
-UnicodeText = sa.String(200)
+
+def _words(length: int) -> sa.types.TypeEngine[str]:
+    """Text in any script, whatever the database's own character set."""
+    return sa.String(length).with_variant(mysql.VARCHAR(length, charset="utf8mb4"), "mysql", "mariadb")
+
 
 events = sa.Table(
     "events",
     metadata,
     sa.Column("event_id", Name, primary_key=True),
     sa.Column("version", sa.BigInteger, nullable=False),
-    sa.Column("name", UnicodeText, nullable=False),
-    sa.Column("sport", sa.String(60), nullable=False),
-    sa.Column("competition", UnicodeText, nullable=False, server_default=""),
-    sa.Column("country", sa.String(2), nullable=False, server_default=""),
+    sa.Column("name", _words(200), nullable=False),
+    sa.Column("sport", _words(60), nullable=False),
+    sa.Column("competition", _words(200), nullable=False, server_default=""),
+    sa.Column("country", _words(2), nullable=False, server_default=""),
     sa.Column("status", sa.String(16), nullable=False, comment="SCHEDULED, IN_PLAY, FINISHED, ABANDONED"),
-    sa.Column("phase", sa.String(60), nullable=False, server_default=""),
+    sa.Column("phase", _words(60), nullable=False, server_default=""),
     sa.Column("participants", LongText, nullable=False, comment="JSON: names"),
     sa.Column("scores", LongText, nullable=False, comment="JSON: name, value, detail of each side"),
     sa.Column("starts_at_us", sa.BigInteger, nullable=True),
@@ -40,8 +45,8 @@ markets = sa.Table(
     sa.Column("market_id", Name, primary_key=True),
     sa.Column("event_id", Name, nullable=False, index=True),
     sa.Column("version", sa.BigInteger, nullable=False),
-    sa.Column("name", UnicodeText, nullable=False, server_default=""),
-    sa.Column("market_type", sa.String(60), nullable=False, server_default=""),
+    sa.Column("name", _words(200), nullable=False, server_default=""),
+    sa.Column("market_type", _words(60), nullable=False, server_default=""),
     sa.Column("status", sa.String(16), nullable=False, comment="INACTIVE, OPEN, SUSPENDED, CLOSED"),
     sa.Column("in_play", sa.Boolean, nullable=False),
     sa.Column("bet_delay_s", sa.Float, nullable=False),
@@ -64,7 +69,7 @@ selections = sa.Table(
     sa.Column("selection_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("handicap", sa.String(16), primary_key=True),
     sa.Column("place", sa.Integer, nullable=False, comment="order in its market"),
-    sa.Column("name", UnicodeText, nullable=False, server_default=""),
+    sa.Column("name", _words(200), nullable=False, server_default=""),
     sa.Column("status", sa.String(16), nullable=False, comment="ACTIVE, WINNER, PLACED, LOSER, REMOVED"),
     comment="The selections of each market at its newest version.",
 )

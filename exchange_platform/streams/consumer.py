@@ -177,8 +177,6 @@ class Consumer:
             self._shut_down()
             if self.epoch:
                 self._say_ended(state if state != "failed" or self._failure is not None else "ended")
-            for sink in self._sinks:
-                sink.close()
             self._source.close()
             self._on_close()
             gc.unfreeze()
@@ -193,7 +191,10 @@ class Consumer:
         )
 
     def _shut_down(self) -> None:
-        """Stop reading, let every sink commit what was read, first the one that the others depend on. Once."""
+        """Stop reading, let every sink commit what was read, first the one that the others depend on, and close them. Once.
+
+        A sink may hold what its successor waits for, so that none stays open while the last report is dealt with.
+        """
         if self._ended.is_set():
             return
         self._stopped = True
@@ -206,6 +207,8 @@ class Consumer:
         self._ended.set()
         if self._heart.ident is not None:
             self._heart.join(5)
+        for sink in self._sinks:
+            sink.close()
 
     # What the reader and the workers call.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,15 +18,15 @@ from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
 from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
 from exchange_platform.stores.database import Database
-from exchange_platform.stores.dead_letters import DeadLetters, bury
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.profile_view import ProfileView, ProfileViewMissing, ensure_table
 from exchange_platform.stores.profiles import Profiles
 from exchange_platform.streams.consumer import Consumer, WindowFigures
 from exchange_platform.streams.kinesis import KinesisSource
+from exchange_platform.streams.operational_sink import OperationalSink
 from exchange_platform.streams.reports import ClosedWindows
 from exchange_platform.streams.sink import SinkCommit
-from exchange_platform.streams.source import ShardBatch, Source, StreamRecord
+from exchange_platform.streams.source import ShardBatch, Source
 from exchange_platform.windows import Watermarks
 
 EXCHANGE_BETS = "exchange-bets"
@@ -35,7 +35,7 @@ EXCHANGE_BETS = "exchange-bets"
 _LOOK_ANEW_US = 15_000_000
 # A consumer lives long beside everything else on its machine. Merging its small files needs more than 48.
 _LAKE_MEMORY_MB = 80
-OPERATIONAL_DATABASE, LAKE, PROFILE_VIEW = "operational_database", "lake", "profile_view"
+LAKE, PROFILE_VIEW = "lake", "profile_view"
 
 
 def build_consumer(
@@ -56,7 +56,7 @@ def build_consumer(
     return Consumer(
         source=source
         or KinesisSource(aws_client(settings, "kinesis"), settings.bets_stream, name=EXCHANGE_BETS),
-        first=OperationalSink(database, clock),
+        first=BetsSink(database, clock),
         others=[
             LakeSink(
                 Lake.from_settings(settings, memory_mb=_LAKE_MEMORY_MB),
@@ -83,91 +83,17 @@ def build_consumer(
     )
 
 
-class OperationalSink:
+class BetsSink(OperationalSink):
     """Bets, profiles, ledger, outbox and dead letters, with the checkpoint, in one transaction a batch."""
 
-    name = OPERATIONAL_DATABASE
-    interval_s = 0.0
-    enough_records = 1
-
     def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
-        self._checkpoints = Checkpoints(database, self.name)
-        self._dead_letters = DeadLetters(database)
-
-    def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
-        """Claim the shards' checkpoints."""
-        return self._checkpoints.claim(EXCHANGE_BETS, epoch, shards, now_us=self._clock.now_us())
-
-    def commit(self, epoch: int, batches: Sequence[ShardBatch], advances: Sequence[Advance]) -> SinkCommit:
-        """Apply the batches' bet updates; bury what can't be decoded or applied."""
-        now_us = self._clock.now_us()
-        updates: list[tuple[ShardBatch, StreamRecord, BetUpdate]] = []
-        dead: list[tuple[str, StreamRecord, str, str]] = []
-        records = 0
-        for batch in batches:
-            records += len(batch.records)
-            for record in batch.records:
-                if isinstance(record.record, BetUpdate):
-                    updates.append((batch, record, record.record))
-                elif record.record is None:
-                    dead.append((batch.shard, record, record.stage, record.reason))
-        repeats = 0
-        refused: list[tuple[StreamRecord, str]] = []
-        with self._database.write() as connection:
-            self._checkpoints.advance(connection, EXCHANGE_BETS, epoch, advances, now_us=now_us)
-            verdicts = apply_bet_updates(connection, [update for _, _, update in updates])
-            for (batch, record, _), verdict in zip(updates, verdicts, strict=True):
-                if verdict.reason is not None:
-                    dead.append((batch.shard, record, self.name, verdict.reason))
-                    refused.append((record, verdict.reason))
-                elif not verdict.applied:
-                    repeats += 1
-            bury(connection, [_dead_letter_row(*letter, now_us) for letter in dead])
-        for record, reason in refused:
-            record.bury(self.name, reason)
-        return SinkCommit(records - repeats - len(dead), repeats, len(dead))
-
-    def tick(self, epoch: int) -> None:
-        """Nothing is due by time alone."""
-
-    def close(self) -> None:
-        """The database is its owner's to close."""
-
-    def dead_places(self, shard: str, stage: str) -> Iterable[tuple[str, int]]:
-        """The shard's dead letters of one stage, newest first."""
-        return self._dead_letters.newest_places(EXCHANGE_BETS, shard, stage)
-
-    def bury(self, shard: str, records: Sequence[StreamRecord]) -> None:
-        """Write dead letters for records that another sink refused."""
-        now_us = self._clock.now_us()
-        with self._database.write() as connection:
-            bury(
-                connection,
-                [_dead_letter_row(shard, record, record.stage, record.reason, now_us) for record in records],
-            )
-
-    def holder(self) -> int:
-        """The highest epoch that claimed a shard."""
-        return self._checkpoints.holder(EXCHANGE_BETS)
-
-
-def _dead_letter_row(
-    shard: str, record: StreamRecord, stage: str, reason: str, now_us: int
-) -> dict[str, Any]:
-    return {
-        "source": EXCHANGE_BETS,
-        "shard": shard,
-        "position": record.position,
-        "part": record.part,
-        "stage": stage,
-        "reason": reason,
-        "data": record.data,
-        "partition_key": record.partition_key,
-        "arrived_at_us": record.arrived_at_us,
-        "dead_at_us": now_us,
-    }
+        super().__init__(
+            database,
+            clock,
+            source=EXCHANGE_BETS,
+            kinds=BetUpdate,
+            apply=lambda connection, updates, _: apply_bet_updates(connection, updates),
+        )
 
 
 class LakeSink:

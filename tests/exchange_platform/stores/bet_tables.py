@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from exchange_platform.bets import Bet
-from exchange_platform.stores.bets import Verdict, apply_bet_updates
+from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.database import (
     Database,
     bets,
@@ -21,6 +21,7 @@ from exchange_platform.stores.database import (
     positions,
     profiles,
 )
+from exchange_platform.stores.verdicts import Verdict
 
 TABLES = (bets, positions, market_exposures, profiles, ledger, outbox)
 Rows = dict[str, list[dict[str, Any]]]

@@ -12,8 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from exchange_platform.bets import FLAT, LIVE, Bet, BetResult, BetStatus, Position, Side, winnings_minor
-from exchange_platform.stores.bets import Verdict, apply_bet_updates
+from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.database import Database
+from exchange_platform.stores.verdicts import Verdict
 from tests.exchange_platform.stores.bet_lives import MARKETS, feeds
 from tests.exchange_platform.stores.bet_tables import all_rows, new_database
 

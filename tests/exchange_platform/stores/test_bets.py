@@ -15,8 +15,8 @@ import pytest
 
 from exchange_platform.bets import Bet, BetResult, BetStatus, Side
 from exchange_platform.records import BetUpdate
-from exchange_platform.stores.bets import Verdict
 from exchange_platform.stores.database import Database
+from exchange_platform.stores.verdicts import Verdict
 from tests.exchange_platform.stores.bet_lives import (
     Change,
     accepted,

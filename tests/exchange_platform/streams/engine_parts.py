@@ -19,7 +19,7 @@ from exchange_platform.stores.checkpoints import Advance, StoreUnavailable, Supe
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database, metadata
 from exchange_platform.streams.consumer import Consumer
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, OperationalSink
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, BetsSink
 from exchange_platform.streams.reports import ConsumerReport
 from exchange_platform.streams.sink import Sink, SinkCommit
 from exchange_platform.streams.source import Read, ShardBatch, StreamRecord
@@ -127,7 +127,7 @@ class RecordingSink:
         self.closed = True
 
 
-class FailingOperationalSink(OperationalSink):
+class FailingOperationalSink(BetsSink):
     """The real one, which asks `before` whether anything goes wrong, and notes what it committed."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -237,7 +237,7 @@ class Platform:
         source: MemorySource,
         others: Sequence[Sink] = (),
         *,
-        first: OperationalSink | None = None,
+        first: BetsSink | None = None,
         duration_s: float = 10_000.0,
         max_buffered_records: int = 40_000,
         on_close: Callable[[], None] = lambda: None,

@@ -12,7 +12,7 @@ import pytest
 from exchange_platform.records import encode
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.dead_letters import DeadLetters
-from exchange_platform.streams.exchange_bets import OPERATIONAL_DATABASE
+from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 from tests.exchange_platform.streams.engine_parts import (
     AggregatingSource,
     Place,
