@@ -18,7 +18,8 @@ from exchange_platform.checks.spans import ALWAYS, Span, second, spans
 from exchange_platform.stores.database import Database, bets, checkpoints
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake_bets import BetState, BetSums
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, OPERATIONAL_DATABASE
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 from exchange_platform.streams.source import SHARD_END
 
 HOUR = timedelta(hours=1)

@@ -85,7 +85,7 @@ class _Fold:
                 self._events[row.event_id] = row.version
                 self._index_versions[row.event_id] = row.index_version
         for some in chunks(market_ids):
-            for row in connection.execute(
+            for market in connection.execute(
                 sa.select(
                     markets.c.market_id,
                     markets.c.event_id,
@@ -94,8 +94,8 @@ class _Fold:
                     markets.c.currency,
                 ).where(markets.c.market_id.in_(some))
             ):
-                self._markets[row.market_id] = _KnownMarket(
-                    row.event_id, row.version, row.status, row.currency
+                self._markets[market.market_id] = _KnownMarket(
+                    market.event_id, market.version, market.status, market.currency
                 )
 
     def apply(self, update: FeedUpdate) -> Verdict:
@@ -145,8 +145,12 @@ class _Fold:
     def _write_selections(self, connection: sa.Connection) -> None:
         stored: dict[tuple[str, int, str], tuple[int, str, str]] = {}
         for some in chunks(list(self._changed_markets)):
-            for row in connection.execute(sa.select(selections).where(selections.c.market_id.in_(some))):
-                stored[row.market_id, row.selection_id, row.handicap] = (row.place, row.name, row.status)
+            for held in connection.execute(sa.select(selections).where(selections.c.market_id.in_(some))):
+                stored[held.market_id, held.selection_id, held.handicap] = (
+                    held.place,
+                    held.name,
+                    held.status,
+                )
         changed: list[dict[str, Any]] = []
         for market in self._changed_markets.values():
             for place, selection in enumerate(market.selections):

@@ -16,7 +16,8 @@ from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.consumers import Checkpoints
 from exchange_platform.stores.database import Database, metadata
 from exchange_platform.stores.lake import Lake
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, OPERATIONAL_DATABASE
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 
 SHARD = "shardId-000000000000@1"
 EPOCH = 1

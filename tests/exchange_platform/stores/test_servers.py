@@ -26,10 +26,13 @@ from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.checkpoints import Advance, Superseded
 from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
 from exchange_platform.stores.database import Database, metadata
+from exchange_platform.stores.event_reader import EventReader
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.schema import migrate, migrate_database, schema_revisions
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.kinesis import ensure_stream
+from tests.exchange_platform.stores.event_store import applied, event_rows
+from tests.feed_updates import any_updates
 from tests.platform_parts import (
     COMPARED,
     consume_all,
@@ -92,6 +95,19 @@ def test_the_same_updates_give_the_same_tables_as_on_sqlite(mysql_url: str, tmp_
                     for table in COMPARED
                 }
             )
+        database.dispose()
+    assert found[0] == found[1]
+
+
+def test_the_same_feed_gives_the_same_events_as_on_sqlite(mysql_url: str, tmp_path: Path) -> None:
+    found = []
+    for url, size in ((mysql_url, 40), (f"sqlite:///{tmp_path / 'same.sqlite'}", 7)):
+        database = Database(url)
+        migrate_database(database)
+        verdicts = applied(database, any_updates(300, seed=5), batch=size)
+        assert {verdict.reason is None for verdict in verdicts} == {True, False}
+        page = [(stored.event, stored.markets) for stored in EventReader(database).page(limit=10)]
+        found.append((verdicts, event_rows(database), page))
         database.dispose()
     assert found[0] == found[1]
 
