@@ -102,12 +102,16 @@ def consume_all(settings: Settings, since_us: int) -> Consumer:
     return consumer
 
 
+def _all_but_order(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(*(column for column in table.columns if column is not tables.outbox.c.sequence))
+
+
 def operational_rows(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table that the stream alone determines, sorted."""
     database = Database(settings.operational_database_url)
     with database.read() as connection:
         found = {
-            table.name: sorted((tuple(row) for row in connection.execute(sa.select(table))), key=repr)
+            table.name: sorted((tuple(row) for row in connection.execute(_all_but_order(table))), key=repr)
             for table in COMPARED
         }
     database.dispose()

@@ -23,12 +23,12 @@ from exchange_platform.bets import (
     check_transition,
     market_exposure_minor,
 )
+from exchange_platform.stores import outbox
 from exchange_platform.stores.bet_rows import bet_from_row, bet_row, decimal_text
 from exchange_platform.stores.database import (
     bets,
     ledger,
     market_exposures,
-    outbox,
     positions,
     profiles,
     to_us,
@@ -75,7 +75,6 @@ _upsert_exposures = upsert(
 )
 _upsert_profiles = upsert(profiles, add=_PROFILE_SUMS, newest=["last_bet_at_us", "updated_at_us"])
 _insert_ledger = insert(ledger)
-_insert_outbox = insert(outbox, leave_out=["delivered_at_us"])
 
 
 def apply_bet_updates(connection: sa.Connection, updates: Sequence[Bet]) -> list[Verdict]:
@@ -219,8 +218,8 @@ class _Fold:
         _upsert_bets.execute(connection, [bet_row(bet) for bet in self._changed_bets.values()])
         self._write_positions(connection)
         _insert_ledger.execute(connection, self._ledger)
-        _insert_outbox.execute(connection, self._outbox)
         _upsert_profiles.execute(connection, [self._profiles[user] for user in sorted(self._profiles)])
+        outbox.append(connection, self._outbox)
 
     def _write_positions(self, connection: sa.Connection) -> None:
         held: list[dict[str, Any]] = []

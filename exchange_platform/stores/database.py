@@ -209,8 +209,11 @@ ledger = sa.Table(
 outbox = sa.Table(
     "notification_outbox",
     metadata,
-    sa.Column("bet_id", Name, primary_key=True),
-    sa.Column("bet_version", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column(
+        "sequence", RowId, primary_key=True, autoincrement=False, comment="in the order of the commits"
+    ),
+    sa.Column("bet_id", Name, nullable=False),
+    sa.Column("bet_version", sa.BigInteger, nullable=False),
     sa.Column("user_id", Name, nullable=False),
     sa.Column(
         "change", sa.String(16), nullable=False, comment="accepted, matched, cancelled, lapsed, voided, ..."
@@ -219,9 +222,16 @@ outbox = sa.Table(
     sa.Column("status_after", sa.String(16), nullable=False),
     sa.Column("bet", LongText, nullable=False, comment="JSON: the bet at that version"),
     sa.Column("changed_at_us", sa.BigInteger, nullable=False),
-    sa.Column("delivered_at_us", sa.BigInteger, nullable=True),
-    sa.Index(None, "delivered_at_us", "changed_at_us"),
+    sa.UniqueConstraint("bet_id", "bet_version"),
     comment="One row for each change of a bet that its owner is told of; written in the bet's own transaction.",
+)
+
+outbox_sequences = sa.Table(
+    "outbox_sequences",
+    metadata,
+    sa.Column("outbox", Name, primary_key=True),
+    sa.Column("newest", sa.BigInteger, nullable=False),
+    comment="The newest row's sequence, locked from its writing to the commit: so sequences are visible in their order.",
 )
 
 restatements = sa.Table(

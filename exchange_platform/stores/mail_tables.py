@@ -13,10 +13,8 @@ mails = sa.Table(
     sa.Column(
         "mail_id", Position, nullable=False, comment="what it is, for ever; its Message-ID is made of it"
     ),
-    sa.Column("source", Name, nullable=False, comment="whose run sends it: notifications, confirmations"),
-    sa.Column(
-        "kind", sa.String(32), nullable=False, comment="change, digest, confirmation, ...: how it is rendered"
-    ),
+    sa.Column("source", Name, nullable=False, comment="whose run sends it: notifications"),
+    sa.Column("kind", sa.String(32), nullable=False, comment="matched, digest, ...: how it is rendered"),
     sa.Column("account_id", Name, nullable=False),
     sa.Column("thread", Position, nullable=False, comment="mails of a thread (a bet's) leave in their order"),
     sa.Column("state", sa.String(16), nullable=False, comment="waiting, sent, skipped, dead"),
@@ -34,5 +32,18 @@ mails = sa.Table(
     sa.Index(None, "source", "state", "due_at_us"),
     sa.Index(None, "state", "thread"),
     sa.Index(None, "account_id"),
-    comment="Every mail to an account: what waits, what was sent, what failed for good.",
+    comment="Every mail of bets to an account: what waits, what was sent, what failed for good.",
+)
+
+mail_changes = sa.Table(
+    "mail_changes",
+    metadata,
+    sa.Column(
+        "outbox_sequence",
+        sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("mail_id", Position, nullable=False, index=True),
+    comment="Which changes of the outbox each mail tells; a change is told by one mail at the most.",
 )

@@ -47,13 +47,16 @@ def applied(database: Database, updates: Sequence[Bet], *, batch: int = 1000) ->
 
 
 def all_rows(connection: sa.Connection) -> Rows:
-    return {
-        table.name: [
-            dict(row._mapping)
-            for row in connection.execute(sa.select(table).order_by(*table.primary_key.columns))
+    """Every row; of the outbox without the sequence, which is the order of the commits."""
+    found: Rows = {}
+    for table in TABLES:
+        keys = table.primary_key.columns
+        order = (outbox.c.bet_id, outbox.c.bet_version) if table is outbox else tuple(keys)
+        columns = [column for column in table.columns if column is not outbox.c.sequence]
+        found[table.name] = [
+            dict(row._mapping) for row in connection.execute(sa.select(*columns).order_by(*order))
         ]
-        for table in TABLES
-    }
+    return found
 
 
 def stored(database: Database) -> Rows:

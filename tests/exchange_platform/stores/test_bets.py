@@ -339,7 +339,6 @@ def test_the_owner_is_told_once_of_each_change_by_its_name(
         told[version]["change"] if version in told else None for version in range(1, len(updates) + 1)
     ] == [*changes]
     for version, row in told.items():
-        assert row["delivered_at_us"] is None
         assert row["status_before"] == (updates[version - 2].status.value if version > 1 else None)
         assert row["status_after"] == updates[version - 1].status.value
         assert msgspec.json.decode(row["bet"], type=Bet) == updates[version - 1]

@@ -1,0 +1,77 @@
+"""The outbox of changes: a log that is written in the bets' transactions and read by each channel from its own position.
+
+Not here: which changes there are (bets.py), or what is made of them (notifications/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from exchange_platform.stores.database import Database, outbox, outbox_sequences
+from exchange_platform.stores.upsert import insert, upsert
+
+NOTIFICATIONS = "notifications"
+"""The source that the outbox is to its channels: its name in consumers, checkpoints and dead letters."""
+
+_insert = insert(outbox)
+_advance = upsert(outbox_sequences, add=["newest"])
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """One change of a bet. `bet` is the bet at that version, as JSON; `changed_at_us` the bet update's own time."""
+
+    sequence: int
+    bet_id: str
+    bet_version: int
+    user_id: str
+    change: str
+    status_before: str | None
+    status_after: str
+    bet: str
+    changed_at_us: int
+
+
+_COLUMNS = [outbox.c[name] for name in ChangeRow.__dataclass_fields__]
+
+
+def append(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Append changes, rows without `sequence`, inside the caller's transaction: as its last statement, as later writers wait for its end.
+
+    Whoever sees a sequence sees every lower one that will ever be: the number is drawn under a lock that is held to the commit.
+    """
+    if not rows:
+        return
+    _advance.execute(connection, [{"outbox": NOTIFICATIONS, "newest": len(rows)}])
+    newest = connection.execute(
+        sa.select(outbox_sequences.c.newest).where(outbox_sequences.c.outbox == NOTIFICATIONS)
+    ).scalar_one()
+    first = newest - len(rows) + 1
+    _insert.execute(connection, [{"sequence": first + place, **row} for place, row in enumerate(rows)])
+
+
+class Outbox:
+    """Reads the outbox."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def after(self, sequence: int, limit: int) -> list[ChangeRow]:
+        """The next changes, in their order."""
+        statement = (
+            sa.select(*_COLUMNS).where(outbox.c.sequence > sequence).order_by(outbox.c.sequence).limit(limit)
+        )
+        with self._database.read() as connection:
+            return [ChangeRow(*row) for row in connection.execute(statement)]
+
+    def newest(self) -> int:
+        """The newest change's sequence; 0 where there never was one."""
+        with self._database.read() as connection:
+            found = connection.execute(
+                sa.select(outbox_sequences.c.newest).where(outbox_sequences.c.outbox == NOTIFICATIONS)
+            ).scalar()
+        return int(found or 0)
