@@ -85,10 +85,11 @@ def _measure(settings: Settings, rate: int, seconds: int) -> None:
     ]
     for watcher in watchers:
         watcher.start()
-    acknowledged = _publish(settings, rate, seconds)
-    last = acknowledged[-1][1]
-    while any(not samples or samples[-1][1] < last for samples in watched.values()):
-        time.sleep(0.1)
+    with RunMemory(str(settings.data_dir)) as memory:
+        acknowledged = _publish(settings, rate, seconds)
+        last = acknowledged[-1][1]
+        while any(not samples or samples[-1][1] < last for samples in watched.values()):
+            time.sleep(0.1)
     ended.set()
     for watcher in watchers:
         watcher.join()
@@ -99,17 +100,55 @@ def _measure(settings: Settings, rate: int, seconds: int) -> None:
             f"  {sink:<22} p50 {1000 * statistics.median(lags):6.0f} ms   p99 {1000 * lags[int(0.99 * len(lags))]:6.0f} ms"
             f"   worst {1000 * lags[-1]:6.0f} ms"
         )
-    run = max(
-        (process for process in psutil.process_iter(["cmdline", "memory_info"]) if _is_run(process)),
-        key=lambda process: int(process.info["memory_info"].rss),
-        default=None,
-    )
-    if run is not None:
-        print(f"  the consumer run's memory: {run.info['memory_info'].rss / 1e6:.0f} MB")
+    print(memory.text())
 
 
-def _is_run(process: Any) -> bool:
-    return "multiprocessing.spawn" in " ".join(process.info["cmdline"] or ())
+class RunMemory:
+    """The memory of the largest consumer run, looked at every ten seconds: resident, and what of it is the run's alone."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._samples: list[tuple[float, float, float]] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> RunMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._look(time.monotonic())
+
+    def _watch(self) -> None:
+        while not self._ended.wait(10):
+            self._look(time.monotonic())
+
+    def _look(self, now: float) -> None:
+        sizes = []
+        for process in psutil.process_iter():
+            try:
+                if (
+                    "multiprocessing.spawn" in " ".join(process.cmdline())
+                    and process.environ().get("EXCHANGE_PLATFORM_DATA_DIR") == self._directory
+                ):
+                    memory = process.memory_full_info()
+                    sizes.append((memory.rss / 1e6, memory.uss / 1e6))
+            except psutil.Error:  # ended meanwhile
+                continue
+        if sizes:
+            self._samples.append((now, *max(sizes)))
+
+    def text(self) -> str:
+        """At the end and at the most, and how it went: a figure for each tenth of the time."""
+        if not self._samples:
+            return "  no consumer run was seen"
+        _, rss, own = self._samples[-1]
+        peak = max(size for _, size, _ in self._samples)
+        tenth = max(1, len(self._samples) // 10)
+        course = " ".join(f"{size:.0f}" for _, size, _ in self._samples[::tenth])
+        return f"  memory of a consumer run: {rss:.0f} MB at the end ({own:.0f} its own), {peak:.0f} at most; over time {course}"
 
 
 def _publish(settings: Settings, rate: int, seconds: int) -> Samples:
