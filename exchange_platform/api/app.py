@@ -8,13 +8,28 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from exchange_platform.api import documentation, health, problems
+from exchange_platform.api import (
+    accounts,
+    confirmation_pages,
+    documentation,
+    health,
+    pages,
+    preference_pages,
+    problems,
+)
 from exchange_platform.api.headers import Headers, MostBody
 from exchange_platform.api.parts import Parts
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
 
-ROUTERS = (health.router, documentation.router)
+ROUTERS = (
+    health.router,
+    documentation.router,
+    accounts.router,
+    pages.router,
+    confirmation_pages.router,
+    preference_pages.router,
+)
 
 _DESCRIPTION = """Accounts, bets and events of the exchange.
 

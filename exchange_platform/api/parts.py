@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from exchange_platform.aws import aws_client
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.confirmation.service import AccountService
+from exchange_platform.mail_domains import DnsDomains
 from exchange_platform.settings import Settings
+from exchange_platform.stores.accounts import Accounts
+from exchange_platform.stores.confirmation_tokens import ConfirmationTokens
 from exchange_platform.stores.database import Database
+from exchange_platform.unsubscribing import PreferenceLinks
 
 
 class Parts:
@@ -28,9 +34,36 @@ class Parts:
         """The operational database; what is acknowledged from here is on disk."""
         return Database(self.settings.operational_database_url, durable=True)
 
+    @cached_property
+    def accounts(self) -> AccountService:
+        """What can be done to accounts."""
+        return AccountService(
+            self.settings,
+            self.database,
+            ConfirmationTokens(self._dynamodb, self.settings.tokens_table),
+            domains=DnsDomains() if self.settings.check_mx else None,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def account_reader(self) -> Accounts:
+        """The accounts, to be read."""
+        return Accounts(self.database)
+
+    @cached_property
+    def preference_links(self) -> PreferenceLinks:
+        """The signed links in mails."""
+        return PreferenceLinks.from_settings(self.settings)
+
+    @cached_property
+    def _dynamodb(self) -> Any:
+        return aws_client(self.settings, "dynamodb", read_timeout_s=5)
+
     def close(self) -> None:
         """Close what was opened."""
         self.ending.set()
+        if "_dynamodb" in self.__dict__:
+            self._dynamodb.close()
         if "database" in self.__dict__:
             self.database.dispose()
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.limits import TooMany
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(StoreUnavailable, _unavailable)
+    app.add_exception_handler(TooMany, _too_many)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -118,6 +120,19 @@ async def _unavailable(_request: Request, error: Exception) -> Response:
             "unavailable",
             "a store is away for the moment; nothing was changed, try again",
             headers={"Retry-After": str(_RETRY_AFTER_S)},
+        )
+    )
+
+
+async def _too_many(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, TooMany)
+    wait = str(error.retry_after_s)
+    return answer(
+        Problem(
+            429,
+            "too_many_requests",
+            f"too many of these; the next is allowed in {wait} s",
+            headers={"Retry-After": wait},
         )
     )
 

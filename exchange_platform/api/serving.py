@@ -26,6 +26,7 @@ class Server(uvicorn.Server):
                 port=port,
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # clients.py reads X-Forwarded-For, and believes it as far as the settings say
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE_S,
             )

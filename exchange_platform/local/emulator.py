@@ -18,6 +18,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from exchange_platform.aws import aws_client
 from exchange_platform.settings import Settings, load_settings
+from exchange_platform.stores.confirmation_tokens import ensure_tokens_table
 from exchange_platform.stores.profile_view import ensure_table
 from exchange_platform.streams.kinesis import ensure_stream
 
@@ -57,6 +58,7 @@ def provision(settings: Settings) -> None:
         ensure_stream(kinesis, settings.orders_stream)
         ensure_stream(kinesis, settings.bets_stream)
         ensure_table(dynamodb, settings.profiles_table)
+        ensure_tokens_table(dynamodb, settings.tokens_table)
     finally:
         kinesis.close()
         dynamodb.close()

@@ -1,0 +1,99 @@
+"""The page that chooses which mail comes, behind the signed link of each mail, and one-click unsubscribing (RFC 8058). Not here: the links (unsubscribing.py).
+
+A GET changes nothing. A link that is not ours, and one of an account that is closed or gone, are answered alike.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query
+from fastapi.responses import HTMLResponse
+
+from exchange_platform.accounts import AccountState, MailChoice
+from exchange_platform.api.pages import page
+from exchange_platform.api.parts import PartsOfApp
+from exchange_platform.stores.accounts import Account, IllegalTransition, NoSuchAccount
+from exchange_platform.stores.checkpoints import StoreUnavailable
+
+router = APIRouter(tags=["pages"], default_response_class=HTMLResponse)
+log = logging.getLogger(__name__)
+
+_HTML = {"content": {"text/html": {"schema": {"type": "string"}}}}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    404: {"description": "The link is not one of ours, or its account is gone.", **_HTML},
+    503: {"description": "A store is away for the moment; nothing was changed.", **_HTML},
+}
+_RETRY_AFTER_S = 5
+_MOST_TOKEN = 200
+
+Token = Annotated[str, Query(description="What the link in the mail carries.")]
+
+
+@router.head("/unsubscribe", include_in_schema=False)
+@router.get("/unsubscribe", responses=_RESPONSES)
+def ask(parts: PartsOfApp, token: Token = "") -> HTMLResponse:
+    """Show which mail comes, and the choice. Changes nothing."""
+    account_id = _account_id(parts, token)
+    try:
+        account = parts.account_reader.get(account_id) if account_id is not None else None
+    except StoreUnavailable:
+        return _unavailable()
+    if account is None or account.state is AccountState.CLOSED:
+        return _unknown()
+    return _choices(token, account, saved=False)
+
+
+@router.post("/unsubscribe", responses=_RESPONSES)
+def choose(
+    parts: PartsOfApp,
+    token: Token = "",
+    one_click: Annotated[
+        str | None, Form(alias="List-Unsubscribe", description="`One-Click`, from a mail program.")
+    ] = None,
+    choice: Annotated[
+        str | None, Form(description="all, settlements, digest or none, from the page.")
+    ] = None,
+) -> HTMLResponse:
+    """Take the choice made on the page, or (what mail programs send: RFC 8058) unsubscribe."""
+    account_id = _account_id(parts, token)
+    if account_id is None:
+        return _unknown()
+    try:
+        if one_click is not None and one_click.strip().lower() == "one-click":
+            chosen = MailChoice.NONE
+        else:
+            try:
+                chosen = MailChoice(choice or "")
+            except ValueError:  # nothing that is on the page
+                return ask(parts, token)
+        account = parts.accounts.choose_mail(account_id, chosen)
+    except (NoSuchAccount, IllegalTransition):
+        return _unknown()
+    except StoreUnavailable:
+        return _unavailable()
+    log.info("account %s chose mail: %s", account_id, chosen.value)
+    return _choices(token, account, saved=True)
+
+
+def _account_id(parts: PartsOfApp, token: str) -> str | None:
+    return parts.preference_links.account_id(token) if len(token) <= _MOST_TOKEN else None
+
+
+def _choices(token: str, account: Account, *, saved: bool) -> HTMLResponse:
+    return page(
+        "preferences.html",
+        token=token,
+        chosen=account.mail_choice.value,
+        saved=saved,
+        name=account.display_name,
+    )
+
+
+def _unknown() -> HTMLResponse:
+    return page("no_preferences.html", status=404, notice="unknown")
+
+
+def _unavailable() -> HTMLResponse:
+    return page("no_preferences.html", status=503, notice="unavailable", retry_after_s=_RETRY_AFTER_S)
