@@ -43,4 +43,5 @@ def settings(tmp_path: Path, emulator_url: str, request: pytest.FixtureRequest) 
         bets_stream=f"exchange-bets-{own}",
         orders_stream=f"bet-orders-{own}",
         profiles_table=f"profiles-{own}",
+        tokens_table=f"confirmation-tokens-{own}",
     )

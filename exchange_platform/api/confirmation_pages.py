@@ -54,7 +54,7 @@ def confirm(
 ) -> HTMLResponse:
     """Confirm the account whose mailed code this is."""
     if not code.strip():
-        return page("confirm.html", code="", notice="empty", status=200)
+        return page("confirm.html", code="", notice="empty", status=422)
     try:
         pressed = parts.accounts.confirm(code, client)
     except TooMany as error:
