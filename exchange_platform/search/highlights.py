@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from exchange_platform.search.documents import EventDocument, EventHit, Highlight
 from exchange_platform.search.plan import SHORTEST_WITH_TYPO, Understood
-from exchange_platform.search.terms import Token, compounds, cut, fold, is_ignored, joined, name_tokens
+from exchange_platform.search.terms import Token, cut, fold, is_ignored, name_tokens, readings
 
 _FIELDS = ("name", "competition")
 
@@ -21,7 +21,7 @@ def marked(document: EventDocument, words: Understood) -> EventHit:
 
 
 def _ranges(text: str, terms: Sequence[str]) -> list[tuple[int, int]]:
-    written = _written(text)
+    written = [token for tokens in readings(text) for token in tokens]
     known = [Token(cut(token.term), token.start, token.end) for token in name_tokens(text)]
     ranges: list[tuple[int, int]] = []
     for term in terms:
@@ -40,11 +40,6 @@ def _of_term(text: str, term: str, written: Iterable[Token], known: Iterable[Tok
     if meant or len(term) < SHORTEST_WITH_TYPO:
         return meant
     return [(token.start, token.end) for token in known if nearly_begins(token.term, term)]
-
-
-def _written(text: str) -> list[Token]:
-    words = compounds(text)
-    return [part for parts in words for part in ([*parts, joined(parts)] if len(parts) > 1 else parts)]
 
 
 def _end_of(text: str, start: int, term: str) -> int:

@@ -103,26 +103,29 @@ def joined(parts: Iterable[Token]) -> Token:
 
 def name_tokens(text: str) -> Iterator[Token]:
     """Every term that a name or a competition is found by, each with the words that it stands for; a term may come twice."""
+    for tokens in readings(text):
+        for token in tokens:
+            yield token
+            for other in (*other_words(token.term), *_spelt_out(text, token)):
+                yield Token(other, token.start, token.end)
+        for first, last, phrases in other_phrases([token.term for token in tokens]):
+            place = (tokens[first].start, tokens[last - 1].end)
+            for phrase in phrases:
+                for word in phrase:
+                    yield Token(word, *place)
+                if len(phrase) > 1:
+                    yield Token("".join(phrase), *place)
+        for side in sides_within(text, tokens):
+            if len(side) > 1:
+                yield Token("".join(token.term[0] for token in side), side[0].start, side[-1].end)
+                yield joined(side)
+
+
+def readings(text: str) -> list[list[Token]]:
+    """The text's words, and where one has a hyphen or the like inside, also its words with each such one as a single word."""
     words = compounds(text)
-    flat = [part for parts in words for part in parts]
-    for parts in words:
-        yield from parts
-        if len(parts) > 1:
-            yield joined(parts)
-    for token in flat:
-        for other in (*other_words(token.term), *_spelt_out(text, token)):
-            yield Token(other, token.start, token.end)
-    for first, last, phrases in other_phrases([token.term for token in flat]):
-        place = (flat[first].start, flat[last - 1].end)
-        for phrase in phrases:
-            for word in phrase:
-                yield Token(word, *place)
-            if len(phrase) > 1:
-                yield Token("".join(phrase), *place)
-    for side in sides_within(text, flat):
-        if len(side) > 1:
-            yield Token("".join(token.term[0] for token in side), side[0].start, side[-1].end)
-            yield joined(side)
+    apart = [part for parts in words for part in parts]
+    return [apart] if len(apart) == len(words) else [apart, [joined(parts) for parts in words]]
 
 
 def sides_within(text: str, tokens: list[Token]) -> list[list[Token]]:
@@ -141,8 +144,7 @@ def event_terms(document: EventDocument) -> EventTerms:
     whole: set[str] = set()
     for text in (document.name, *document.participants):
         words.update(token.term for token in name_tokens(text))
-        flat = [part for parts in compounds(text) for part in parts]
-        for side in sides_within(text, flat):
+        for side in (side for tokens in readings(text) for side in sides_within(text, tokens)):
             terms = [token.term for token in side]
             whole.add("".join(terms))
             for first, last, phrases in other_phrases(terms):

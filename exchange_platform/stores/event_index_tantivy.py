@@ -79,14 +79,12 @@ class TantivyEventIndex:
 
     def versions(self, event_ids: Iterable[str] | None = None) -> dict[str, int]:
         """See `EventIndex.versions`."""
-        reader = self._newest_reader() if self._directory.current() is not None else None
-        if reader is None:
-            return {}
-        return _translated(lambda: reader.versions(event_ids))
+        reader = self._true_reader()
+        return {} if reader is None else _translated(lambda: reader.versions(event_ids))
 
     def count(self) -> int:
         """See `EventIndex.count`."""
-        reader = self._newest_reader() if self._directory.current() is not None else None
+        reader = self._true_reader()
         return 0 if reader is None else reader.searcher.num_docs
 
     def is_filled(self) -> bool:
@@ -154,7 +152,7 @@ class TantivyEventIndex:
         return writer
 
     def _newest_reader(self) -> _Reader | None:
-        """A reader of what is committed. Where the index is gone, or can't be opened now, the last one goes on."""
+        """A reader of what is committed. Where the index is gone, not filled again, or can't be opened now, the last one goes on."""
         reader = self._reader
         if reader is not None and reader.stamp == self._directory.stamp(reader.generation):
             return reader
@@ -162,18 +160,28 @@ class TantivyEventIndex:
             return reader  # another thread looks
         try:
             current = self._directory.current()
-            if current is not None and (self._reader is None or self._reader is reader):
-                stamp = self._directory.stamp(current)
-                if reader is not None and reader.generation == current:
-                    self._reader = _Reader(self._directory, current, stamp, self._schema, reader.index)
-                else:
-                    self._reader = _Reader(self._directory, current, stamp, self._schema)
+            last = self._reader
+            if current is not None and (last is None or current.filled or not last.generation.filled):
+                self._reader = self._opened(current, last)
         except (ValueError, OSError) as error:
             if self._reader is None:
                 raise StoreUnavailable(f"event index {self._directory.root}: {error}") from error
         finally:
             self._reading.release()
         return self._reader
+
+    def _true_reader(self) -> _Reader | None:
+        """A reader of the generation in use and no other; None where there is none."""
+        current = self._directory.current()
+        return None if current is None else _translated(lambda: self._opened(current, self._reader))
+
+    def _opened(self, generation: Generation, last: _Reader | None) -> _Reader:
+        stamp = self._directory.stamp(generation)
+        if last is not None and last.generation == generation:
+            if last.stamp == stamp:
+                return last
+            return _Reader(self._directory, generation, stamp, self._schema, last.index)
+        return _Reader(self._directory, generation, stamp, self._schema)
 
 
 class _Reader:
