@@ -9,8 +9,10 @@ import dagster as dg
 from assets.checks import asset_checks
 from assets.exchange_bets import consume_bets, exchange_bets_consumer, exchange_bets_stream
 from assets.odds_windows import odds_windows
-from ops.housekeeping import maintain_lake, purge_old_runs, schedules
+from ops.confirm_accounts import confirm_accounts, confirmation_mails
+from ops.housekeeping import maintain_lake, purge_old_runs, schedules, tidy_accounts
 from resources.platform import PlatformResource
+from sensors.confirmations import confirmations_sensor
 from sensors.exchange_bets import exchange_bets_sensor
 from sensors.reconciliation import reconciliation_sensor
 from sensors.run_failures import run_failures
@@ -19,11 +21,11 @@ from sensors.run_failures import run_failures
 def build_definitions(resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
     """All assets, checks, jobs, sensors and schedules; tests override resources."""
     return dg.Definitions(
-        assets=[exchange_bets_stream, exchange_bets_consumer, odds_windows],
+        assets=[exchange_bets_stream, exchange_bets_consumer, odds_windows, confirmation_mails],
         asset_checks=asset_checks,
-        jobs=[consume_bets, maintain_lake, purge_old_runs],
+        jobs=[consume_bets, confirm_accounts, maintain_lake, purge_old_runs, tidy_accounts],
         schedules=schedules,
-        sensors=[exchange_bets_sensor, reconciliation_sensor, run_failures],
+        sensors=[exchange_bets_sensor, confirmations_sensor, reconciliation_sensor, run_failures],
         resources={"platform": PlatformResource(), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

@@ -24,6 +24,7 @@ from exchange_platform import checks
 from exchange_platform.aws import aws_client, error_code, is_on_this_machine
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings, read_platform_file
+from exchange_platform.stores.confirmation_tokens import TTL_ATTRIBUTE, ttl_attribute
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
@@ -33,6 +34,11 @@ from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 LITTLE_SPACE, NO_SPACE = 5 * 1024**3, 512 * 1024**2
 MOST_SKEW_S = 60.0
+_MISSING = (
+    "ResourceNotFoundException",
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueDoesNotExist",
+)
 _EMBEDDED = ("dagster", "dagster-webserver", "moto", "supervisor")
 _NEEDED = ("duckdb", "duckdb-extension-ducklake", "sqlalchemy", "alembic", "boto3", "msgspec", "pyarrow")
 
@@ -253,9 +259,38 @@ def _aws(settings: Settings) -> Iterator[Finding]:
                 f"table {settings.profiles_table} at {endpoint}: {status.lower()}",
             )
         yield finding
+        yield _tokens(settings, dynamodb, endpoint, makes)
+        if settings.mail_feedback_queue is not None:
+            yield _feedback(settings, makes)
     finally:
         kinesis.close()
         dynamodb.close()
+
+
+def _tokens(settings: Settings, dynamodb: Any, endpoint: str, makes: str) -> Finding:
+    part, table = "confirmation tokens", settings.tokens_table
+    answer, finding = _asked(part, table, makes, lambda: dynamodb.describe_table(TableName=table))
+    if answer is None:
+        return finding
+    if ttl_attribute(dynamodb, table) != TTL_ATTRIBUTE:
+        return Finding(
+            part,
+            Level.WRONG,
+            f"table {table} at {endpoint}: no TTL on {TTL_ATTRIBUTE}, so hashes of old tokens stay for ever",
+            f"enable its TTL on the attribute {TTL_ATTRIBUTE}",
+        )
+    return Finding(part, Level.FINE, f"table {table} at {endpoint}: TTL on {TTL_ATTRIBUTE}")
+
+
+def _feedback(settings: Settings, makes: str) -> Finding:
+    queue = settings.mail_feedback_queue or ""
+    sqs = aws_client(settings, "sqs", read_timeout_s=3)
+    try:
+        return _asked(
+            "mail feedback", queue, makes, lambda: sqs.get_queue_url(QueueName=queue.rpartition("/")[2])
+        )[1]
+    finally:
+        sqs.close()
 
 
 def _asked(part: str, name: str, makes: str, call: Callable[[], Any]) -> tuple[Any, Finding]:
@@ -264,7 +299,7 @@ def _asked(part: str, name: str, makes: str, call: Callable[[], Any]) -> tuple[A
         return call(), Finding(part, Level.FINE, name)
     except (ClientError, BotoCoreError) as error:
         code = error_code(error)
-        if code == "ResourceNotFoundException":
+        if code in _MISSING:
             return None, Finding(part, Level.WRONG, f"{name} does not exist", makes)
         if "AccessDenied" in code or "UnrecognizedClient" in code or "InvalidSignature" in code:
             return None, Finding(

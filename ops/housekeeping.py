@@ -1,12 +1,13 @@
-"""Jobs that keep the lake and Dagster's own storage small. Not here: what small means for the lake (stores/lake.py)."""
+"""Jobs that keep the stores and Dagster's own storage small. Not here: what small means for the lake (stores/lake.py), or which account is old (stores/accounts.py)."""
 
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.stores.accounts import purge_unconfirmed
 from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.stores.limits import forget_idle
 from resources.platform import PlatformResource
 
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED]
@@ -38,10 +39,21 @@ def purge_runs(context: dg.OpExecutionContext, config: Retention, platform: Plat
         for run_id in context.instance.get_run_ids(old, limit=_MOST_RUNS):
             context.instance.delete_run(run_id)
             deleted += 1
-    forgotten = ConsumerRows(platform.database).forget(
-        EXCHANGE_BETS, before_us=SYSTEM_CLOCK.now_us() - int(config.days * 86_400e6)
-    )
+    rows = ConsumerRows(platform.database)
+    before_us = SYSTEM_CLOCK.now_us() - int(config.days * 86_400e6)
+    forgotten = sum(rows.forget(source, before_us=before_us) for source in rows.sources())
     context.log.info(f"{deleted} runs deleted, {forgotten} consumers forgotten")
+
+
+@dg.op
+def purge_accounts(context: dg.OpExecutionContext, platform: PlatformResource) -> None:
+    """Delete accounts that nobody has confirmed for days, and what the limits on calls need not remember."""
+    now_us = SYSTEM_CLOCK.now_us()
+    before_us = now_us - int(platform.settings.pending_account_days * 86_400e6)
+    purged = purge_unconfirmed(platform.database, before_us=before_us)
+    forgotten = forget_idle(platform.database, now_us)
+    context.add_output_metadata({"accounts": purged, "limits": forgotten})
+    context.log.info(f"{purged} unconfirmed accounts deleted, {forgotten} limits forgotten")
 
 
 @dg.job(executor_def=dg.in_process_executor, description="Keep the lake small and fast.")
@@ -56,11 +68,23 @@ def purge_old_runs() -> None:
     purge_runs()
 
 
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Delete accounts that nobody has confirmed, and limits that say nothing any more.",
+)
+def tidy_accounts() -> None:
+    """One op."""
+    purge_accounts()
+
+
 schedules = [
     dg.ScheduleDefinition(
         job=maintain_lake, cron_schedule="*/10 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING
     ),
     dg.ScheduleDefinition(
         job=purge_old_runs, cron_schedule="17 3 * * *", default_status=dg.DefaultScheduleStatus.RUNNING
+    ),
+    dg.ScheduleDefinition(
+        job=tidy_accounts, cron_schedule="37 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING
     ),
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from exchange_platform.mail.delivery import DeliveryRun
 from exchange_platform.settings import Settings, load_settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
@@ -43,6 +44,12 @@ class PlatformResource(dg.ConfigurableResource[Settings]):
         from exchange_platform.streams.exchange_bets import build_consumer
 
         return build_consumer(self.settings, run_id=run_id, duration_s=duration_s)
+
+    def confirmations_run(self, run_id: str, duration_s: float | None = None) -> DeliveryRun:
+        """A run that mails confirmations, to be run once."""
+        from exchange_platform.confirmation.run import build_run
+
+        return build_run(self.settings, run_id=run_id, duration_s=duration_s)
 
 
 @lru_cache(maxsize=8)

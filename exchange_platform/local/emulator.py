@@ -17,6 +17,7 @@ from typing import Any
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from exchange_platform.aws import aws_client
+from exchange_platform.confirmation.feedback_channel import ensure_feedback_queue
 from exchange_platform.settings import Settings, load_settings
 from exchange_platform.stores.confirmation_tokens import ensure_tokens_table
 from exchange_platform.stores.profile_view import ensure_table
@@ -54,14 +55,18 @@ def provision(settings: Settings) -> None:
     """Create what the platform uses in an emulator, unless it is there. Idempotent."""
     kinesis = aws_client(settings, "kinesis")
     dynamodb = aws_client(settings, "dynamodb")
+    sns = aws_client(settings, "sns")
+    sqs = aws_client(settings, "sqs")
     try:
         ensure_stream(kinesis, settings.orders_stream)
         ensure_stream(kinesis, settings.bets_stream)
         ensure_table(dynamodb, settings.profiles_table)
         ensure_tokens_table(dynamodb, settings.tokens_table)
+        if settings.mail_feedback_queue is not None and settings.mail_feedback_topic is not None:
+            ensure_feedback_queue(sns, sqs, settings.mail_feedback_topic, settings.mail_feedback_queue)
     finally:
-        kinesis.close()
-        dynamodb.close()
+        for client in (kinesis, dynamodb, sns, sqs):
+            client.close()
 
 
 def serve(port: int, data_dir: Path | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exchange_platform.confirmation.feedback_channel import FEEDBACK
 from exchange_platform.local.leftovers import DATA_DIR, UP_ID
 
 HOST = "127.0.0.1"
@@ -149,6 +150,8 @@ def environment(
             filter(None, [api_token, own.get("EXCHANGE_PLATFORM_API_TOKENS", "")])
         ),
         "EXCHANGE_PLATFORM_PUBLIC_URL": own.get("EXCHANGE_PLATFORM_PUBLIC_URL") or api_url(ports),
+        "EXCHANGE_PLATFORM_MAIL_FEEDBACK_QUEUE": own.get("EXCHANGE_PLATFORM_MAIL_FEEDBACK_QUEUE", FEEDBACK),
+        "EXCHANGE_PLATFORM_MAIL_FEEDBACK_TOPIC": own.get("EXCHANGE_PLATFORM_MAIL_FEEDBACK_TOPIC", FEEDBACK),
         # For the emulator only: it takes any, and nothing here may reach a real account.
         "AWS_ACCESS_KEY_ID": "emulator",
         "AWS_SECRET_ACCESS_KEY": "emulator",

@@ -85,6 +85,19 @@ class Accounts:
                 found.update((row.account_id, _account(row)) for row in rows)
         return found
 
+    def address_holders(self, email_keys: Iterable[str]) -> dict[str, str]:
+        """Of these addresses those that an account holds, with its id."""
+        held: dict[str, str] = {}
+        with self._database.read() as connection:
+            for some in chunks(sorted(set(email_keys))):
+                rows = connection.execute(
+                    sa.select(accounts.c.holds_email_key, accounts.c.account_id).where(
+                        accounts.c.holds_email_key.in_(some)
+                    )
+                )
+                held.update((row.holds_email_key, row.account_id) for row in rows)
+        return held
+
     def counts(self) -> dict[AccountState, int]:
         """How many accounts are in each state."""
         with self._database.read() as connection:
@@ -139,13 +152,6 @@ def lock(connection: sa.Connection, account_id: str) -> Account:
     if row is None:
         raise NoSuchAccount(account_id)
     return _account(row)
-
-
-def address_holder(connection: sa.Connection, email_key: str) -> str | None:
-    """The account that holds the address, or None."""
-    return connection.execute(
-        sa.select(accounts.c.account_id).where(accounts.c.holds_email_key == email_key)
-    ).scalar_one_or_none()
 
 
 def ask_confirmation(connection: sa.Connection, account: Account, now_us: int) -> int:

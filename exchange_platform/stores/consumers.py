@@ -103,6 +103,15 @@ class ConsumerRows:
             ).all()
         return [_consumer(row) for row in rows]
 
+    def sources(self) -> list[str]:
+        """Every source that has had a consumer."""
+        with self._database.read() as connection:
+            return list(
+                connection.execute(
+                    sa.select(source_epochs.c.source).order_by(source_epochs.c.source)
+                ).scalars()
+            )
+
     def forget(self, source: str, *, before_us: int) -> int:
         """Delete the rows of consumers whose last heartbeat is older; returns how many. The newest is kept."""
         newest = self.newest(source)

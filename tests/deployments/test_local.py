@@ -12,11 +12,15 @@ import sqlalchemy as sa
 
 from assets.checks import ALL, Check
 from deployments.local import build_definitions
+from exchange_platform.accounts import MailChoice
 from exchange_platform.aws import aws_client
 from exchange_platform.checks import EVERYTHING
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.clock import SYSTEM_CLOCK, SystemClock
+from exchange_platform.confirmation.service import AccountService, Registration
 from exchange_platform.records import encode
 from exchange_platform.settings import Settings
+from exchange_platform.stores.accounts import Accounts
+from exchange_platform.stores.confirmation_tokens import ConfirmationTokens, ensure_tokens_table
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database, bets, profiles
 from exchange_platform.stores.lake import Lake
@@ -36,9 +40,14 @@ def _passes(check: str, platform: PlatformResource) -> bool:
     return CHECKS[check].ask(platform, EVERYTHING).passed
 
 
+class _InAWeek(SystemClock):
+    def now_us(self) -> int:
+        return super().now_us() + 8 * 86_400_000_000
+
+
 @pytest.fixture
 def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlatformResource]:
-    for name in ("aws_endpoint_url", "bets_stream", "profiles_table"):
+    for name in ("aws_endpoint_url", "bets_stream", "profiles_table", "tokens_table"):
         monkeypatch.setenv(f"EXCHANGE_PLATFORM_{name.upper()}", str(getattr(settings, name)))
     migrate(settings)
     yield PlatformResource(data_dir=str(settings.data_dir))
@@ -67,6 +76,42 @@ def _stop_when_caught_up(platform: PlatformResource, consumer: Consumer, since_u
             caught_up.set()
 
 
+def test_a_run_mails_the_confirmation_of_a_new_account(platform: PlatformResource) -> None:
+    settings = platform.settings
+    dynamodb = aws_client(settings, "dynamodb")
+    ensure_tokens_table(dynamodb, settings.tokens_table)
+    service = AccountService(settings, platform.database, ConfirmationTokens(dynamodb, settings.tokens_table))
+    service.register(Registration.checked("ann@example.com", "Ann", "GBP", MailChoice.ALL), "192.0.2.1")
+    job = build_definitions({"platform": platform}).resolve_job_def("confirm_accounts")
+    with dg.instance_for_test() as instance:
+        result = job.execute_in_process(
+            instance=instance, run_config={"ops": {"mail_confirmations": {"config": {"duration_s": 2}}}}
+        )
+        (event,) = instance.fetch_materializations(dg.AssetKey("confirmation_mails"), limit=1).records
+    assert result.success
+    assert event.asset_materialization is not None
+    figures = {name: value.value for name, value in event.asset_materialization.metadata.items()}
+    assert (figures["sent"], figures["failed"], figures["oldest_waiting_s"]) == (1, 0, 0.0)
+    (mail,) = (settings.data_dir / "mail").glob("**/*.eml")
+    assert "ann@example.com" in mail.read_text()
+
+
+def test_old_accounts_that_nobody_confirmed_are_deleted(
+    platform: PlatformResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.housekeeping.SYSTEM_CLOCK", _InAWeek())
+    tokens = ConfirmationTokens(aws_client(platform.settings, "dynamodb"), platform.settings.tokens_table)
+    service = AccountService(platform.settings, platform.database, tokens)
+    service.register(Registration.checked("ann@example.com", "Ann", "GBP", MailChoice.ALL), "192.0.2.1")
+    assert (
+        build_definitions({"platform": platform})
+        .resolve_job_def("tidy_accounts")
+        .execute_in_process()
+        .success
+    )
+    assert Accounts(platform.database).counts() == {}
+
+
 def _consumed(platform: PlatformResource, pairs: int = 100) -> None:
     """Publish a workload and consume it to the tip."""
     since_us = _publish(platform, pairs)
@@ -91,6 +136,7 @@ def test_the_definitions_load_with_every_part() -> None:
         "executions",
         "bet_history",
         "odds_windows",
+        "confirmation_mails",
     }
     assert {f"{key.asset_key.to_user_string()}/{key.name}" for key in graph.asset_check_keys} == set(CHECKS)
     for key in graph.get_all_asset_keys():

@@ -1,0 +1,9 @@
+"""Keeps a run of `confirmations` alive."""
+
+from exchange_platform.confirmation.wishes import CONFIRMATIONS
+from ops.confirm_accounts import confirm_accounts
+from sensors.supervising import supervising_sensor
+
+confirmations_sensor = supervising_sensor(
+    "confirmations_sensor", CONFIRMATIONS, confirm_accounts, "one run that mails confirmations"
+)
