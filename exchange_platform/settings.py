@@ -201,6 +201,9 @@ class Settings(BaseSettings):
     profile_view_interval_s: float = Field(
         0.4, gt=0, le=60, description="How often the profile view takes what has gathered."
     )
+    event_index_interval_s: float = Field(
+        0.1, gt=0, le=60, description="How often the event index takes what has gathered."
+    )
     max_buffered_records: int = Field(
         40_000, ge=1000, description="Records held for slower sinks before reading stops."
     )

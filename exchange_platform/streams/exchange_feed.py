@@ -1,0 +1,165 @@
+"""The consumer of the exchange's feed: its events go to the operational database, and from there to the event index.
+
+Not here: how consuming works (consumer.py), how the feed is read (feed.py), what an index is (stores/event_index.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.events import EventUpdate, MarketUpdate, decode_update
+from exchange_platform.settings import Settings
+from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
+from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
+from exchange_platform.stores.database import Database
+from exchange_platform.stores.event_documents import DatabaseEventDocuments
+from exchange_platform.stores.event_index import EventIndex, open_event_index
+from exchange_platform.stores.events import apply_feed_updates
+from exchange_platform.streams.consumer import Consumer
+from exchange_platform.streams.feed import FeedSource
+from exchange_platform.streams.operational_sink import OperationalSink
+from exchange_platform.streams.sink import SinkCommit
+from exchange_platform.streams.source import ShardBatch, Source
+
+EXCHANGE_FEED = "exchange-feed"
+"""The source's name in checkpoints, consumers and dead letters."""
+
+EVENT_INDEX = "event_index"
+_LOOK_ANEW_S = 2.0
+"""How often it is looked whether the index is still there."""
+_HAND_OVER_S = 5.0
+"""How long after its claim a consumer asks for the index again and again, while the one before it lets go."""
+_ASK_EVERY_S = 0.03
+
+
+def build_consumer(
+    settings: Settings,
+    *,
+    run_id: str,
+    clock: Clock = SYSTEM_CLOCK,
+    duration_s: float | None = None,
+    source: Source | None = None,
+    report_interval_s: float | None = None,
+) -> Consumer:
+    """Put the consumer of the exchange's feed together; `run` it once. It closes what it opened.
+
+    `duration_s` defaults to `settings.run_duration_s`, `source` to the feed at `settings.exchange_url`. Each read waits at the feed for as
+    long as a pause between reads would be.
+    """
+    database = Database(settings.operational_database_url)
+    return Consumer(
+        source=source
+        or FeedSource(
+            settings.exchange_url, name=EXCHANGE_FEED, wait_s=settings.poll_interval_s, clock=clock
+        ),
+        first=EventsSink(database, clock),
+        others=[
+            EventIndexSink(
+                database,
+                open_event_index(settings, writable=True, clock=clock),
+                settings.event_index_interval_s,
+                clock,
+            )
+        ],
+        rows=ConsumerRows(database),
+        run_id=run_id,
+        duration_s=settings.run_duration_s if duration_s is None else duration_s,
+        report_interval_s=settings.report_interval_s if report_interval_s is None else report_interval_s,
+        poll_interval_s=settings.poll_interval_s,
+        max_buffered_records=settings.max_buffered_records,
+        decode=decode_update,
+        on_close=database.dispose,
+        clock=clock,
+    )
+
+
+class EventsSink(OperationalSink):
+    """Events, markets, selections and dead letters, with the checkpoint, in one transaction a batch."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(
+            database,
+            clock,
+            source=EXCHANGE_FEED,
+            kinds=(EventUpdate, MarketUpdate),
+            apply=lambda connection, updates, now_us: apply_feed_updates(connection, updates, now_us=now_us),
+        )
+
+
+class EventIndexSink:
+    """The events that the batches changed, as they are in the operational database by then, in the event index.
+
+    Its checkpoint lies in the operational database and is written after the index: a document carries its event's version, so putting it again,
+    or an older consumer's putting it late, does no harm. An index that is not there, or was deleted, is filled from the database.
+    """
+
+    name = EVENT_INDEX
+    enough_records = 500
+
+    def __init__(self, database: Database, index: EventIndex, interval_s: float, clock: Clock) -> None:
+        self.interval_s = interval_s
+        self._database = database
+        self._documents = DatabaseEventDocuments(database)
+        self._index = index
+        self._clock = clock
+        self._checkpoints = Checkpoints(database, self.name)
+        self._claimed_s = float("-inf")
+        self._taken = False
+        self._looked_s = float("-inf")
+        self._ended = threading.Event()
+
+    def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
+        """Claim the shards' checkpoints. The index itself is taken when the older consumer lets it go, at its next commit or heartbeat."""
+        held = self._checkpoints.claim(EXCHANGE_FEED, epoch, shards, now_us=self._clock.now_us())
+        self._claimed_s = self._clock.monotonic_s()
+        return held
+
+    def commit(self, epoch: int, batches: Sequence[ShardBatch], advances: Sequence[Advance]) -> SinkCommit:
+        """Put the newest state of every event of which the batches tell."""
+        event_ids = sorted(
+            {
+                record.record.event_id
+                for batch in batches
+                for record in batch.records
+                if isinstance(record.record, EventUpdate | MarketUpdate)
+            }
+        )
+        documents = self._documents.read(event_ids)
+        self._take()
+        self._keep_filled()
+        put = self._index.put(documents)
+        with self._database.write() as connection:
+            self._checkpoints.advance(connection, EXCHANGE_FEED, epoch, advances, now_us=self._clock.now_us())
+        return SinkCommit(put, len(documents) - put)
+
+    def tick(self, epoch: int) -> None:  # noqa: ARG002
+        """Take the index while nothing comes, and fill it if it is gone."""
+        self._take()
+        self._keep_filled()
+
+    def close(self) -> None:
+        """Let the index go; the database is its owner's to close."""
+        self._ended.set()
+        self._index.close()
+
+    def _take(self) -> None:
+        """Become the one that writes the index. Raises `StoreUnavailable` while another does; just after the claim, not at once."""
+        while not self._taken:
+            try:
+                self._index.put([])
+                self._taken = True
+            except StoreUnavailable:
+                waited_s = self._clock.monotonic_s() - self._claimed_s
+                if waited_s > _HAND_OVER_S or self._clock.wait(self._ended, _ASK_EVERY_S):
+                    raise
+
+    def _keep_filled(self) -> None:
+        """Fill an index that was deleted, or never filled."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._looked_s < _LOOK_ANEW_S:
+            return
+        if not self._index.is_filled():
+            self._index.rebuild(self._documents)
+        self._looked_s = now_s
