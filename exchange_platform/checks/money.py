@@ -19,6 +19,7 @@ from exchange_platform.stores.database import (
     positions,
     profiles,
 )
+from exchange_platform.stores.wallet_tables import replacements
 
 _LIVE = sorted(status.value for status in LIVE)
 
@@ -97,7 +98,12 @@ def _sums(users: Users) -> sa.Select[tuple[object, ...]]:
                 sa.literal(1).label("profiles"),
                 profiles.c.balance_minor.label("balance"),
                 profiles.c.exposure_minor.label("exposure"),
-                (profiles.c.profit_minor - profiles.c.commission_minor).label("net"),
+                (
+                    profiles.c.deposited_minor
+                    - profiles.c.withdrawn_minor
+                    + profiles.c.profit_minor
+                    - profiles.c.commission_minor
+                ).label("net"),
                 *(nothing.label(name) for name in names[4:]),
             ).where(users.where(profiles.c.user_id))
         ),
@@ -229,7 +235,7 @@ def _counts(users: Users) -> sa.Select[tuple[object, ...]]:
 
 
 def _positions(users: Users) -> sa.Select[tuple[object, ...]]:
-    """Positions that are not the sums of `Bet.position` over the live bets."""
+    """Positions that are not the sums of `Bet.position` over the live bets and of the credits of replacements on their way."""
     key = ("user_id", "market_id", "selection_id", "handicap")
     is_back = bets.c.side == Side.BACK.value
     # What the unmatched part of a lay would pay, remaining x (odds - 1) rounded half-even, in whole thousandths.
@@ -249,7 +255,16 @@ def _positions(users: Users) -> sa.Select[tuple[object, ...]]:
     found = sa.select(*(bets.c[name] for name in key), -if_wins, -if_loses).where(
         users.where(bets.c.user_id), bets.c.status.in_(_LIVE)
     )
-    both = sa.union_all(told, found).subquery()
+    credited = (
+        sa.select(
+            *(bets.c[name] for name in key),
+            -replacements.c.credit_wins_minor,
+            -replacements.c.credit_loses_minor,
+        )
+        .select_from(replacements.join(bets, bets.c.bet_id == replacements.c.new_bet_id))
+        .where(users.where(replacements.c.user_id))
+    )
+    both = sa.union_all(told, found, credited).subquery()
     return (
         sa.select(*(both.c[name] for name in key))
         .group_by(*(both.c[name] for name in key))

@@ -1,13 +1,12 @@
-"""Bets, profiles, positions, ledger and outbox: what a batch of bet updates changes, in the caller's transaction.
+"""What a batch of bet updates changes: bets, positions, ledger, profiles and outbox, in the caller's transaction.
 
-Not here: the checkpoint and the dead letters of the same transaction (streams/exchange_bets.py puts them together), and the rules of a
-bet's life (exchange_platform/bets.py).
+Not here: the checkpoint and the dead letters of the same transaction (streams/exchange_bets.py puts them together), the rules of a
+bet's life (exchange_platform/bets.py), and whether a new bet is accepted (submission.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,60 +20,26 @@ from exchange_platform.bets import (
     IllegalTransition,
     Position,
     check_transition,
-    market_exposure_minor,
 )
 from exchange_platform.stores import outbox
 from exchange_platform.stores.bet_rows import bet_from_row, bet_row, decimal_text
-from exchange_platform.stores.database import (
-    bets,
-    ledger,
-    market_exposures,
-    positions,
-    profiles,
-    to_us,
-)
+from exchange_platform.stores.database import bets, to_us
+from exchange_platform.stores.ledger import CLEARING, COMMISSION, Books
+from exchange_platform.stores.positions import SelectionKey, Standings
+from exchange_platform.stores.profile_sums import ProfileSums
+from exchange_platform.stores.replacements import Replacements
 from exchange_platform.stores.upsert import Bulk, chunks, insert, upsert
 from exchange_platform.stores.verdicts import APPLIED, REPEATED, Verdict
+from exchange_platform.stores.wallet_tables import pending_bets
 
 _COUNTED_OPEN = frozenset({BetStatus.PENDING, BetStatus.OPEN, BetStatus.MATCHED, BetStatus.UNSETTLED})
 _encoder = msgspec.json.Encoder()
 
 
-@dataclass(slots=True)
-class _Market:
-    """A user's standing in one market while a batch is folded."""
-
-    currency: str
-    number_of_winners: int = 1
-    number_of_selections: int = 2
-    exposure_minor: int = 0
-    positions: dict[tuple[int, str], Position] = field(default_factory=dict)
-    touched: set[tuple[int, str]] = field(default_factory=set)
-
-
-_PROFILE_SUMS = (
-    "version",
-    "balance_minor",
-    "exposure_minor",
-    "profit_minor",
-    "commission_minor",
-    "bets",
-    "open_bets",
-    "matched_bets",
-    "settled_bets",
-    "won_bets",
-    "lost_bets",
-    "staked_minor",
-    "matched_minor",
-)
-
 _upsert_bets = upsert(bets, replace=[column.name for column in bets.columns if not column.primary_key])
-_upsert_positions = upsert(positions, replace=["if_wins_minor", "if_loses_minor"])
-_upsert_exposures = upsert(
-    market_exposures, replace=["number_of_winners", "number_of_selections", "exposure_minor"]
-)
-_upsert_profiles = upsert(profiles, add=_PROFILE_SUMS, newest=["last_bet_at_us", "updated_at_us"])
-_insert_ledger = insert(ledger)
+_insert_pending = insert(pending_bets)
+_answer = sa.delete(pending_bets).where(pending_bets.c.bet_id == sa.bindparam("key_bet_id"))
+_delete_pending = Bulk({"sqlite": _answer, "mysql": _answer}, [])
 
 
 def apply_bet_updates(connection: sa.Connection, updates: Sequence[Bet]) -> list[Verdict]:
@@ -88,24 +53,79 @@ def apply_bet_updates(connection: sa.Connection, updates: Sequence[Bet]) -> list
     """
     if not updates:
         return []
-    fold = _Fold(connection, updates)
+    currencies: dict[str, str] = {}
+    for update in updates:
+        currencies.setdefault(update.user_id, update.currency)
+    fold = BetFold(
+        connection,
+        currencies=currencies,
+        markets=sorted({update.market_id for update in updates}),
+        bet_ids=sorted({update.bet_id for update in updates}),
+    )
     verdicts = [fold.apply(update) for update in updates]
     fold.write(connection)
     return verdicts
 
 
-class _Fold:
-    def __init__(self, connection: sa.Connection, updates: Sequence[Bet]) -> None:
-        users = sorted({update.user_id for update in updates})
-        self._bets = {bet.bet_id: bet for bet in _known_bets(connection, sorted({u.bet_id for u in updates}))}
-        self._currencies = _known_currencies(connection, users)
-        self._markets = _known_markets(connection, users, sorted({u.market_id for u in updates}))
+class BetFold:
+    """Bet updates folded into what is stored: made in a transaction, given updates, written in the same transaction.
+
+    Making one takes the users' profiles, so that another writer's changes of theirs come before or after, never between.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        *,
+        currencies: Mapping[str, str],
+        markets: Sequence[str],
+        bet_ids: Sequence[str],
+    ) -> None:
+        """`currencies` are the users', for those who have no profile; `markets` and `bet_ids` are all that the updates will have."""
+        users = sorted(currencies)
+        self._profiles = ProfileSums(connection, currencies)
+        self._standings = Standings(connection, users, markets)
+        self._replacements = Replacements(connection, users)
+        known = sorted({*bet_ids, *self._replacements.bet_ids}) if self._replacements else bet_ids
+        self._bets = {bet.bet_id: bet for bet in _known_bets(connection, known)}
+        self._books = Books()
         self._changed_bets: dict[str, Bet] = {}
-        self._ledger: list[dict[str, Any]] = []
         self._outbox: list[dict[str, Any]] = []
-        self._profiles: dict[str, dict[str, Any]] = {}
+        self._now_pending: dict[str, Bet] = {}
+        self._answered: set[str] = set()
+
+    def bet(self, bet_id: str) -> Bet | None:
+        """A bet as it is by now."""
+        return self._bets.get(bet_id)
+
+    def is_being_replaced(self, bet_id: str) -> bool:
+        """Whether a replacement of the bet, or by it, waits for the exchange's answer."""
+        return self._replacements.of(bet_id) is not None
+
+    def available_minor(self, user_id: str) -> int:
+        """The user's balance less exposure, by now."""
+        return self._profiles.held[user_id].available_minor
+
+    def added_exposure_minor(self, bet: Bet, replaces: Bet | None = None) -> int:
+        """By how much the owner's exposure would change with this new bet, in place of another's rest if one is given."""
+        change = bet.position()
+        if replaces is not None:
+            change += Replacements.credit_at_first(replaces, bet)
+        standing = self._standings.of(bet.user_id, bet.market_id, bet.currency)
+        return (
+            standing.exposure_after(_selection(bet), change, bet.number_of_winners, bet.number_of_selections)
+            - standing.exposure_minor
+        )
+
+    def place(self, bet: Bet, replaces: Bet | None = None) -> None:
+        """Apply a new bet of the platform's own. Nothing is asked: the caller has seen that it may be."""
+        if replaces is not None:
+            self._replacements.begin(replaces, bet)
+        verdict = self.apply(bet)
+        assert verdict.applied, f"a new bet was not applied: {verdict.reason}"
 
     def apply(self, after: Bet) -> Verdict:
+        """Apply one update. See `apply_bet_updates`."""
         before = self._bets.get(after.bet_id)
         if before is not None:
             if after.version <= before.version:
@@ -114,15 +134,17 @@ class _Fold:
                 check_transition(before, after)
             except IllegalTransition as error:
                 return Verdict(False, f"illegal transition: {error}")
-        currency = self._currencies.setdefault(after.user_id, after.currency)
+        currency = self._profiles.currency(after.user_id, after.currency)
         if currency != after.currency:
             return Verdict(
                 False, f"currency {after.currency} of bet {after.bet_id}; user {after.user_id} has {currency}"
             )
         change = _change(before, after)
+        self._bets[after.bet_id] = self._changed_bets[after.bet_id] = after
         exposure_change = self._move_position(before, after)
         balance_change = self._enter(before, after, change or "updated", exposure_change)
         self._sum_profile(before, after, exposure_change, balance_change)
+        self._note_pending(before, after)
         if change is not None:
             self._outbox.append(
                 {
@@ -136,67 +158,57 @@ class _Fold:
                     "changed_at_us": to_us(after.updated_at),
                 }
             )
-        self._bets[after.bet_id] = self._changed_bets[after.bet_id] = after
         return APPLIED
+
+    def write(self, connection: sa.Connection) -> None:
+        """Write all that the updates changed."""
+        if self._changed_bets:
+            _upsert_bets.execute(connection, [bet_row(bet) for bet in self._changed_bets.values()])
+            self._standings.write(connection)
+            self._replacements.write(connection)
+            _insert_pending.execute(connection, [_pending_row(bet) for bet in self._now_pending.values()])
+            _delete_pending.execute(connection, [{"key_bet_id": bet_id} for bet_id in sorted(self._answered)])
+        self._profiles.write(connection)
+        self._books.write(connection)
+        outbox.append(connection, self._outbox)
 
     def _move_position(self, before: Bet | None, after: Bet) -> int:
         """Move the owner's position in the market; returns the change of exposure."""
-        key = (after.user_id, after.market_id)
-        market = self._markets.get(key)
-        if market is None:
-            market = self._markets[key] = _Market(after.currency)
-        selection = (after.selection_id, decimal_text(after.handicap))
-        held = market.positions.get(selection, FLAT)
-        moved = held + after.position() - (before.position() if before is not None else FLAT)
-        market.number_of_winners = after.number_of_winners
-        market.number_of_selections = after.number_of_selections
-        market.touched.add(selection)
-        if moved == FLAT:
-            market.positions.pop(selection, None)
-        else:
-            market.positions[selection] = moved
-        exposure = market_exposure_minor(
-            market.positions.values(), market.number_of_winners, market.number_of_selections
+        change = after.position() - (before.position() if before is not None else FLAT)
+        if self._replacements:
+            change += self._credit(after)
+        return self._standings.of(after.user_id, after.market_id, after.currency).move(
+            _selection(after), change, after.number_of_winners, after.number_of_selections
         )
-        change = exposure - market.exposure_minor
-        market.exposure_minor = exposure
-        return change
+
+    def _credit(self, after: Bet) -> Position:
+        """The change of what the owner's position holds for a replacement that the bet is part of."""
+        replacement = self._replacements.of(after.bet_id)
+        if replacement is None:
+            return FLAT
+        old, new = self._bets[replacement.bet_id], self._bets[replacement.new_bet_id]
+        return self._replacements.credit(replacement, old, new)
 
     def _enter(self, before: Bet | None, after: Bet, cause: str, exposure_change: int) -> int:
-        """Enter what the update changes into the ledger; returns the change of balance."""
+        """Enter what the update changes into the books; returns the change of balance."""
         profit = after.profit_minor - (before.profit_minor if before is not None else 0)
         commission = after.commission_minor - (before.commission_minor if before is not None else 0)
-        for account, entry_cause, amount in (
-            ("balance", cause, profit),
-            ("balance", "commission", -commission),
-            ("exposure", cause, exposure_change),
-        ):
-            if amount:
-                self._ledger.append(
-                    {
-                        "bet_id": after.bet_id,
-                        "bet_version": after.version,
-                        "account": account,
-                        "cause": entry_cause,
-                        "user_id": after.user_id,
-                        "market_id": after.market_id,
-                        "currency": after.currency,
-                        "amount_minor": amount,
-                        "entered_at_us": to_us(after.updated_at),
-                    }
-                )
+        if profit or commission or exposure_change:
+            entry: dict[str, Any] = {
+                "reference": after.bet_id,
+                "reference_version": after.version,
+                "user_id": after.user_id,
+                "market_id": after.market_id,
+                "currency": after.currency,
+                "entered_at_us": to_us(after.updated_at),
+            }
+            self._books.enter_balance(profit, cause, CLEARING, **entry)
+            self._books.enter_balance(-commission, "commission", COMMISSION, **entry)
+            self._books.enter_exposure(exposure_change, cause, **entry)
         return profit - commission
 
     def _sum_profile(self, before: Bet | None, after: Bet, exposure_change: int, balance_change: int) -> None:
-        sums = self._profiles.get(after.user_id)
-        if sums is None:
-            sums = self._profiles[after.user_id] = {
-                "user_id": after.user_id,
-                "currency": after.currency,
-                **dict.fromkeys(_PROFILE_SUMS, 0),
-                "last_bet_at_us": 0,
-                "updated_at_us": 0,
-            }
+        sums = self._profiles.added(after.user_id)
         was = _counts(before) if before is not None else _NOTHING
         now = _counts(after)
         if now != was:
@@ -204,81 +216,38 @@ class _Fold:
                 if new != old:
                     sums[name] += new - old
         sums["version"] += 1
-        sums["balance_minor"] += balance_change
-        sums["exposure_minor"] += exposure_change
+        if balance_change or exposure_change:
+            self._profiles.add_money(after.user_id, balance_change, exposure_change)
         placed_at_us, updated_at_us = to_us(after.placed_at), to_us(after.updated_at)
-        if placed_at_us > sums["last_bet_at_us"]:
+        if placed_at_us > (sums["last_bet_at_us"] or 0):
             sums["last_bet_at_us"] = placed_at_us
         if updated_at_us > sums["updated_at_us"]:
             sums["updated_at_us"] = updated_at_us
 
-    def write(self, connection: sa.Connection) -> None:
-        if not self._changed_bets:
-            return
-        _upsert_bets.execute(connection, [bet_row(bet) for bet in self._changed_bets.values()])
-        self._write_positions(connection)
-        _insert_ledger.execute(connection, self._ledger)
-        _upsert_profiles.execute(connection, [self._profiles[user] for user in sorted(self._profiles)])
-        outbox.append(connection, self._outbox)
-
-    def _write_positions(self, connection: sa.Connection) -> None:
-        held: list[dict[str, Any]] = []
-        flat: list[dict[str, Any]] = []
-        standing: list[dict[str, Any]] = []
-        left: list[dict[str, Any]] = []
-        for (user_id, market_id), market in self._markets.items():
-            if not market.touched:
-                continue
-            for selection_id, handicap in market.touched:
-                position = market.positions.get((selection_id, handicap))
-                if position is None:
-                    flat.append(
-                        {
-                            "key_user_id": user_id,
-                            "key_market_id": market_id,
-                            "key_selection_id": selection_id,
-                            "key_handicap": handicap,
-                        }
-                    )
-                else:
-                    held.append(
-                        {
-                            "user_id": user_id,
-                            "market_id": market_id,
-                            "selection_id": selection_id,
-                            "handicap": handicap,
-                            "currency": market.currency,
-                            "if_wins_minor": position.if_wins_minor,
-                            "if_loses_minor": position.if_loses_minor,
-                        }
-                    )
-            if market.positions:
-                standing.append(
-                    {
-                        "user_id": user_id,
-                        "market_id": market_id,
-                        "currency": market.currency,
-                        "number_of_winners": market.number_of_winners,
-                        "number_of_selections": market.number_of_selections,
-                        "exposure_minor": market.exposure_minor,
-                    }
-                )
-            else:
-                left.append({"key_user_id": user_id, "key_market_id": market_id})
-        _delete_positions.execute(connection, flat)
-        _delete_exposures.execute(connection, left)
-        _upsert_positions.execute(connection, held)
-        _upsert_exposures.execute(connection, standing)
+    def _note_pending(self, before: Bet | None, after: Bet) -> None:
+        if after.status is BetStatus.PENDING:
+            if before is None:
+                self._now_pending[after.bet_id] = after
+        elif (
+            before is not None
+            and before.status is BetStatus.PENDING
+            and self._now_pending.pop(after.bet_id, None) is None
+        ):
+            self._answered.add(after.bet_id)
 
 
-def _delete(table: sa.Table) -> Bulk:
-    keys = [column.name for column in table.primary_key.columns]
-    statement = sa.delete(table).where(*(table.c[key] == sa.bindparam(f"key_{key}") for key in keys))
-    return Bulk({"sqlite": statement, "mysql": statement}, [])
+def _selection(bet: Bet) -> SelectionKey:
+    return bet.selection_id, decimal_text(bet.handicap)
 
 
-_delete_positions = _delete(positions)
-_delete_exposures = _delete(market_exposures)
+def _pending_row(bet: Bet) -> dict[str, Any]:
+    return {
+        "bet_id": bet.bet_id,
+        "user_id": bet.user_id,
+        "market_id": bet.market_id,
+        "since_us": to_us(bet.placed_at),
+    }
+
 
 _COUNTED = (
     "bets",
@@ -357,33 +326,3 @@ def _known_bets(connection: sa.Connection, bet_ids: Sequence[str]) -> Iterable[B
     for some in chunks(bet_ids):
         for row in connection.execute(sa.select(bets).where(bets.c.bet_id.in_(some))):
             yield bet_from_row(row)
-
-
-def _known_currencies(connection: sa.Connection, users: Sequence[str]) -> dict[str, str]:
-    columns = sa.select(profiles.c.user_id, profiles.c.currency)
-    return {
-        row.user_id: row.currency
-        for some in chunks(users)
-        for row in connection.execute(columns.where(profiles.c.user_id.in_(some)))
-    }
-
-
-def _known_markets(
-    connection: sa.Connection, users: Sequence[str], markets: Sequence[str]
-) -> dict[tuple[str, str], _Market]:
-    wanted = set(markets)
-    known: dict[tuple[str, str], _Market] = {}
-    for some in chunks(users):
-        for row in connection.execute(
-            sa.select(market_exposures).where(market_exposures.c.user_id.in_(some))
-        ):
-            if row.market_id in wanted:
-                known[row.user_id, row.market_id] = _Market(
-                    row.currency, row.number_of_winners, row.number_of_selections, row.exposure_minor
-                )
-        for row in connection.execute(sa.select(positions).where(positions.c.user_id.in_(some))):
-            if row.market_id in wanted:
-                known[row.user_id, row.market_id].positions[row.selection_id, row.handicap] = Position(
-                    row.if_wins_minor, row.if_loses_minor
-                )
-    return known

@@ -173,11 +173,13 @@ profiles = sa.Table(
     metadata,
     sa.Column("user_id", Name, primary_key=True),
     sa.Column("currency", sa.String(3), nullable=False),
-    sa.Column("version", sa.BigInteger, nullable=False, comment="one more for each bet update applied"),
+    sa.Column("version", sa.BigInteger, nullable=False, comment="one more for each bet update or transfer"),
     _minor("balance_minor"),
     _minor("exposure_minor"),
     _minor("profit_minor"),
     _minor("commission_minor"),
+    _minor("deposited_minor"),
+    _minor("withdrawn_minor"),
     _count("bets"),
     _count("open_bets"),
     _count("matched_bets"),
@@ -193,17 +195,27 @@ profiles = sa.Table(
 ledger = sa.Table(
     "ledger",
     metadata,
-    sa.Column("bet_id", Name, primary_key=True),
-    sa.Column("bet_version", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("reference", Name, primary_key=True, comment="the bet or the transfer"),
+    sa.Column(
+        "reference_version",
+        sa.BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="the bet's version; 0 for a transfer",
+    ),
     sa.Column("account", sa.String(16), primary_key=True, comment="balance or exposure"),
-    sa.Column("cause", sa.String(32), primary_key=True, comment="placed, matched, settled, commission, ..."),
+    sa.Column(
+        "cause", sa.String(32), primary_key=True, comment="placed, matched, settled, commission, deposit, ..."
+    ),
     sa.Column("user_id", Name, nullable=False),
-    sa.Column("market_id", Name, nullable=False),
+    sa.Column("market_id", Name, nullable=False, comment="empty for a transfer"),
     sa.Column("currency", sa.String(3), nullable=False),
     sa.Column("amount_minor", sa.BigInteger, nullable=False),
-    sa.Column("entered_at_us", sa.BigInteger, nullable=False, comment="the bet update's own time"),
+    sa.Column(
+        "entered_at_us", sa.BigInteger, nullable=False, comment="the bet update's or the transfer's own time"
+    ),
     sa.Index(None, "user_id", "account"),
-    comment="Every change of a balance or an exposure, with its bet and cause. Profiles are its sums.",
+    comment="Every change of a balance or an exposure, with what caused it. Profiles are its sums.",
 )
 
 outbox = sa.Table(

@@ -30,7 +30,7 @@ class LastBet(msgspec.Struct, frozen=True):
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """A user's sums and newest bets. Amounts in minor units of `currency`; `version` grows with every bet update applied."""
+    """A user's sums and newest bets. Amounts in minor units of `currency`; `version` grows with every bet update or transfer."""
 
     user_id: str
     currency: str
@@ -49,6 +49,8 @@ class Profile(msgspec.Struct, frozen=True):
     matched_minor: int
     last_bet_at_us: int | None
     updated_at_us: int
+    deposited_minor: int = 0
+    withdrawn_minor: int = 0
     last_bets: tuple[LastBet, ...] = ()
 
 

@@ -45,20 +45,40 @@ class Bulk:
         sql, order = self._compiled[name]
         if order is None:  # the driver takes parameters by name
             connection.exec_driver_sql(sql, [dict(row) for row in rows])
+        elif len(order) == 1:
+            connection.exec_driver_sql(sql, [(row[order[0]],) for row in rows])
         else:
             pick = operator.itemgetter(*order)
             connection.exec_driver_sql(sql, [pick(row) for row in rows])
 
 
-def insert(table: sa.Table, *, ignore_known: bool = False, leave_out: Sequence[str] = ()) -> Bulk:
-    """Insert rows; with `ignore_known`, those whose key exists stay as they are."""
+def insert(
+    table: sa.Table, *, ignore_known: bool = False, keep_known: bool = False, leave_out: Sequence[str] = ()
+) -> Bulk:
+    """Insert rows; with `ignore_known` or `keep_known`, those whose key exists stay as they are.
+
+    `keep_known` locks those rows for writing on MySQL, where `ignore_known` shares them with other writers and asks for a deadlock.
+    """
     statement = sa.insert(table)
     names = [column.name for column in table.columns if column.name not in leave_out]
+    if keep_known:
+        key = next(iter(table.primary_key.columns))
+        return Bulk(
+            {
+                "sqlite": statement.prefix_with("OR IGNORE"),
+                "mysql": mysql.insert(table).on_duplicate_key_update({key.name: key}),
+            },
+            names,
+        )
     if not ignore_known:
         return Bulk({"sqlite": statement, "mysql": statement}, names)
     return Bulk(
         {"sqlite": statement.prefix_with("OR IGNORE"), "mysql": statement.prefix_with("IGNORE")}, names
     )
+
+
+def _larger(new: sa.ColumnElement[Any], known: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return sa.case((sa.or_(known.is_(None), new > known), new), else_=known)
 
 
 def upsert(
@@ -73,7 +93,7 @@ def upsert(
         return {
             **{name: new[name] for name in replace},
             **{name: table.c[name] + new[name] for name in add},
-            **{name: sa.case((new[name] > table.c[name], new[name]), else_=table.c[name]) for name in newest},
+            **{name: _larger(new[name], table.c[name]) for name in newest},
         }
 
     on_sqlite = sqlite.insert(table)

@@ -208,7 +208,7 @@ def test_a_reducing_bet_lowers_exposure_and_it_never_turns_negative(database: Da
     exposure_entries = [
         row["amount_minor"]
         for row in rows["ledger"]
-        if row["account"] == "exposure" and row["bet_id"] == "b2"
+        if row["account"] == "exposure" and row["reference"] == "b2"
     ]
     assert exposure_entries == [-1000]
 
