@@ -220,6 +220,25 @@ class Settings(BaseSettings):
         4.0, gt=1, description="A consumer without a heartbeat for so long is taken for dead."
     )
 
+    minimum_stakes_minor: dict[str, int] = Field(
+        {
+            "AUD": 100,
+            "CAD": 100,
+            "DKK": 1000,
+            "EUR": 100,
+            "GBP": 100,
+            "JPY": 100,
+            "NOK": 1000,
+            "NZD": 100,
+            "SEK": 1000,
+            "USD": 100,
+        },
+        description="Least stake of a bet, in minor units, a currency; JSON.",
+    )
+    pending_limit_s: float = Field(
+        30.0, gt=0, description="A bet that is PENDING for longer is unknown: the exchange is asked."
+    )
+
     watermark_delay_s: float = Field(
         30.0, ge=0, description="How far a market's watermark lies behind its newest event time."
     )

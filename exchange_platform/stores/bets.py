@@ -106,6 +106,10 @@ class BetFold:
         """The user's balance less exposure, by now."""
         return self._profiles.held[user_id].available_minor
 
+    def currency(self, user_id: str) -> str | None:
+        """The currency of the user's profile; None where there is none yet."""
+        return self._profiles.held[user_id].currency
+
     def added_exposure_minor(self, bet: Bet, replaces: Bet | None = None) -> int:
         """By how much the owner's exposure would change with this new bet, in place of another's rest if one is given."""
         change = bet.position()

@@ -29,3 +29,7 @@ class Superseded(Exception):
 
 class StoreUnavailable(Exception):
     """The store can't be reached or is too busy now: retry with back-off, read no more meanwhile. Nothing was written."""
+
+
+class Contended(StoreUnavailable):
+    """The store chose this transaction to end a deadlock, or it waited too long for another: it is rolled back for certain, try again."""

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.checkpoints import Contended, StoreUnavailable
 
 metadata = sa.MetaData(
     naming_convention={
@@ -259,6 +259,7 @@ restatements = sa.Table(
     comment="Recorded volume that an exchange took back or re-rated; it yields no execution.",
 )
 
+_CONTENTION = (1205, 1213)  # MySQL: lock wait timeout, deadlock
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -338,6 +339,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:
+        if getattr(error.orig, "args", (None,))[0] in _CONTENTION:
+            raise Contended(f"operational database: {error.orig}") from error
         raise StoreUnavailable(f"operational database: {error.orig}") from error
     except DBAPIError as error:
         if error.connection_invalidated:

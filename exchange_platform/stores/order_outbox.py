@@ -1,0 +1,100 @@
+"""Orders on their way to the exchange: written with the bet, published after it. Not here: publishing them (order_publishing.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from exchange_platform.orders import Order, encode_order
+from exchange_platform.stores.database import Database, to_us
+from exchange_platform.stores.upsert import chunks, insert
+from exchange_platform.stores.wallet_tables import order_outbox, pending_bets
+
+_insert = insert(order_outbox, leave_out=["sequence", "published_at_us"])
+
+
+class OutboxOrder(NamedTuple):
+    """An order as it travels: `data` is the record, `market_id` its partition key."""
+
+    order_id: str
+    market_id: str
+    data: bytes
+
+
+def write_orders(connection: sa.Connection, orders: Sequence[Order]) -> list[OutboxOrder]:
+    """Write orders, to be published in this order; in the transaction that makes them true."""
+    encoded = [OutboxOrder(order.order_id, order.market_id, encode_order(order)) for order in orders]
+    rows: list[dict[str, Any]] = [
+        {
+            "order_id": order.order_id,
+            "bet_id": order.bet_id,
+            "market_id": order.market_id,
+            "data": one.data,
+            "ordered_at_us": to_us(order.ordered_at),
+        }
+        for order, one in zip(orders, encoded, strict=True)
+    ]
+    _insert.execute(connection, rows)
+    return encoded
+
+
+def unpublished_of(connection: sa.Connection, bet_ids: Sequence[str]) -> list[OutboxOrder]:
+    """What is not known to be published of these bets' orders, oldest first: what must go out before any further order of theirs."""
+    found = sorted(
+        (row.sequence, OutboxOrder(row.order_id, row.market_id, row.data))
+        for some in chunks(bet_ids)
+        for row in connection.execute(
+            _ORDERS.where(order_outbox.c.bet_id.in_(some), order_outbox.c.published_at_us.is_(None))
+        )
+    )
+    return [order for _, order in found]
+
+
+def mark_published(connection: sa.Connection, order_ids: Iterable[str], now_us: int) -> None:
+    """Note that the stream has these orders."""
+    for some in chunks(sorted(order_ids)):
+        connection.execute(
+            sa.update(order_outbox)
+            .where(order_outbox.c.order_id.in_(some), order_outbox.c.published_at_us.is_(None))
+            .values(published_at_us=now_us)
+        )
+
+
+def unpublished(database: Database, *, before_us: int, limit: int) -> list[OutboxOrder]:
+    """Orders written before an instant that are not known to be published, oldest first. Raises `StoreUnavailable`."""
+    with database.read() as connection:
+        return [
+            OutboxOrder(row.order_id, row.market_id, row.data)
+            for row in connection.execute(
+                _ORDERS.where(
+                    order_outbox.c.published_at_us.is_(None), order_outbox.c.ordered_at_us <= before_us
+                )
+                .order_by(order_outbox.c.sequence)
+                .limit(limit)
+            )
+        ]
+
+
+def forget_published(database: Database, *, before_us: int, limit: int = 5000) -> int:
+    """Delete orders that were published before an instant and whose bets are no longer pending; how many went."""
+    with database.write() as connection:
+        old = list(
+            connection.execute(
+                sa.select(order_outbox.c.sequence)
+                .where(
+                    order_outbox.c.published_at_us < before_us,
+                    order_outbox.c.bet_id.not_in(sa.select(pending_bets.c.bet_id)),
+                )
+                .limit(limit)
+            ).scalars()
+        )
+        for some in chunks(old):
+            connection.execute(sa.delete(order_outbox).where(order_outbox.c.sequence.in_(some)))
+    return len(old)
+
+
+_ORDERS = sa.select(
+    order_outbox.c.sequence, order_outbox.c.order_id, order_outbox.c.market_id, order_outbox.c.data
+)

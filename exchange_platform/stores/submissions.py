@@ -1,0 +1,151 @@
+"""What is read to decide about bets, and what is written beside an accepted one. Not here: deciding (acceptance.py), the bet itself (bets.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from exchange_platform.accounts import AccountState
+from exchange_platform.bet_rules import AccountFacts, MarketFacts
+from exchange_platform.events import EventStatus, MarketStatus, SelectionStatus
+from exchange_platform.stores.account_tables import accounts
+from exchange_platform.stores.database import bets
+from exchange_platform.stores.event_tables import events, markets, selections
+from exchange_platform.stores.limit_changes import read_limits
+from exchange_platform.stores.upsert import chunks, insert, upsert
+from exchange_platform.stores.wallet_tables import profile_view_due, submissions
+
+_insert_submissions = insert(submissions)
+_upsert_due = upsert(profile_view_due, replace=["cause"])
+
+
+class KnownSubmission(NamedTuple):
+    """What was submitted under an id before."""
+
+    content_sha256: bytes
+    answer: str
+
+
+class NewSubmission(NamedTuple):
+    """What is accepted now, to be answered the same for ever."""
+
+    account_id: str
+    submission_id: str
+    content_sha256: bytes
+    bet_id: str
+    answer: str
+
+
+def known_submissions(
+    connection: sa.Connection, keys: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], KnownSubmission]:
+    """What was submitted before under these (account, submission) ids."""
+    wanted = sorted(set(keys))
+    found: dict[tuple[str, str], KnownSubmission] = {}
+    for some in chunks(wanted):
+        for row in connection.execute(
+            sa.select(
+                submissions.c.account_id,
+                submissions.c.submission_id,
+                submissions.c.content_sha256,
+                submissions.c.answer,
+            ).where(
+                submissions.c.account_id.in_(sorted({account_id for account_id, _ in some})),
+                submissions.c.submission_id.in_(sorted({submission_id for _, submission_id in some})),
+            )
+        ):
+            found[row.account_id, row.submission_id] = KnownSubmission(row.content_sha256, row.answer)
+    return found
+
+
+def write_submissions(connection: sa.Connection, new: Sequence[NewSubmission], now_us: int) -> None:
+    """Write what was accepted."""
+    _insert_submissions.execute(connection, [{**one._asdict(), "submitted_at_us": now_us} for one in new])
+
+
+def note_changed_profiles(connection: sa.Connection, causes: dict[str, str]) -> None:
+    """Ask the profile view to take these users' profiles; `causes` are what changed them."""
+    rows: list[dict[str, Any]] = [
+        {"user_id": user_id, "cause": cause} for user_id, cause in sorted(causes.items())
+    ]
+    _upsert_due.execute(connection, rows)
+
+
+def account_facts(
+    connection: sa.Connection, account_ids: Iterable[str], now_us: int
+) -> dict[str, AccountFacts]:
+    """Those of the accounts that there are, with the limits that hold now."""
+    wanted = sorted(set(account_ids))
+    limits = read_limits(connection, wanted, now_us)
+    return {
+        row.account_id: AccountFacts(
+            row.account_id,
+            AccountState(row.state),
+            row.currency,
+            *([limits[row.account_id]] if row.account_id in limits else []),
+        )
+        for some in chunks(wanted)
+        for row in connection.execute(
+            sa.select(accounts.c.account_id, accounts.c.state, accounts.c.currency).where(
+                accounts.c.account_id.in_(some)
+            )
+        )
+    }
+
+
+def market_facts(
+    connection: sa.Connection, market_ids: Iterable[str], selection_ids: Iterable[int]
+) -> dict[str, MarketFacts]:
+    """Those of the markets that there are, with those of the selections that they have."""
+    wanted = sorted(set(market_ids))
+    asked = sorted(set(selection_ids))
+    known: dict[str, dict[tuple[int, Decimal], SelectionStatus]] = {market_id: {} for market_id in wanted}
+    for some in chunks(wanted):
+        for part in chunks(asked):
+            for row in connection.execute(
+                _SELECTIONS.where(selections.c.market_id.in_(some), selections.c.selection_id.in_(part))
+            ):
+                key = (row.selection_id, Decimal(row.handicap))
+                known[row.market_id][key] = SelectionStatus(row.status)
+    return {
+        row.market_id: MarketFacts(
+            market_id=row.market_id,
+            event_id=row.event_id,
+            status=MarketStatus(row.status),
+            event_status=EventStatus(row.event_status) if row.event_status is not None else None,
+            currency=row.currency,
+            number_of_winners=max(1, row.number_of_winners),
+            number_of_selections=max(1, row.number_of_selections),
+            selections=known[row.market_id],
+        )
+        for some in chunks(wanted)
+        for row in connection.execute(_MARKETS.where(markets.c.market_id.in_(some)))
+    }
+
+
+def markets_of_bets(connection: sa.Connection, bet_ids: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """The market and selection of those of the bets that there are: what never changes of them."""
+    return {
+        row.bet_id: (row.market_id, row.selection_id)
+        for some in chunks(sorted(set(bet_ids)))
+        for row in connection.execute(
+            sa.select(bets.c.bet_id, bets.c.market_id, bets.c.selection_id).where(bets.c.bet_id.in_(some))
+        )
+    }
+
+
+_MARKETS = sa.select(
+    markets.c.market_id,
+    markets.c.event_id,
+    markets.c.status,
+    markets.c.currency,
+    markets.c.number_of_winners,
+    markets.c.number_of_selections,
+    events.c.status.label("event_status"),
+).select_from(markets.outerjoin(events, events.c.event_id == markets.c.event_id))
+_SELECTIONS = sa.select(
+    selections.c.market_id, selections.c.selection_id, selections.c.handicap, selections.c.status
+)
