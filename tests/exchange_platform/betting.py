@@ -149,9 +149,7 @@ def add_market(
 def set_market(database: Database, market_id: str, status: str) -> None:
     """Let the market have another status."""
     with database.write() as connection:
-        connection.execute(
-            sa.update(markets).where(markets.c.market_id == market_id).values(status=status)
-        )
+        connection.execute(sa.update(markets).where(markets.c.market_id == market_id).values(status=status))
 
 
 def order(submission_id: str = "s1", **changes: Any) -> BetOrder:
