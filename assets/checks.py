@@ -77,6 +77,22 @@ def _no_new_dead_letters(platform: PlatformResource, _scope: Scope) -> CheckOutc
     return checks.no_new_dead_letters(platform.database, SYSTEM_CLOCK)
 
 
+def _orders_published(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+    return checks.orders_published(platform.database, SYSTEM_CLOCK)
+
+
+def _orders_answered(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+    return checks.orders_answered(platform.database, platform.settings, SYSTEM_CLOCK)
+
+
+def _reservations_backed(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+    return checks.reservations_backed(platform.database, scope.users)
+
+
+def _books_balanced(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+    return checks.books_balanced(platform.database)
+
+
 def consumer_alive(source: str, asset: str, job: str) -> Check:
     """The check that a source has a live consumer, shown on one of the assets that `job` keeps."""
 
@@ -131,10 +147,50 @@ WINDOWS_AGREE = Check(
     _windows_agree,
 )
 
-OF_USERS = (MONEY_CONSERVED, BETS_CONSERVED)
+RESERVATIONS_BACKED = Check(
+    "reservations_backed",
+    "profiles",
+    "Money is set aside for live bets alone.",
+    "Somebody else wrote to the database. Compare the users' market_exposures with their live bets.",
+    _reservations_backed,
+)
+BOOKS_BALANCED = Check(
+    "books_balanced",
+    "profiles",
+    "Customers' balances and the house's add up to 0; a market that is done with owes nobody.",
+    "Compare the market's bets with the exchange's: one that was matched may be a dead letter, or was never told of.",
+    _books_balanced,
+)
+ORDERS_PUBLISHED = Check(
+    "orders_published",
+    "bets",
+    "No order to the exchange waits in the outbox.",
+    "The stream bet-orders is away, or no process with a relay is alive: see the API's log, then exchange-platform doctor.",
+    _orders_published,
+)
+ORDERS_ANSWERED = Check(
+    "orders_answered",
+    "bets",
+    "No bet is PENDING for longer than the limit.",
+    "Is the exchange alive? The job reconcile_orders asks it for each such bet; launch it, and read what it says.",
+    _orders_answered,
+)
+
+OF_USERS = (MONEY_CONSERVED, BETS_CONSERVED, RESERVATIONS_BACKED)
 """These look at the users of a scope."""
 
-ALL = (*CONSUMERS_ALIVE, NO_NEW_DEAD_LETTERS, *OF_USERS, LAKE_AGREES, WINDOWS_AGREE)
+ORDERS = (ORDERS_PUBLISHED, ORDERS_ANSWERED)
+"""These look at the orders on their way, and cost little."""
+
+ALL = (
+    *CONSUMERS_ALIVE,
+    NO_NEW_DEAD_LETTERS,
+    *ORDERS,
+    *OF_USERS,
+    BOOKS_BALANCED,
+    LAKE_AGREES,
+    WINDOWS_AGREE,
+)
 
 
 def _asset_check(check: Check) -> dg.AssetChecksDefinition:

@@ -10,12 +10,11 @@ from functools import partial
 from exchange_platform.acceptance import Acceptance, Outcome
 from exchange_platform.bet_requests import Answer, BetRequest
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.order_publishing import OrderPublishing
+from exchange_platform.order_publishing import OrderPublishing, OrdersPublisher
 from exchange_platform.refusals import Refused
 from exchange_platform.stores.checkpoints import Contended, StoreUnavailable
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.order_outbox import OutboxOrder, mark_published
-from exchange_platform.streams.kinesis import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,12 @@ class GroupCommit:
     """Decides requests in groups: whatever waits when the group before is committed, in the order in which it came."""
 
     def __init__(
-        self, database: Database, acceptance: Acceptance, publisher: Publisher, *, clock: Clock = SYSTEM_CLOCK
+        self,
+        database: Database,
+        acceptance: Acceptance,
+        publisher: OrdersPublisher,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._database = database
         self._acceptance = acceptance

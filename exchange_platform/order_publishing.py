@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from exchange_platform.aws import aws_client
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.database import Database
-from exchange_platform.stores.order_outbox import OutboxOrder, mark_published, unpublished
+from exchange_platform.stores.order_outbox import OutboxOrder, mark_lost, mark_published, unpublished
 from exchange_platform.streams.kinesis import Publisher, StreamUnavailable
 
 log = logging.getLogger(__name__)
@@ -21,11 +22,26 @@ RELAY_AFTER_S = 1.0
 RELAY_EVERY_S = 0.5
 """Together with `RELAY_AFTER_S` below the two seconds within which an order that was left goes out."""
 MOST_A_PUT = 500
+STREAM_CHECK_EVERY_S = 5.0
+RESENT_S = 600.0
+"""A stream that was made anew gets what the lost one was given in so many seconds before, and every order whose bet is still pending."""
 _PAUSE_AFTER_FAILURE_S = 1.0
 _READ_TIMEOUT_S = 3.0
 
 
-def orders_publisher(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Publisher:
+class OrdersPublisher(Protocol):
+    """The stream `bet-orders`, as seen from here."""
+
+    def publish(self, records: Sequence[tuple[str, bytes]]) -> None:
+        """Put (partition key, data) pairs in order. Raises `StreamUnavailable`."""
+        ...
+
+    def created_at(self) -> int:
+        """When the stream was created, in milliseconds since 1970 UTC. Raises `StreamUnavailable`."""
+        ...
+
+
+def orders_publisher(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> OrdersPublisher:
     """A publisher of `bet-orders` that tries once: whoever uses it, or a relay, tries again."""
     return Publisher(
         aws_client(settings, "kinesis", read_timeout_s=_READ_TIMEOUT_S),
@@ -39,16 +55,20 @@ def orders_publisher(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Publ
 class OrderRelay:
     """Publishes what was left in the outbox, oldest first, and marks it.
 
+    Also what a stream that is no more was given and the exchange may not have read (an emulator keeps its streams in memory).
     Any number may run, in any processes: the exchange drops an order that it has by its id. One in every process that submits, so that one
     is alive whenever there is something to relay.
     """
 
-    def __init__(self, database: Database, publisher: Publisher, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, database: Database, publisher: OrdersPublisher, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._database = database
         self._publisher = publisher
         self._clock = clock
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
+        self._stream_checked_at_s: float | None = None
         self.trouble = ""
         """Why the last look failed; empty if it did not."""
 
@@ -65,6 +85,7 @@ class OrderRelay:
 
     def look(self, *, after_s: float = RELAY_AFTER_S) -> int:
         """Publish everything that was left for `after_s`; how many orders. Raises `StoreUnavailable` and `StreamUnavailable`."""
+        self._look_for_lost()
         published = 0
         while True:
             before_us = self._clock.now_us() - int(after_s * 1e6)
@@ -76,6 +97,18 @@ class OrderRelay:
                 published += len(orders)
             if len(orders) < MOST_A_PUT or self._ending.is_set():
                 return published
+
+    def _look_for_lost(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if self._stream_checked_at_s is not None and now_s - self._stream_checked_at_s < STREAM_CHECK_EVERY_S:
+            return
+        created_at_us = self._publisher.created_at() * 1000
+        lost = mark_lost(
+            self._database, created_at_us=created_at_us, since_us=created_at_us - int(RESENT_S * 1e6)
+        )
+        if lost:
+            log.warning("the stream was made anew; %d orders that the lost one was given go out again", lost)
+        self._stream_checked_at_s = now_s
 
     def _run(self) -> None:
         while not self._clock.wait(self._ending, RELAY_EVERY_S):
@@ -100,7 +133,11 @@ class OrderPublishing:
     """
 
     def __init__(
-        self, publisher: Publisher, *, published: Callable[[Sequence[str]], None], clock: Clock = SYSTEM_CLOCK
+        self,
+        publisher: OrdersPublisher,
+        *,
+        published: Callable[[Sequence[str]], None],
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`published` is told the ids of what is in the stream, to have them marked in the outbox."""
         self._publisher = publisher

@@ -239,6 +239,12 @@ class Settings(BaseSettings):
         30.0, gt=0, description="A bet that is PENDING for longer is unknown: the exchange is asked."
     )
 
+    orders_kept_s: float = Field(
+        90_000.0,
+        gt=0,
+        description="Longer than an order stays readable in its stream: a bet that the exchange does not have by then lapses.",
+    )
+
     watermark_delay_s: float = Field(
         30.0, ge=0, description="How far a market's watermark lies behind its newest event time."
     )

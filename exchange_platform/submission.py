@@ -29,12 +29,11 @@ from exchange_platform.bet_requests import (
 from exchange_platform.bets import Bet, BetStatus
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.group_commit import GroupCommit
-from exchange_platform.order_publishing import OrderRelay, orders_publisher
+from exchange_platform.order_publishing import OrderRelay, OrdersPublisher, orders_publisher
 from exchange_platform.refusals import Invalid, RefusalCode, Unknown
 from exchange_platform.settings import Settings
 from exchange_platform.stores.bet_reading import read_bet, read_bets
 from exchange_platform.stores.database import Database
-from exchange_platform.streams.kinesis import Publisher
 
 MOST_A_PAGE = 200
 
@@ -55,7 +54,7 @@ class BetSubmission:
         settings: Settings,
         *,
         database: Database | None = None,
-        publisher: Publisher | None = None,
+        publisher: OrdersPublisher | None = None,
         clock: Clock = SYSTEM_CLOCK,
         draw: DrawId = draw_id,
     ) -> None:

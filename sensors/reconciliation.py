@@ -11,6 +11,7 @@ from assets.checks import (
     LAKE_AGREES,
     NO_NEW_DEAD_LETTERS,
     OF_USERS,
+    ORDERS,
     WINDOWS_AGREE,
     Check,
 )
@@ -21,7 +22,7 @@ from resources.platform import PlatformResource
 from sensors.evaluations import materialised_by, report
 
 ROUND_S = 60.0
-_EVERY_TICK = (*CONSUMERS_ALIVE, NO_NEW_DEAD_LETTERS)
+_EVERY_TICK = (*CONSUMERS_ALIVE, NO_NEW_DEAD_LETTERS, *ORDERS)
 
 
 class _Memory(msgspec.Struct):

@@ -6,6 +6,12 @@ at everything.
 
 from exchange_platform.checks.lake import lake_agrees, windows_agree
 from exchange_platform.checks.money import bets_conserved, money_conserved
+from exchange_platform.checks.orders import (
+    books_balanced,
+    orders_answered,
+    orders_published,
+    reservations_backed,
+)
 from exchange_platform.checks.outcomes import EVERYONE, CheckOutcome, Users, some_users
 from exchange_platform.checks.rounds import EVERYTHING, Rounds, Scope
 from exchange_platform.checks.spans import ALWAYS, Span, span_before
@@ -21,10 +27,14 @@ __all__ = [
     "Span",
     "Users",
     "bets_conserved",
+    "books_balanced",
     "consumer_alive",
     "lake_agrees",
     "money_conserved",
     "no_new_dead_letters",
+    "orders_answered",
+    "orders_published",
+    "reservations_backed",
     "some_users",
     "span_before",
     "windows_agree",

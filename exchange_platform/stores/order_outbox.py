@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from exchange_platform.orders import Order, encode_order
 from exchange_platform.stores.database import Database, to_us
 from exchange_platform.stores.upsert import chunks, insert
-from exchange_platform.stores.wallet_tables import order_outbox, pending_bets
+from exchange_platform.stores.wallet_tables import order_outbox, pending_bets, replacements
 
 _insert = insert(order_outbox, leave_out=["sequence", "published_at_us"])
 
@@ -62,6 +62,25 @@ def mark_published(connection: sa.Connection, order_ids: Iterable[str], now_us: 
         )
 
 
+def mark_lost(database: Database, *, created_at_us: int, since_us: int) -> int:
+    """Note that a stream created then does not have what was published before it: what was published from `since_us` on, and every order of a
+    bet that is still pending, is to be published again. How many orders.
+    """
+    lost = sa.and_(
+        order_outbox.c.published_at_us < created_at_us,
+        sa.or_(
+            order_outbox.c.published_at_us >= since_us,
+            order_outbox.c.bet_id.in_(sa.select(pending_bets.c.bet_id)),
+            order_outbox.c.bet_id.in_(sa.select(replacements.c.bet_id)),
+        ),
+    )
+    with database.read() as connection:
+        if connection.execute(sa.select(order_outbox.c.sequence).where(lost).limit(1)).first() is None:
+            return 0
+    with database.write() as connection:
+        return connection.execute(sa.update(order_outbox).where(lost).values(published_at_us=None)).rowcount
+
+
 def unpublished(database: Database, *, before_us: int, limit: int) -> list[OutboxOrder]:
     """Orders written before an instant that are not known to be published, oldest first. Raises `StoreUnavailable`."""
     with database.read() as connection:
@@ -86,6 +105,7 @@ def forget_published(database: Database, *, before_us: int, limit: int = 5000) -
                 .where(
                     order_outbox.c.published_at_us < before_us,
                     order_outbox.c.bet_id.not_in(sa.select(pending_bets.c.bet_id)),
+                    order_outbox.c.bet_id.not_in(sa.select(replacements.c.bet_id)),
                 )
                 .limit(limit)
             ).scalars()

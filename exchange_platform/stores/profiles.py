@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import sqlalchemy as sa
 
 from exchange_platform.stores.database import Database, bets, profiles
-from exchange_platform.stores.upsert import chunks
+from exchange_platform.stores.upsert import Bulk, chunks
+from exchange_platform.stores.wallet_tables import profile_view_due
 
 LAST_BETS = 10
 
@@ -73,6 +74,13 @@ _LAST = (
 )
 
 
+_deletion = sa.delete(profile_view_due).where(
+    profile_view_due.c.user_id == sa.bindparam("key_user_id"),
+    profile_view_due.c.cause == sa.bindparam("key_cause"),
+)
+_delete_due = Bulk({"sqlite": _deletion, "mysql": _deletion}, [])
+
+
 class Profiles:
     """Reads profiles."""
 
@@ -94,6 +102,20 @@ class Profiles:
                     for row in connection.execute(sa.select(profiles).where(profiles.c.user_id.in_(some)))
                 )
         return found
+
+    def due(self, limit: int = 500) -> dict[str, str]:
+        """Users whose profiles changed other than by the stream since the view took them, with what changed each last."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(profile_view_due).limit(limit)).all()
+        return {row.user_id: row.cause for row in rows}
+
+    def taken(self, due: Mapping[str, str]) -> None:
+        """Note that the view took these profiles; what changed since by something else stays due."""
+        with self._database.write() as connection:
+            _delete_due.execute(
+                connection,
+                [{"key_user_id": user_id, "key_cause": cause} for user_id, cause in sorted(due.items())],
+            )
 
     def pages(self, size: int = 500) -> Iterator[list[Profile]]:
         """Every profile, in pages, each read in a transaction of its own."""

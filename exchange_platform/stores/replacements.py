@@ -40,10 +40,10 @@ class Replacement:
         if new.status is not BetStatus.PENDING:
             return FLAT
         rest = old.remaining_minor if old.status in LIVE else 0
-        at_most = min(new.stake_minor, rest + max(0, old.cancelled_minor - self.cancelled_minor))
+        at_most = min(new.remaining_minor, rest + max(0, old.cancelled_minor - self.cancelled_minor))
         if new.side is Side.BACK:
-            return Position(0, rest + new.stake_minor - max(rest, at_most))
-        old_pays, new_pays = winnings_minor(rest, old.odds), winnings_minor(new.stake_minor, new.odds)
+            return Position(0, rest + new.remaining_minor - max(rest, at_most))
+        old_pays, new_pays = winnings_minor(rest, old.odds), winnings_minor(new.remaining_minor, new.odds)
         return Position(old_pays + new_pays - max(old_pays, winnings_minor(at_most, new.odds)), 0)
 
 

@@ -200,6 +200,15 @@ class Publisher:
         for group in _groups(entries):
             self._put(group)
 
+    def created_at(self) -> int:
+        """When the stream was created, in milliseconds since 1970 UTC: which stream of its name it is. Raises `StreamUnavailable`."""
+        try:
+            return stream_created_at(self._client, self._stream)
+        except (ClientError, BotoCoreError) as error:
+            if is_passing(error) or error_code(error) == "ResourceNotFoundException":
+                raise StreamUnavailable(f"stream {self._stream}: {error}") from error
+            raise
+
     def _put(self, group: list[tuple[str, bytes]]) -> None:
         waiting = group
         tries = 0

@@ -1,0 +1,149 @@
+"""Bets that stay PENDING: the exchange is asked what became of them. Not here: orders that were not published (order_publishing.py).
+
+A bet that is PENDING for longer than `pending_limit_s` is unknown: its order was lost, or the answer to it. It is never ordered again under
+another id; what the exchange says of its id is applied, here and through the stream, so that every store has it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from exchange_platform.bets import Bet, BetStatus
+from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.exchange_asking import AsksExchange
+from exchange_platform.order_publishing import OrdersPublisher
+from exchange_platform.records import BetUpdate, encode
+from exchange_platform.settings import Settings
+from exchange_platform.stores.bet_rows import bet_from_row
+from exchange_platform.stores.bets import apply_bet_updates
+from exchange_platform.stores.database import Database, bets, from_us
+from exchange_platform.stores.wallet_tables import order_outbox, pending_bets, replacements
+
+log = logging.getLogger(__name__)
+
+MOST_A_ROUND = 200
+NEVER_TAKEN = "the exchange never took it"
+
+
+class _Unknown(NamedTuple):
+    bet: Bet
+    since_us: int
+    published_at_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What came of a round: bet ids, and for the contradictions why."""
+
+    answered: Sequence[str] = ()
+    """The exchange had more to tell; it is applied."""
+    lapsed: Sequence[str] = ()
+    """The exchange does not have it and can't get it any more."""
+    unknown: Sequence[str] = ()
+    """The exchange does not have it, or says no more than is known; it is asked again next time."""
+    contradictions: dict[str, str] = field(default_factory=dict)
+    """The exchange says what can't follow from what is known: for an operator."""
+
+
+class Reconciliation:
+    """Asks for unknown bets and applies the answers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        exchange: AsksExchange,
+        bets_publisher: OrdersPublisher,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """`bets_publisher` publishes to `exchange-bets`."""
+        self._settings = settings
+        self._database = database
+        self._exchange = exchange
+        self._publisher = bets_publisher
+        self._clock = clock
+
+    def run(self) -> Reconciled:
+        """Ask for every unknown bet, oldest first, some at a time. Raises `StoreUnavailable`, `StreamUnavailable`, `ExchangeUnavailable`.
+
+        What was asked before the error is applied.
+        """
+        now_us = self._clock.now_us()
+        found: dict[str, list[str]] = {"answered": [], "lapsed": [], "unknown": []}
+        contradictions: dict[str, str] = {}
+        for one in self._unknown(now_us - int(self._settings.pending_limit_s * 1e6)):
+            told = self._exchange.bet(one.bet.bet_id)
+            outcome = "answered"
+            if told is None and self._is_past(one, now_us):
+                told, outcome = _lapsed(one.bet, now_us), "lapsed"
+            if told is None or told.version <= one.bet.version:
+                found["unknown"].append(one.bet.bet_id)
+                continue
+            reason = self._apply(told)
+            if reason is None:
+                found[outcome].append(one.bet.bet_id)
+            else:
+                contradictions[one.bet.bet_id] = reason
+        return Reconciled(**found, contradictions=contradictions)
+
+    def _unknown(self, before_us: int) -> list[_Unknown]:
+        replaced = (
+            sa.select(replacements.c.bet_id)
+            .where(replacements.c.new_bet_id == bets.c.bet_id)
+            .correlate(bets)
+            .scalar_subquery()
+        )
+        published = (
+            sa.select(sa.func.max(order_outbox.c.published_at_us))
+            .where(sa.or_(order_outbox.c.bet_id == bets.c.bet_id, order_outbox.c.bet_id == replaced))
+            .correlate(bets)
+            .scalar_subquery()
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(bets, pending_bets.c.since_us, published.label("published_at_us"))
+                .select_from(pending_bets.join(bets, bets.c.bet_id == pending_bets.c.bet_id))
+                .where(pending_bets.c.since_us <= before_us)
+                .order_by(pending_bets.c.since_us)
+                .limit(MOST_A_ROUND)
+            ).all()
+        return [_Unknown(bet_from_row(row), row.since_us, row.published_at_us) for row in rows]
+
+    def _is_past(self, one: _Unknown, now_us: int) -> bool:
+        """Whether the order is gone from the stream without having been taken: then it will never be."""
+        kept_us = int(self._settings.orders_kept_s * 1e6)
+        return one.published_at_us is not None and one.published_at_us + kept_us < now_us
+
+    def _apply(self, told: BetUpdate) -> str | None:
+        """Apply what was told, and publish it for the other stores; the reason if it contradicts what is known.
+
+        Published before the commit: what was not committed then comes through the stream.
+        """
+        with self._database.write() as connection:
+            (verdict,) = apply_bet_updates(connection, [told])
+            if verdict.reason is not None:
+                log.error("bet %s: %s", told.bet_id, verdict.reason)
+                return verdict.reason
+            if verdict.applied:
+                self._publisher.publish([(told.market_id, encode(told))])
+        return None
+
+
+def _lapsed(bet: Bet, now_us: int) -> BetUpdate:
+    values = {name: getattr(bet, name) for name in Bet.__struct_fields__}
+    return msgspec.structs.replace(
+        BetUpdate(**values),
+        version=bet.version + 1,
+        status=BetStatus.LAPSED,
+        remaining_minor=0,
+        lapsed_minor=bet.lapsed_minor + bet.remaining_minor,
+        reason=NEVER_TAKEN,
+        updated_at=from_us(now_us),
+    )
