@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from exchange_platform.settings import Settings
 
+MYSQL_URL = "EXCHANGE_PLATFORM_TEST_MYSQL_URL"
 FEEDS = Path(__file__).parents[1].parent / "shared" / "feeds"
 
 
@@ -31,6 +35,22 @@ def emulator_url() -> Iterator[str]:
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+@pytest.fixture
+def mysql_url() -> Iterator[str]:
+    """A database of its own on a MariaDB server."""
+    if MYSQL_URL not in os.environ:
+        pytest.skip(f"no MariaDB: {MYSQL_URL} is not set (.ci/run starts one)")
+    server = sa.make_url(os.environ[MYSQL_URL])
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    engine = sa.create_engine(server, poolclass=sa.NullPool)  # the server may be another process by the end
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name} CHARACTER SET utf8mb4"))
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name}"))
+    engine.dispose()
 
 
 @pytest.fixture

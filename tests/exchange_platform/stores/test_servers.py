@@ -9,8 +9,6 @@ import os
 import signal
 import subprocess
 import threading
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,24 +44,7 @@ from tests.platform_parts import (
 from tests.workload import matched_pairs
 
 pytestmark = pytest.mark.servers
-URL = "EXCHANGE_PLATFORM_TEST_MYSQL_URL"
 PID_FILE = "EXCHANGE_PLATFORM_TEST_MYSQL_PID_FILE"
-
-
-@pytest.fixture
-def mysql_url() -> Iterator[str]:
-    """A database of its own on the server."""
-    if URL not in os.environ:
-        pytest.skip(f"no MariaDB: {URL} is not set (.ci/run starts one)")
-    server = sa.make_url(os.environ[URL])
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    engine = sa.create_engine(server, poolclass=sa.NullPool)  # the server may be another process by the end
-    with engine.begin() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name} CHARACTER SET utf8mb4"))
-    yield server.set(database=name).render_as_string(hide_password=False)
-    with engine.begin() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name}"))
-    engine.dispose()
 
 
 def test_the_migrated_schema_is_the_code_s_and_migrating_again_changes_nothing(mysql_url: str) -> None:

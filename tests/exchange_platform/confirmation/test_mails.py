@@ -1,0 +1,98 @@
+"""What a wish for a confirmation becomes when it leaves, and that a hostile registration says nothing in it."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+
+import pytest
+
+from exchange_platform.aws import aws_client
+from exchange_platform.confirmation.mails import ConfirmationMails, in_words
+from exchange_platform.confirmation.service import Pressed
+from exchange_platform.mail.channel import Skip
+from exchange_platform.mail.message import OutgoingMail, compose
+from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.confirmation_tokens import ConfirmationTokens
+from tests.account_parts import CLIENT, MINUTE, AccountParts, codes_in
+
+
+def _only_mail(parts: AccountParts) -> OutgoingMail:
+    (mail,) = parts.mail()
+    assert isinstance(mail, OutgoingMail)
+    return mail
+
+
+def test_the_mail_has_its_code_behind_a_hash_and_once_more_to_paste(parts: AccountParts) -> None:
+    account_id = parts.register()
+    mail = _only_mail(parts)
+    (code,) = codes_in([mail.text])
+    url = f"{parts.settings.public_base_url}/confirm#{code}"
+    assert code.startswith(f"{account_id}.")
+    assert url in mail.text
+    assert f'href="{url}"' in mail.html
+    assert f">{code}<" in mail.html
+    assert "works for 24 hours" in mail.text
+    assert mail.unsubscribe_url is None
+    for body in (mail.text, mail.html):
+        assert f"?{code}" not in body
+        assert body.count(code) == 2
+
+
+def test_nothing_that_was_typed_at_the_registration_is_in_the_mail(parts: AccountParts) -> None:
+    """Else whoever registers somebody else's address writes to that person in our name."""
+    parts.register("ann@example.com", "You won! http://evil.example <b>")
+    mail = _only_mail(parts)
+    message = compose(mail, "Exchange <mail@exchange.example>").as_string()
+    assert "won" not in message.lower()
+    assert "evil" not in f"{mail}"
+    assert email.message_from_string(message, policy=email.policy.default)["To"] == "ann@example.com"
+
+
+def test_the_same_wish_has_the_same_message_id_and_another_token_each_time_it_leaves(
+    parts: AccountParts,
+) -> None:
+    parts.register()
+    due = parts.mails.collect(10, ())
+    first, second = parts.mails.render(due)[0], parts.mails.render(due)[0]
+    assert isinstance(first, OutgoingMail)
+    assert isinstance(second, OutgoingMail)
+    assert first.mail_id == second.mail_id
+    one, other = codes_in([first.text, second.text])
+    assert one != other
+    assert parts.service.confirm(one, CLIENT) is Pressed.CONFIRMED
+    assert parts.service.confirm(other, CLIENT) is Pressed.USED
+
+
+def test_a_wish_of_an_account_that_is_confirmed_or_gone_is_not_mailed(parts: AccountParts) -> None:
+    account_id = parts.register()
+    (code,) = parts.codes()
+    parts.clock.now += MINUTE
+    parts.service.ask_again(account_id)
+    parts.service.confirm(code, CLIENT)
+    assert parts.mail() == [Skip("its account is CONFIRMED")]
+
+
+def test_no_mail_is_rendered_while_its_token_can_t_be_stored(parts: AccountParts) -> None:
+    parts.register()
+    away = parts.settings.model_copy(update={"aws_endpoint_url": "http://127.0.0.1:9"})
+    tokens = ConfirmationTokens(aws_client(away, "dynamodb"), away.tokens_table)
+    mails = ConfirmationMails(parts.settings, parts.database, tokens, clock=parts.clock)
+    with pytest.raises(StoreUnavailable):
+        mails.render(parts.mails.collect(10, ()))
+    assert len(parts.codes()) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (45, "45 seconds"),
+        (60, "1 minute"),
+        (5400, "90 minutes"),
+        (7200, "2 hours"),
+        (86_400, "24 hours"),
+        (172_800, "2 days"),
+    ],
+)
+def test_lifetimes_are_told_in_words(seconds: int, words: str) -> None:
+    assert in_words(seconds) == words
