@@ -11,9 +11,11 @@ from assets.exchange_bets import consume_bets, exchange_bets_consumer, exchange_
 from assets.odds_windows import odds_windows
 from ops.confirm_accounts import confirm_accounts, confirmation_mails
 from ops.housekeeping import maintain_lake, purge_old_runs, schedules, tidy_accounts
+from ops.reconcile_orders import reconcile_orders
 from resources.platform import PlatformResource
 from sensors.confirmations import confirmations_sensor
 from sensors.exchange_bets import exchange_bets_sensor
+from sensors.orders import orders_sensor
 from sensors.reconciliation import reconciliation_sensor
 from sensors.run_failures import run_failures
 
@@ -23,9 +25,15 @@ def build_definitions(resource_overrides: Mapping[str, object] | None = None) ->
     return dg.Definitions(
         assets=[exchange_bets_stream, exchange_bets_consumer, odds_windows, confirmation_mails],
         asset_checks=asset_checks,
-        jobs=[consume_bets, confirm_accounts, maintain_lake, purge_old_runs, tidy_accounts],
+        jobs=[consume_bets, confirm_accounts, maintain_lake, purge_old_runs, reconcile_orders, tidy_accounts],
         schedules=schedules,
-        sensors=[exchange_bets_sensor, confirmations_sensor, reconciliation_sensor, run_failures],
+        sensors=[
+            exchange_bets_sensor,
+            confirmations_sensor,
+            orders_sensor,
+            reconciliation_sensor,
+            run_failures,
+        ],
         resources={"platform": PlatformResource(), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

@@ -52,6 +52,11 @@ def orders_publisher(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Orde
     )
 
 
+def relay_left(settings: Settings, database: Database) -> int:
+    """Publish once what was left in the outbox; how many orders. Raises `StoreUnavailable` and `StreamUnavailable`."""
+    return OrderRelay(database, orders_publisher(settings)).look()
+
+
 class OrderRelay:
     """Publishes what was left in the outbox, oldest first, and marks it.
 

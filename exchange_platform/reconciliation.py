@@ -14,9 +14,10 @@ from typing import NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from exchange_platform.aws import aws_client
 from exchange_platform.bets import Bet, BetStatus
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.exchange_asking import AsksExchange
+from exchange_platform.exchange_asking import AsksExchange, ExchangeClient, ExchangeUnavailable
 from exchange_platform.order_publishing import OrdersPublisher
 from exchange_platform.records import BetUpdate, encode
 from exchange_platform.settings import Settings
@@ -24,6 +25,7 @@ from exchange_platform.stores.bet_rows import bet_from_row
 from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.database import Database, bets, from_us
 from exchange_platform.stores.wallet_tables import order_outbox, pending_bets, replacements
+from exchange_platform.streams.kinesis import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,20 @@ class Reconciled:
     """The exchange does not have it, or says no more than is known; it is asked again next time."""
     contradictions: dict[str, str] = field(default_factory=dict)
     """The exchange says what can't follow from what is known: for an operator."""
+
+
+def reconcile_bets(settings: Settings, database: Database) -> Reconciled:
+    """One round with the exchange and the streams that the settings name. Raises as `Reconciliation.run`."""
+    if settings.exchange_url is None:
+        raise ExchangeUnavailable(
+            "nobody can be asked: where the exchange answers is not configured (EXCHANGE_URL)"
+        )
+    exchange = ExchangeClient(settings.exchange_url)
+    publisher = Publisher(aws_client(settings, "kinesis"), settings.bets_stream, give_up_after_s=3.0)
+    try:
+        return Reconciliation(settings, database, exchange, publisher).run()
+    finally:
+        exchange.close()
 
 
 class Reconciliation:

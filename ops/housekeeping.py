@@ -8,6 +8,7 @@ from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.stores.accounts import purge_unconfirmed
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.limits import forget_idle
+from exchange_platform.stores.order_outbox import forget_published
 from resources.platform import PlatformResource
 
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED]
@@ -42,7 +43,8 @@ def purge_runs(context: dg.OpExecutionContext, config: Retention, platform: Plat
     rows = ConsumerRows(platform.database)
     before_us = SYSTEM_CLOCK.now_us() - int(config.days * 86_400e6)
     forgotten = sum(rows.forget(source, before_us=before_us) for source in rows.sources())
-    context.log.info(f"{deleted} runs deleted, {forgotten} consumers forgotten")
+    orders = forget_published(platform.database, before_us=before_us)
+    context.log.info(f"{deleted} runs deleted, {forgotten} consumers and {orders} published orders forgotten")
 
 
 @dg.op

@@ -111,10 +111,10 @@ def reservations_backed(database: Database, users: Users = EVERYONE) -> CheckOut
                 row.user_id,
                 f"{row.user_id} has {row.exposure_minor} set aside in market {row.market_id} without a live bet",
             )
-        for row in connection.execute(not_pending):
-            wrong.setdefault(row.user_id, f"bet {row.bet_id} is listed as pending and is not")
-        for row in connection.execute(unlisted):
-            wrong.setdefault(row.user_id, f"bet {row.bet_id} is PENDING and not listed as such")
+        for bet_id, user_id in connection.execute(not_pending):
+            wrong.setdefault(user_id, f"bet {bet_id} is listed as pending and is not")
+        for bet_id, user_id in connection.execute(unlisted):
+            wrong.setdefault(user_id, f"bet {bet_id} is PENDING and not listed as such")
     figures = {"wrong_users": len(wrong)}
     if wrong:
         return CheckOutcome(False, listed(wrong.values()), figures, tuple(sorted(wrong)[:MOST_NAMED]))

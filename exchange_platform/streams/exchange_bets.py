@@ -208,7 +208,7 @@ class ProfileViewSink:
             self._checkpoints.advance(connection, EXCHANGE_BETS, epoch, advances, now_us=self._clock.now_us())
         return SinkCommit(written, len(users) - written if written <= len(users) else 0)
 
-    def tick(self, epoch: int) -> None:  # noqa: ARG002: an older consumer's write does no harm
+    def tick(self, epoch: int) -> None:  # noqa: ARG002 - an older consumer's write does no harm
         """Write the profiles that transfers and submissions changed, of which the stream does not tell, or later."""
         due = self._profiles.due()
         if due:
