@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fastapi.testclient import TestClient
+from httpx import Response
+
 from exchange_platform.accounts import MailChoice
 from exchange_platform.aws import aws_client
 from exchange_platform.clock import Clock
@@ -90,6 +93,31 @@ class AccountParts:
     def close(self) -> None:
         self.dynamodb.close()
         self.database.dispose()
+
+
+@dataclass
+class AccountsApi:
+    """The API: called by an application with its token, and by a browser."""
+
+    parts: AccountParts
+    application: TestClient
+    anybody: TestClient
+
+    def register(self, address: str = "ann@example.com", name: str = "Ann", **headers: str) -> str:
+        answer = self.application.post(
+            "/accounts", json={"email": address, "display_name": name}, headers=headers
+        )
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["account_id"])
+
+    def read(self, account_id: str) -> dict[str, object]:
+        answer = self.application.get(f"/accounts/{account_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def press(self, code: str) -> Response:
+        answer: Response = self.anybody.post("/confirm", data={"code": code})
+        return answer
 
 
 def codes_in(texts: Iterable[str]) -> list[str]:

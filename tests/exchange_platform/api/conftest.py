@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from fastapi.testclient import TestClient
@@ -10,7 +11,9 @@ from pydantic import SecretStr
 
 from exchange_platform.api.app import create_app
 from exchange_platform.settings import Settings
+from exchange_platform.stores.database import Database, metadata
 from exchange_platform.stores.schema import migrate
+from tests.account_parts import AccountParts, AccountsApi
 
 TOKEN = "a-token-of-an-application"
 
@@ -35,3 +38,28 @@ def application(anybody: TestClient) -> TestClient:
     """A caller with a token. The same client as `anybody`."""
     anybody.headers["Authorization"] = f"Bearer {TOKEN}"
     return anybody
+
+
+@contextmanager
+def serving_accounts(settings: Settings, **changes: str | int) -> Iterator[AccountsApi]:
+    """The API over the accounts' stores alone, on a clock that stands; its mails are rendered when a test asks for them."""
+    database = Database(settings.operational_database_url)
+    metadata.create_all(database.engine)
+    database.dispose()
+    own = settings.model_copy(update={"api_tokens": SecretStr(TOKEN)})
+    parts = AccountParts(own)
+    app = create_app(own.model_copy(update=changes), clock=parts.clock)
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    with (
+        TestClient(app, raise_server_exceptions=False) as anybody,
+        TestClient(app, raise_server_exceptions=False, headers=bearer) as application,
+    ):
+        yield AccountsApi(parts, application, anybody)
+    parts.close()
+
+
+@pytest.fixture
+def accounts(settings: Settings) -> Iterator[AccountsApi]:
+    """The API over the accounts' stores alone."""
+    with serving_accounts(settings) as made:
+        yield made

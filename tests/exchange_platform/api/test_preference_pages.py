@@ -1,0 +1,94 @@
+"""Mail preferences behind a signed link: one-click unsubscribing as RFC 8058 has it, and a page for people."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+
+from tests.account_parts import AccountsApi
+
+
+def _link(accounts: AccountsApi, account_id: str) -> str:
+    url: str = accounts.anybody.app.state.parts.preference_links.url(account_id)  # type: ignore[attr-defined]
+    return url.removeprefix(accounts.parts.settings.public_base_url)
+
+
+def _choice(accounts: AccountsApi, account_id: str) -> object:
+    return accounts.read(account_id)["mail_choice"]
+
+
+def test_opening_the_link_changes_nothing_and_shows_the_choice(accounts: AccountsApi) -> None:
+    account_id = accounts.register()
+    for method in ("GET", "HEAD"):
+        answer = accounts.anybody.request(method, _link(accounts, account_id))
+        assert answer.status_code == 200
+    page = accounts.anybody.get(_link(accounts, account_id)).text
+    assert re.findall(r'value="(\w+)" checked', page) == ["all"]
+    assert _choice(accounts, account_id) == "all"
+
+
+@pytest.mark.parametrize("multipart", [False, True])
+def test_one_click_unsubscribes_without_a_login(accounts: AccountsApi, multipart: bool) -> None:
+    account_id = accounts.register()
+    field = {"List-Unsubscribe": "One-Click"}
+    link = _link(accounts, account_id)
+    for _ in range(2):
+        answer = (
+            accounts.anybody.post(link, files={name: (None, value) for name, value in field.items()})
+            if multipart
+            else accounts.anybody.post(link, data=field)
+        )
+        assert answer.status_code == 200
+        assert "You are unsubscribed" in answer.text
+        assert _choice(accounts, account_id) == "none"
+
+
+def test_the_page_s_form_takes_each_choice(accounts: AccountsApi) -> None:
+    account_id = accounts.register()
+    for choice in ("settlements", "digest", "none", "all"):
+        page = accounts.anybody.get(_link(accounts, account_id)).text
+        form = re.search(r'<form method="post" action="([^"]+)"', page)
+        assert form is not None
+        answer = accounts.anybody.post(f"/{html.unescape(form[1])}", data={"choice": choice})
+        assert re.findall(r'value="(\w+)" checked', answer.text) == [choice]
+        assert _choice(accounts, account_id) == choice
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"choice": "everything"}, {"choice": ""}, {"List-Unsubscribe": "maybe"}]
+)
+def test_a_form_without_a_choice_changes_nothing(accounts: AccountsApi, data: dict[str, str]) -> None:
+    account_id = accounts.register()
+    answer = accounts.anybody.post(_link(accounts, account_id), data=data)
+    assert answer.status_code == 200
+    assert "Saved" not in answer.text
+    assert _choice(accounts, account_id) == "all"
+
+
+def test_a_false_link_and_one_of_a_closed_or_purged_account_are_answered_alike(accounts: AccountsApi) -> None:
+    account_id = accounts.register()
+    closed, gone = _link(accounts, account_id), _link(accounts, "0" * 32)
+    accounts.application.delete(f"/accounts/{account_id}")
+    false = [
+        "/unsubscribe",
+        "/unsubscribe?token=",
+        f"/unsubscribe?token={account_id}.x",
+        "/unsubscribe?token=" + "x" * 9000,
+    ]
+    answers = [
+        accounts.anybody.request(method, path, data={"choice": "all"} if method == "POST" else None)
+        for path in (closed, gone, *false)
+        for method in ("GET", "POST")
+    ]
+    assert {(answer.status_code, answer.text) for answer in answers} == {(404, answers[0].text)}
+
+
+def test_a_hostile_name_is_shown_as_text(accounts: AccountsApi) -> None:
+    name = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
+    account_id = accounts.register("ann@example.com", name)
+    page = accounts.anybody.get(_link(accounts, account_id)).text
+    assert "<img" not in page
+    assert html.escape(name, quote=False) in page.replace("&#34;", '"').replace("&#39;", "'")
+    assert "49" not in page
