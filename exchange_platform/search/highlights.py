@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from exchange_platform.search.documents import EventDocument, EventHit, Highlight
-from exchange_platform.search.plan import SHORTEST_WITH_TYPO, Understood
-from exchange_platform.search.terms import Token, cut, fold, is_ignored, name_tokens, readings
+from exchange_platform.search.plan import Understood
+from exchange_platform.search.ranking import nearly_begins
+from exchange_platform.search.terms import cut, fold, is_ignored, name_tokens, readings
 
 _FIELDS = ("name", "competition")
 
@@ -21,25 +22,23 @@ def marked(document: EventDocument, words: Understood) -> EventHit:
 
 
 def _ranges(text: str, terms: Sequence[str]) -> list[tuple[int, int]]:
-    written = [token for tokens in readings(text) for token in tokens]
-    known = [Token(cut(token.term), token.start, token.end) for token in name_tokens(text)]
-    ranges: list[tuple[int, int]] = []
-    for term in terms:
-        ranges += _of_term(text, term, written, known)
-    return _merged(ranges)
+    return _merged(place for term in terms for place in _of_term(text, term))
 
 
-def _of_term(text: str, term: str, written: Iterable[Token], known: Iterable[Token]) -> list[tuple[int, int]]:
+def _of_term(text: str, term: str) -> list[tuple[int, int]]:
     """The letters that were typed, else the words that they stand for, else the words that they nearly begin."""
     begun = [
-        (token.start, _end_of(text, token.start, term)) for token in written if token.term.startswith(term)
+        (token.start, _end_of(text, token.start, term))
+        for tokens in readings(text)
+        for token in tokens
+        if token.term.startswith(term)
     ]
     if begun:
         return begun
-    meant = [(token.start, token.end) for token in known if token.term.startswith(term)]
-    if meant or len(term) < SHORTEST_WITH_TYPO:
+    meant = [(token.start, token.end) for token in name_tokens(text) if cut(token.term).startswith(term)]
+    if meant:
         return meant
-    return [(token.start, token.end) for token in known if nearly_begins(token.term, term)]
+    return [(token.start, token.end) for token in name_tokens(text) if nearly_begins(cut(token.term), term)]
 
 
 def _end_of(text: str, start: int, term: str) -> int:
@@ -63,25 +62,3 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             merged.append((start, end))
     return merged
-
-
-def nearly_begins(word: str, typed: str) -> bool:
-    """Whether some beginning of the word becomes `typed` by one insertion, deletion, replacement or swap of neighbours."""
-    same = 0
-    while same < min(len(word), len(typed)) and word[same] == typed[same]:
-        same += 1
-    if same == len(typed):
-        return True
-    rest, wrong = word[same:], typed[same:]
-    return (
-        rest.startswith(wrong[1:])  # a letter too many
-        or (bool(rest) and rest[1:].startswith(wrong[1:]))  # a wrong letter
-        or rest[1:].startswith(wrong)  # a letter left out
-        or (
-            len(wrong) > 1
-            and len(rest) > 1
-            and rest[0] == wrong[1]
-            and rest[1] == wrong[0]
-            and rest[2:].startswith(wrong[2:])
-        )
-    )

@@ -1,8 +1,8 @@
 """A query understood: which terms must be found, and what each is worth. Pure. Not here: how an engine looks them up (stores/).
 
-An answer's score is a sum of whole points that depends on nothing but the query, the document and the hour, so both engines give the same
-one. Points for the text are shared out among the query's words; beside them count, in this order, whether an event can be bet on,
-whether it is in play, how soon it starts and how much was traded. Answers with a typo come only after those without, and only
+A candidate's score is a sum of whole points that depends on nothing but the query, the document and the hour, so both engines give the
+same one. Points for the text are shared out among the query's words; beside them count, in this order, whether an event can be bet
+on, whether it is in play, how soon it starts and how much was traded. Answers with a typo come only after those without, and only
 where those are few.
 """
 
@@ -16,19 +16,21 @@ import msgspec
 
 from exchange_platform.search.aliases import OPTIONAL, SEPARATORS
 from exchange_platform.search.documents import LONGEST_QUERY, EventDocument, EventQuery
-from exchange_platform.search.terms import LONGEST_TERM, Token, compounds, cut, joined, one_word
+from exchange_platform.search.terms import LONGEST_TERM, Token, compounds, cut, joined, nth, one_word
 
 MOST_WORDS = 12
 """A query's further words are not looked up."""
 SHORTEST_WITH_TYPO = 4
+"""Words of so many letters may be mistyped; so one letter less, where one was left out, may stand for such a word."""
 ENOUGH = 5
 """So many answers without a typo, and none with one is looked for."""
 CANDIDATES = 60
-"""So many answers are asked of an engine, whose order among equals is its own, to give the best of them in the order of `order_key`."""
+"""So many answers are asked of an engine; ranking.py puts them in order."""
 
-_WORD, _WHOLE_WORD, _FIRST_WORD, _OTHER_WORD = 600, 150, 100, 200
-_WORD_WITH_TYPO, _OTHER_WORD_WITH_TYPO = 300, 100
+_WORD, _WHOLE_WORD, _FIRST_WORD, _OTHER_WORD = 1200, 150, 100, 200
+_WORD_WITH_TYPO, _OTHER_WORD_WITH_TYPO = 600, 100
 _AS_WRITTEN = 400
+REPEATED = 500
 _OPEN, _IN_PLAY = 2000, 800
 _MINUTE_US = 60_000_000
 _HOUR_US = 60 * _MINUTE_US
@@ -58,13 +60,23 @@ class Field(enum.StrEnum):
     FLAGS = "flags"
 
 
+class Typo(enum.Enum):
+    """How a term may differ from the one that is looked up."""
+
+    NONE = enum.auto()
+    LETTER_LEFT_OUT = enum.auto()
+    """The term has one letter more, not at its end."""
+    ANY = enum.auto()
+    """One letter more, less or other, or two neighbours swapped, or none of this."""
+
+
 class Term(msgspec.Struct, frozen=True):
-    """A term of a field, looked up as it is, or with up to one edit."""
+    """A term of a field."""
 
     field: Field
     text: str
     points: int
-    with_typo: bool = False
+    typo: Typo = Typo.NONE
 
 
 class Within(msgspec.Struct, frozen=True):
@@ -106,6 +118,8 @@ class Understood(msgspec.Struct, frozen=True):
     optional: tuple[str, ...]
     as_written: str
     """All of it as one word."""
+    repeated: tuple[tuple[str, int], ...] = ()
+    """(term, number) where so many of the words begin with one of them: they must be so many words of a name."""
 
     @property
     def terms(self) -> set[str]:
@@ -126,9 +140,8 @@ def understand(text: str) -> Understood:
     )
 
 
-def plans(query: EventQuery, now_us: int) -> tuple[Plan, ...]:
+def plans(query: EventQuery, words: Understood, now_us: int) -> tuple[Plan, ...]:
     """What to look up, one after the other, until there are enough answers. Those of a later plan come after those of an earlier one."""
-    words = understand(query.text)
     filters = _filters(query)
     standing = _standing(now_us)
     if not words.demanded:
@@ -139,7 +152,7 @@ def plans(query: EventQuery, now_us: int) -> tuple[Plan, ...]:
     enough = min(query.limit, ENOUGH)
     preferred = (*_whole_text(words), *standing)
     exact = Plan((*filters, *_required(words, with_typo=False)), preferred, enough)
-    if not any(_may_have_typo(term) for term in words.terms):
+    if all(possible_typo(term) is Typo.NONE for term in words.terms):
         return (exact,)
     return (exact, Plan((*filters, *_required(words, with_typo=True)), preferred, enough))
 
@@ -153,17 +166,6 @@ def flags(document: EventDocument) -> tuple[str, ...]:
     if level:
         found.append(f"traded-{level}")
     return tuple(found)
-
-
-def order_key(score: int, document: EventDocument) -> tuple[int, int, int, str]:
-    """Sorts answers: by score, then what was traded, then by start, then by id."""
-    starts_at_us = document.starts_at_us if document.starts_at_us is not None else 2**62
-    return (
-        -score,
-        -document.traded_minor,
-        starts_at_us if document.open else -starts_at_us,
-        document.event_id,
-    )
 
 
 def _forms(parts: Sequence[Token]) -> tuple[tuple[str, ...], ...]:
@@ -196,16 +198,25 @@ def _found(term: str, share: int, *, with_typo: bool) -> AnyOf:
         Term(Field.OTHERS, term, _OTHER_WORD // share),
         Term(Field.WORDS, term, _WHOLE_WORD // share),
     ]
-    if with_typo and _may_have_typo(term):
+    typo = possible_typo(term)
+    if with_typo and typo is not Typo.NONE:
         exact += [
-            Term(Field.PREFIXES, term, _WORD_WITH_TYPO // share, with_typo=True),
-            Term(Field.OTHERS, term, _OTHER_WORD_WITH_TYPO // share, with_typo=True),
+            Term(Field.PREFIXES, term, _WORD_WITH_TYPO // share, typo),
+            Term(Field.OTHERS, term, _OTHER_WORD_WITH_TYPO // share, typo),
         ]
     return AnyOf(tuple(exact))
 
 
-def _may_have_typo(term: str) -> bool:
-    return len(term) >= SHORTEST_WITH_TYPO and not term.isdecimal()
+def possible_typo(term: str) -> Typo:
+    """How a term may have been mistyped; numbers and short words are taken as they are."""
+    if term.isdecimal() or len(term) < SHORTEST_WITH_TYPO - 1:
+        return Typo.NONE
+    return Typo.ANY if len(term) >= SHORTEST_WITH_TYPO else Typo.LETTER_LEFT_OUT
+
+
+def spellings_with_letter_left_out(term: str) -> tuple[str, ...]:
+    """The term with any letter, written as a dot, before each of its letters: a pattern each."""
+    return tuple(f"{term[:place]}.{term[place:]}" for place in range(len(term)))
 
 
 def _all_of(parts: list[AnyOf]) -> Expression:
@@ -219,6 +230,7 @@ def _whole_text(words: Understood) -> tuple[Term, ...]:
     found = [Term(Field.JOINED, term, _FIRST_WORD // share) for term in terms]
     if share > 1 and len(words.as_written) <= LONGEST_TERM:
         found.append(Term(Field.JOINED, words.as_written, _AS_WRITTEN))
+    found += [Term(Field.PREFIXES, nth(term, number), REPEATED) for term, number in words.repeated]
     for word in words.optional:
         found += [
             Term(Field.PREFIXES, word, _WORD // share),

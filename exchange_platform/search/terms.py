@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
@@ -17,9 +18,13 @@ from exchange_platform.search.documents import EventDocument
 
 LONGEST_TERM = 24
 """Words are cut to so many letters, in documents and in queries."""
+MOST_SIDES = 4
+"""Of an event with more participants, such as a race, the participants count less than the words of its name."""
 
 _SOFT = frozenset("'’‘`´ʼ.-‐‑‒–_·&:")
 """Between letters these make one word or two: O'Brien is found as `obrien` and as `brien`."""
+_ASCII_PART = re.compile(r"[0-9A-Za-z]+")
+_ASCII_WORD = re.compile(r"[0-9A-Za-z]+(?:['`.\-_&:]+[0-9A-Za-z]+)*")
 _LETTERS = {
     "ø": "o", "đ": "d", "ð": "d", "ł": "l", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ħ": "h", "ŧ": "t", "ŋ": "n",
     "ə": "e",
@@ -39,14 +44,16 @@ class Token(msgspec.Struct, frozen=True):
 class EventTerms(msgspec.Struct, frozen=True):
     """All that an event is found by."""
 
+    places: tuple[str, ...]
+    """For each place in its name where a word begins, the terms that it is found by there, each after a space."""
     words: tuple[str, ...]
-    """Whole words of its name and participants, with their other spellings and initials."""
+    """Whole words of its name, and of sides that the name leaves out, with their other spellings and initials."""
     prefixes: tuple[str, ...]
-    """Every beginning of these words."""
+    """Every beginning of these words; `ma+2` where two of the name's words begin with `ma`."""
     joined: tuple[str, ...]
-    """Every beginning of each participant written as one word."""
+    """Every beginning of each side written as one word."""
     others: tuple[str, ...]
-    """Every beginning of the words of its competition, sport and country."""
+    """Every beginning of the words of its runners, competition, sport and country."""
 
 
 @lru_cache(maxsize=4096)
@@ -64,6 +71,19 @@ def is_ignored(character: str) -> bool:
 
 def compounds(text: str) -> list[list[Token]]:
     """The text's words; one with a hyphen, an apostrophe or the like inside is a list of its parts."""
+    if text.isascii():
+        return [
+            [
+                Token(part[0].lower(), part.start(), part.end())
+                for part in _ASCII_PART.finditer(text, *word.span())
+            ]
+            for word in _ASCII_WORD.finditer(text)
+        ]
+    return compounds_of_any(text)
+
+
+def compounds_of_any(text: str) -> list[list[Token]]:
+    """What `compounds` gives for text of any script."""
     found: list[list[Token]] = []
     parts: list[Token] = []
     letters: list[str] = []
@@ -101,8 +121,13 @@ def joined(parts: Iterable[Token]) -> Token:
     return Token("".join(part.term for part in whole), whole[0].start, whole[-1].end)
 
 
-def name_tokens(text: str) -> Iterator[Token]:
+@lru_cache(maxsize=1024)
+def name_tokens(text: str) -> tuple[Token, ...]:
     """Every term that a name or a competition is found by, each with the words that it stands for; a term may come twice."""
+    return tuple(_name_tokens(text))
+
+
+def _name_tokens(text: str) -> Iterator[Token]:
     for tokens in readings(text):
         for token in tokens:
             yield token
@@ -121,14 +146,15 @@ def name_tokens(text: str) -> Iterator[Token]:
                 yield joined(side)
 
 
-def readings(text: str) -> list[list[Token]]:
+@lru_cache(maxsize=1024)
+def readings(text: str) -> tuple[tuple[Token, ...], ...]:
     """The text's words, and where one has a hyphen or the like inside, also its words with each such one as a single word."""
     words = compounds(text)
-    apart = [part for parts in words for part in parts]
-    return [apart] if len(apart) == len(words) else [apart, [joined(parts) for parts in words]]
+    apart = tuple(part for parts in words for part in parts)
+    return (apart,) if len(apart) == len(words) else (apart, tuple(joined(parts) for parts in words))
 
 
-def sides_within(text: str, tokens: list[Token]) -> list[list[Token]]:
+def sides_within(text: str, tokens: Iterable[Token]) -> list[list[Token]]:
     """The words of each side of a name: `A B v C` has the sides `A B` and `C`."""
     breaks = [match.start() for match in _BETWEEN_SIDES.finditer(text)]
     sides: list[list[Token]] = [[] for _ in range(len(breaks) + 1)]
@@ -140,25 +166,57 @@ def sides_within(text: str, tokens: list[Token]) -> list[list[Token]]:
 
 def event_terms(document: EventDocument) -> EventTerms:
     """All that the event is found by, from its name, participants, competition, sport and country."""
-    words: set[str] = set()
+    of_sides = len(document.participants) <= MOST_SIDES
+    sides = tuple(side for side in document.participants if side not in document.name) if of_sides else ()
+    runners = () if of_sides else document.participants
+    places = [place for text in (document.name, *sides) for place in _places(text)]
+    words = {word for place in places for word in place}
+    others = {
+        token.term
+        for text in (
+            *runners,
+            document.competition,
+            document.sport,
+            *COUNTRIES.get(document.country.upper(), ()),
+        )
+        for token in name_tokens(text)
+    }
+    return EventTerms(
+        places=tuple("".join(f" {term}" for term in sorted(place)) for place in places),
+        words=tuple(sorted(words)),
+        prefixes=(*sorted(_beginnings(words)), *_repeated(places)),
+        joined=tuple(sorted(_beginnings(_whole_sides((document.name, *sides))))),
+        others=tuple(sorted(_beginnings(others))),
+    )
+
+
+def nth(term: str, number: int) -> str:
+    """The term that says that so many words of a name begin with a term."""
+    return f"{term}+{number}"
+
+
+def _places(text: str) -> list[set[str]]:
+    places: dict[int, set[str]] = {}
+    for token in name_tokens(text):
+        if token.term not in SEPARATORS:
+            places.setdefault(token.start, set()).add(cut(token.term))
+    return [places[start] for start in sorted(places)]
+
+
+def _repeated(places: Iterable[set[str]]) -> list[str]:
+    counts = Counter(beginning for place in places for beginning in _beginnings(place))
+    return sorted(nth(term, number) for term, count in counts.items() for number in range(2, count + 1))
+
+
+def _whole_sides(texts: Iterable[str]) -> set[str]:
     whole: set[str] = set()
-    for text in (document.name, *document.participants):
-        words.update(token.term for token in name_tokens(text))
+    for text in texts:
         for side in (side for tokens in readings(text) for side in sides_within(text, tokens)):
             terms = [token.term for token in side]
             whole.add("".join(terms))
             for first, last, phrases in other_phrases(terms):
                 whole.update("".join((*terms[:first], *phrase, *terms[last:])) for phrase in phrases)
-    words -= SEPARATORS
-    others: set[str] = set()
-    for text in (document.competition, document.sport, *COUNTRIES.get(document.country.upper(), ())):
-        others.update(token.term for token in name_tokens(text))
-    return EventTerms(
-        words=tuple(sorted({cut(word) for word in words})),
-        prefixes=tuple(sorted(_beginnings(words))),
-        joined=tuple(sorted(_beginnings(whole))),
-        others=tuple(sorted(_beginnings(others))),
-    )
+    return whole
 
 
 def cut(term: str) -> str:
@@ -177,6 +235,8 @@ def _beginnings(words: Iterable[str]) -> set[str]:
 
 def _spelt_out(text: str, token: Token) -> tuple[str, ...]:
     """`Müller` is also `mueller`."""
+    if text.isascii():
+        return ()
     source = unicodedata.normalize("NFC", text[token.start : token.end].casefold())
     if not any(character in _SPELT_OUT for character in source):
         return ()

@@ -11,19 +11,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 from elasticsearch import ApiError, BadRequestError, Elasticsearch, NotFoundError, TransportError
 
 from exchange_platform.clock import Clock
 from exchange_platform.search.answering import answer
 from exchange_platform.search.documents import EventDocument, EventHit, EventQuery
 from exchange_platform.search.plan import CANDIDATES, Plan
+from exchange_platform.search.ranking import Candidate
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.event_index import DocumentsRefused, EventDocuments
 from exchange_platform.stores.event_index_queries import (
     DOCUMENT,
     FORMAT,
+    PLACES,
     REFRESH_INTERVAL,
+    as_candidate,
     as_query,
     indexed,
     meta,
@@ -160,22 +162,19 @@ class ElasticsearchEventIndex:
         """See `EventIndex.close`."""
         self._client.close()
 
-    def _candidates(self, plan: Plan) -> list[tuple[int, EventDocument]]:
+    def _candidates(self, plan: Plan) -> list[Candidate]:
         with self._asked():
             try:
                 found = self._client.search(
                     index=self._alias,
                     query=as_query(plan),
                     size=CANDIDATES,
-                    source_includes=[DOCUMENT],
+                    source_includes=[DOCUMENT, PLACES],
                     track_total_hits=False,
                 )
             except NotFoundError:
                 return []
-        return [
-            (round(hit["_score"]), msgspec.convert(hit["_source"][DOCUMENT], EventDocument))
-            for hit in found["hits"]["hits"]
-        ]
+        return [as_candidate(hit) for hit in found["hits"]["hits"]]
 
     def _bulk(self, index: str, documents: Sequence[EventDocument]) -> int:
         """Index what is newer; returns how many were. Raises `_NoSuchIndex`, `DocumentsRefused`."""

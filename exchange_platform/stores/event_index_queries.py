@@ -8,13 +8,24 @@ from typing import Any
 import msgspec
 
 from exchange_platform.search.documents import EventDocument
-from exchange_platform.search.plan import AllOf, Expression, Field, Plan, Term, Within, flags
+from exchange_platform.search.plan import (
+    AllOf,
+    Expression,
+    Field,
+    Plan,
+    Term,
+    Typo,
+    Within,
+    flags,
+    spellings_with_letter_left_out,
+)
+from exchange_platform.search.ranking import Candidate, Places
 from exchange_platform.search.terms import event_terms
 
 FORMAT = 1
 """Grows when documents are indexed differently: an index of another format is rebuilt."""
 REFRESH_INTERVAL = "500ms"
-DOCUMENT = "document"
+DOCUMENT, PLACES = "document", "places"
 
 _MOST_SPELLINGS = 1024
 """How many indexed terms one mistyped word may stand for."""
@@ -33,11 +44,12 @@ def template(alias: str) -> dict[str, Any]:
             },
             "mappings": {
                 "dynamic": "strict",
-                "_source": {"includes": [DOCUMENT]},
+                "_source": {"includes": [DOCUMENT, PLACES]},
                 "properties": {
                     "event_id": {"type": "keyword"},
                     "starts_at_us": {"type": "long"},
                     DOCUMENT: {"type": "object", "enabled": False},
+                    PLACES: {"type": "object", "enabled": False},
                     **{field.value: {"type": "keyword", "doc_values": False} for field in Field},
                 },
             },
@@ -57,6 +69,7 @@ def indexed(document: EventDocument) -> dict[str, Any]:
         "event_id": document.event_id,
         "starts_at_us": document.starts_at_us,
         DOCUMENT: msgspec.to_builtins(document),
+        PLACES: terms.places,
         Field.WORDS: terms.words,
         Field.PREFIXES: terms.prefixes,
         Field.JOINED: terms.joined,
@@ -75,6 +88,16 @@ def as_query(plan: Plan) -> dict[str, Any]:
     }
 
 
+def as_candidate(hit: Mapping[str, Any]) -> Candidate:
+    """One of the hits of a search."""
+    source = hit["_source"]
+    return Candidate(
+        round(hit["_score"]),
+        msgspec.convert(source[DOCUMENT], EventDocument),
+        msgspec.convert(source[PLACES], Places),
+    )
+
+
 def _expression(part: Expression) -> dict[str, Any]:
     if isinstance(part, Term):
         return _term(part)
@@ -91,10 +114,23 @@ def _preferred(part: Term | Within) -> dict[str, Any]:
 
 
 def _term(part: Term) -> dict[str, Any]:
-    if not part.with_typo:
-        return _constant({"term": {part.field.value: part.text}}, part.points)
-    near = {"value": part.text, "fuzziness": 1, "transpositions": True, "max_expansions": _MOST_SPELLINGS}
-    return _constant({"fuzzy": {part.field.value: near}}, part.points)
+    return _constant(_spelt(part), part.points)
+
+
+def _spelt(part: Term) -> dict[str, Any]:
+    if part.typo is Typo.ANY:
+        near = {"value": part.text, "fuzziness": 1, "transpositions": True, "max_expansions": _MOST_SPELLINGS}
+        return {"fuzzy": {part.field.value: near}}
+    if part.typo is Typo.LETTER_LEFT_OUT:
+        return {
+            "regexp": {
+                part.field.value: {
+                    "value": "|".join(spellings_with_letter_left_out(part.text)),
+                    "flags": "NONE",
+                }
+            }
+        }
+    return {"term": {part.field.value: part.text}}
 
 
 def _constant(found: Mapping[str, Any], points: int) -> dict[str, Any]:

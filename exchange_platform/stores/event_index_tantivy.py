@@ -22,9 +22,12 @@ from exchange_platform.search.plan import (
     Field,
     Plan,
     Term,
+    Typo,
     Within,
     flags,
+    spellings_with_letter_left_out,
 )
+from exchange_platform.search.ranking import Candidate, Places
 from exchange_platform.search.terms import event_terms
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.event_index import EventDocuments
@@ -38,7 +41,7 @@ _ID, _DOCUMENT, _STARTS_AT, _VERSION = "event_id", "document", "starts_at_us", "
 _BASIC = "basic"
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(EventDocument).decode
+_decode = msgspec.msgpack.Decoder(tuple[EventDocument, Places]).decode
 
 
 class TantivyEventIndex:
@@ -202,10 +205,10 @@ class _Reader:
         self.searcher = self.index.searcher()
         self._schema = schema
 
-    def candidates(self, plan: Plan) -> list[tuple[int, EventDocument]]:
-        """What matches a plan, best first: points and document."""
+    def candidates(self, plan: Plan) -> list[Candidate]:
+        """What matches a plan, most points first."""
         found = self.searcher.search(_query(self._schema, plan), limit=CANDIDATES, count=False)
-        return [(round(score), self._document(address)) for score, address in found.hits]
+        return [Candidate(round(points), *self._stored(address)) for points, address in found.hits]
 
     def versions(self, event_ids: Iterable[str] | None) -> dict[str, int]:
         """The versions of these, or of all."""
@@ -214,10 +217,10 @@ class _Reader:
         everything = self.searcher.search(
             Query.all_query(), limit=max(1, self.searcher.num_docs), count=False
         )
-        documents = (self._document(address) for _, address in everything.hits)
+        documents = (self._stored(address)[0] for _, address in everything.hits)
         return {document.event_id: document.version for document in documents}
 
-    def _document(self, address: tantivy.DocAddress) -> EventDocument:
+    def _stored(self, address: tantivy.DocAddress) -> tuple[EventDocument, Places]:
         return _decode(bytes(self.searcher.doc(address).get_first(_DOCUMENT)))  # type: ignore[arg-type]
 
 
@@ -312,7 +315,7 @@ def _indexed(document: EventDocument) -> tantivy.Document:
     terms = event_terms(document)
     indexed = tantivy.Document()
     indexed.add_text(_ID, document.event_id)
-    indexed.add_bytes(_DOCUMENT, _encode(document))
+    indexed.add_bytes(_DOCUMENT, _encode((document, terms.places)))
     for field, words in (
         (Field.WORDS, terms.words),
         (Field.PREFIXES, terms.prefixes),
@@ -361,9 +364,12 @@ def _preferred(schema: tantivy.Schema, part: Term | Within) -> Query:
 
 
 def _term(schema: tantivy.Schema, part: Term) -> Query:
-    found = (
-        Query.fuzzy_term_query(schema, part.field, part.text, distance=1, transposition_cost_one=True)
-        if part.with_typo
-        else Query.term_query(schema, part.field, part.text, index_option=_BASIC)
-    )
-    return Query.const_score_query(found, part.points)
+    return Query.const_score_query(_spelt(schema, part), part.points)
+
+
+def _spelt(schema: tantivy.Schema, part: Term) -> Query:
+    if part.typo is Typo.ANY:
+        return Query.fuzzy_term_query(schema, part.field, part.text, distance=1, transposition_cost_one=True)
+    if part.typo is Typo.LETTER_LEFT_OUT:
+        return Query.regex_query(schema, part.field, "|".join(spellings_with_letter_left_out(part.text)))
+    return Query.term_query(schema, part.field, part.text, index_option=_BASIC)
