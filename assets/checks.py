@@ -1,5 +1,6 @@
 """The reconciliation checks as Dagster asset checks: run by a sensor every minute, or from the UI. Not here: what they check."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from exchange_platform.checks import EVERYTHING, CheckOutcome, Scope
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
 from resources.platform import PlatformResource
 
 
@@ -73,6 +75,15 @@ def _windows_agree(platform: PlatformResource, scope: Scope) -> CheckOutcome:
         return checks.windows_agree(lake, scope.hours)
 
 
+def _index_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+    with platform.event_index() as index:
+        return checks.index_agrees(platform.database, index, scope.events, wait=time.sleep)
+
+
+def _finished_events_take_no_bets(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+    return checks.finished_events_take_no_bets(platform.database, SYSTEM_CLOCK)
+
+
 def _no_new_dead_letters(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
     return checks.no_new_dead_letters(platform.database, SYSTEM_CLOCK)
 
@@ -108,7 +119,10 @@ def consumer_alive(source: str, asset: str, job: str) -> Check:
     )
 
 
-CONSUMERS_ALIVE = (consumer_alive(EXCHANGE_BETS, "bets", "consume_bets"),)
+CONSUMERS_ALIVE = (
+    consumer_alive(EXCHANGE_BETS, "bets", "consume_bets"),
+    consumer_alive(EXCHANGE_FEED, "events", "consume_exchange_feed"),
+)
 """One a source."""
 
 NO_NEW_DEAD_LETTERS = Check(
@@ -176,6 +190,21 @@ ORDERS_ANSWERED = Check(
     _orders_answered,
 )
 
+INDEX_AGREES = Check(
+    "index_agrees",
+    "event_index",
+    "The event index holds as many events as the operational database, each in its newest version.",
+    "Launch the job rebuild_event_index: it fills a new index from the database while searches go on in the old one.",
+    _index_agrees,
+)
+FINISHED_EVENTS_TAKE_NO_BETS = Check(
+    "finished_events_take_no_bets",
+    "events",
+    "No market is open whose event has been over for a minute.",
+    "The exchange told of the event's end and not of its markets': compare those markets with the exchange.",
+    _finished_events_take_no_bets,
+)
+
 OF_USERS = (MONEY_CONSERVED, BETS_CONSERVED, RESERVATIONS_BACKED)
 """These look at the users of a scope."""
 
@@ -190,6 +219,8 @@ ALL = (
     BOOKS_BALANCED,
     LAKE_AGREES,
     WINDOWS_AGREE,
+    INDEX_AGREES,
+    FINISHED_EVENTS_TAKE_NO_BETS,
 )
 
 

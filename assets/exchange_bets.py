@@ -1,13 +1,12 @@
 """The assets that the stream `exchange-bets` feeds, materialised by a long-lived consumer run. Not here: consuming itself."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from assets.consumer_runs import FRESHNESS, OWNERS, ConsumerConfig, figures
+from assets.consumer_runs import FRESHNESS, OWNERS, ConsumerConfig, materialised
 from exchange_platform.memory import without_data_frames
-from exchange_platform.streams.consumer import Consumer
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, LAKE, PROFILE_VIEW
 from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 from resources.platform import PlatformResource
@@ -98,31 +97,16 @@ def exchange_bets_consumer(
 ) -> Iterator[Any]:
     """Consume `exchange-bets` until its time is over or a newer run takes over; report every ten seconds."""
     consumer = platform.bets_consumer(context.run.run_id, config.duration_s)
-    selected = [name for name in SINKS if dg.AssetKey(name) in context.selected_asset_keys]
     with without_data_frames():
-        yield from _reports(context, consumer, selected)
-
-
-def _reports(context: dg.AssetExecutionContext, consumer: Consumer, selected: Sequence[str]) -> Iterator[Any]:
-    """Consume, telling Dagster of each report."""
-    for report in consumer.run():
-        for day in report.closed_windows:
-            yield dg.AssetMaterialization(
-                "odds_windows",
-                partition=day.day.isoformat(),
-                description=f"{day.closed} windows closed, {day.reopened} again",
-                metadata={"closed": day.closed, "reopened": day.reopened},
-            )
-        if report.final:
-            ending = "a newer run has taken over" if consumer.superseded else "its time was over"
-            context.log.info(
-                f"epoch {report.epoch} ended: {ending}; {report.records_total} records in all, every sink committed"
-            )
-            for name in selected:
-                yield dg.MaterializeResult(asset_key=name, metadata=figures(report, SINKS[name]))
-        else:
-            for name in selected:
-                yield dg.AssetMaterialization(name, metadata=figures(report, SINKS[name]))
+        for report in consumer.run():
+            for day in report.closed_windows:
+                yield dg.AssetMaterialization(
+                    "odds_windows",
+                    partition=day.day.isoformat(),
+                    description=f"{day.closed} windows closed, {day.reopened} again",
+                    metadata={"closed": day.closed, "reopened": day.reopened},
+                )
+            yield from materialised(context, consumer, report, SINKS)
 
 
 consume_bets = dg.define_asset_job(

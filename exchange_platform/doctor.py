@@ -24,12 +24,12 @@ from exchange_platform import checks
 from exchange_platform.aws import aws_client, error_code, is_on_this_machine
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings, read_platform_file
+from exchange_platform.status import SOURCES
 from exchange_platform.stores.confirmation_tokens import TTL_ATTRIBUTE, ttl_attribute
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.schema import schema_revisions
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 LITTLE_SPACE, NO_SPACE = 5 * 1024**3, 512 * 1024**2
@@ -39,7 +39,7 @@ _MISSING = (
     "AWS.SimpleQueueService.NonExistentQueue",
     "QueueDoesNotExist",
 )
-_EMBEDDED = ("dagster", "dagster-webserver", "moto", "supervisor")
+_EMBEDDED = ("dagster", "dagster-webserver", "moto", "supervisor", "tantivy")
 _NEEDED = ("duckdb", "duckdb-extension-ducklake", "sqlalchemy", "alembic", "boto3", "msgspec", "pyarrow")
 
 
@@ -77,7 +77,8 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     if runs or not embedded:
         yield from _aws(settings)
         if there:
-            yield _safely("consumer", lambda: _consumer(settings))
+            for source in SOURCES:
+                yield _safely(f"consumer of {source}", functools.partial(_consumer, settings, source))
     if runs:
         yield _safely("dagster", lambda: _dagster(settings))
 
@@ -341,19 +342,19 @@ def _clock(answer: Any) -> Finding:
     return Finding("clock", Level.FINE, found)
 
 
-def _consumer(settings: Settings) -> Finding:
+def _consumer(settings: Settings, source: str) -> Finding:
     database = Database(settings.operational_database_url)
     try:
-        outcome = checks.consumer_alive(ConsumerRows(database), EXCHANGE_BETS, settings, SYSTEM_CLOCK)
+        outcome = checks.consumer_alive(ConsumerRows(database), source, settings, SYSTEM_CLOCK)
     finally:
         database.dispose()
     return Finding(
-        "consumer",
+        f"consumer of {source}",
         Level.FINE if outcome.passed else Level.WRONG,
         outcome.description,
         ""
         if outcome.passed
-        else "exchange_bets_sensor starts one within seconds; its ticks in the Dagster UI say what hinders it",
+        else f"{source.replace('-', '_')}_sensor starts one within seconds; its ticks in the Dagster UI say what hinders it",
     )
 
 

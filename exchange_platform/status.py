@@ -23,10 +23,12 @@ from exchange_platform.stores.database import (
     profiles,
     restatements,
 )
+from exchange_platform.stores.event_tables import events
 from exchange_platform.stores.lake import Lake
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
 
-SOURCES = (EXCHANGE_BETS,)
+SOURCES = (EXCHANGE_BETS, EXCHANGE_FEED)
 CAUGHT_UP_WAIT_S = 3.0
 _ASK_AGAIN_S = 0.1
 
@@ -92,6 +94,7 @@ class PlatformStatus(msgspec.Struct, frozen=True):
     executions: int | None
     bets: int
     profiles: int
+    events: int
     windows: WindowCounts
     dead_letters: int
     dead_letters_replayed: int
@@ -177,6 +180,7 @@ class StatusReader:
             bets_known, profiles_known = connection.execute(
                 sa.select(sa.func.coalesce(sa.func.sum(profiles.c.bets), 0), sa.func.count())
             ).one()
+            events_known = connection.execute(sa.select(sa.func.count()).select_from(events)).scalar_one()
             waiting = connection.execute(
                 sa.select(sa.func.count()).where(dead_letters.c.replayed_at_us.is_(None))
             ).scalar_one()
@@ -191,6 +195,7 @@ class StatusReader:
             "records": int(records),
             "bets": int(bets_known),
             "profiles": int(profiles_known),
+            "events": int(events_known),
             "dead_letters": int(waiting),
             "dead_letters_replayed": int(replayed),
             "restatements": int(restated),

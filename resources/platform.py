@@ -10,6 +10,7 @@ import dagster as dg
 from exchange_platform.mail.delivery import DeliveryRun
 from exchange_platform.settings import Settings, load_settings
 from exchange_platform.stores.database import Database
+from exchange_platform.stores.event_index import EventIndex, open_event_index
 from exchange_platform.stores.lake import Lake
 from exchange_platform.streams.consumer import Consumer
 
@@ -39,9 +40,24 @@ class PlatformResource(dg.ConfigurableResource[Settings]):
         finally:
             lake.close()
 
+    @contextmanager
+    def event_index(self) -> Iterator[EventIndex]:
+        """The event index, to be searched, compared and rebuilt, open for a while."""
+        index = open_event_index(self.settings)
+        try:
+            yield index
+        finally:
+            index.close()
+
     def bets_consumer(self, run_id: str, duration_s: float | None = None) -> Consumer:
         """A consumer of `exchange-bets`, to be run once."""
         from exchange_platform.streams.exchange_bets import build_consumer
+
+        return build_consumer(self.settings, run_id=run_id, duration_s=duration_s)
+
+    def feed_consumer(self, run_id: str, duration_s: float | None = None) -> Consumer:
+        """A consumer of the exchange's feed, to be run once."""
+        from exchange_platform.streams.exchange_feed import build_consumer
 
         return build_consumer(self.settings, run_id=run_id, duration_s=duration_s)
 

@@ -8,6 +8,7 @@ import msgspec
 from assets.checks import (
     ALL,
     CONSUMERS_ALIVE,
+    INDEX_AGREES,
     LAKE_AGREES,
     NO_NEW_DEAD_LETTERS,
     OF_USERS,
@@ -85,6 +86,7 @@ def reconciliation_sensor(context: dg.SensorEvaluationContext, platform: Platfor
             [outcomes[check] for check in OF_USERS] if outcomes.keys() >= set(OF_USERS) else None,
             outcomes.get(LAKE_AGREES),
             outcomes.get(WINDOWS_AGREE),
+            outcomes.get(INDEX_AGREES),
         )
     context.update_cursor(msgspec.json.encode(memory).decode())
     return dg.SkipReason(_summary(outcomes, memory, len(asked)))

@@ -4,6 +4,7 @@ A check never cries wolf while data flows, and its cost a round does not grow wi
 at everything.
 """
 
+from exchange_platform.checks.events import finished_events_take_no_bets, index_agrees
 from exchange_platform.checks.lake import lake_agrees, windows_agree
 from exchange_platform.checks.money import bets_conserved, money_conserved
 from exchange_platform.checks.orders import (
@@ -12,7 +13,14 @@ from exchange_platform.checks.orders import (
     orders_published,
     reservations_backed,
 )
-from exchange_platform.checks.outcomes import EVERYONE, CheckOutcome, Users, some_users
+from exchange_platform.checks.outcomes import (
+    EVERY_EVENT,
+    EVERYONE,
+    CheckOutcome,
+    Events,
+    Users,
+    some_users,
+)
 from exchange_platform.checks.rounds import EVERYTHING, Rounds, Scope
 from exchange_platform.checks.spans import ALWAYS, Span, span_before
 from exchange_platform.checks.stream import consumer_alive, no_new_dead_letters
@@ -21,7 +29,9 @@ __all__ = [
     "ALWAYS",
     "EVERYONE",
     "EVERYTHING",
+    "EVERY_EVENT",
     "CheckOutcome",
+    "Events",
     "Rounds",
     "Scope",
     "Span",
@@ -29,6 +39,8 @@ __all__ = [
     "bets_conserved",
     "books_balanced",
     "consumer_alive",
+    "finished_events_take_no_bets",
+    "index_agrees",
     "lake_agrees",
     "money_conserved",
     "no_new_dead_letters",

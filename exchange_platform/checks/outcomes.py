@@ -33,8 +33,8 @@ class CheckOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Users:
-    """Whom to look at: the users after one, up to another (None: no bound), and some by name."""
+class Portion:
+    """Which to look at: those whose ids come after one, up to another (None: no bound), and some by their ids."""
 
     after: str | None = None
     upto: str | None = None
@@ -42,11 +42,11 @@ class Users:
 
     @property
     def everyone(self) -> bool:
-        """Whether nobody is left out."""
+        """Whether none is left out."""
         return self.after is None and self.upto is None
 
     def where(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-        """The condition on a column of user ids."""
+        """The condition on a column of ids."""
         bounds: list[sa.ColumnElement[bool]] = []
         if self.after is not None:
             bounds.append(column > self.after)
@@ -56,13 +56,29 @@ class Users:
             return sa.true()
         return sa.or_(sa.and_(*bounds), column.in_(self.named)) if self.named else sa.and_(*bounds)
 
+
+@dataclass(frozen=True, slots=True)
+class Users(Portion):
+    """Whom to look at, by user ids."""
+
     @property
     def share(self) -> str:
         """What to add to a sentence about them."""
         return "" if self.everyone else " (this round's share of the users)"
 
 
+@dataclass(frozen=True, slots=True)
+class Events(Portion):
+    """Which events to look at, by their ids."""
+
+    @property
+    def share(self) -> str:
+        """What to add to a sentence about them."""
+        return "" if self.everyone else " (this round's share of the events)"
+
+
 EVERYONE = Users()
+EVERY_EVENT = Events()
 
 
 def some_users(database: Database, after: str | None, updates: int) -> Users:

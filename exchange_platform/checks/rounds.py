@@ -1,6 +1,6 @@
 """Which share of the users, bets and hours a round of checks looks at, so that a round's cost does not grow with what is stored.
 
-Each round takes the next users, the next older bets and the next older hour, beside the newest bets, the newest two hours and whatever
+Each round takes the next users, the next events, the next older bets and the next older hour, beside the newest bets, the newest two hours and whatever
 was wrong the round before: a failure stays until it is mended. Not here: the checks, and who runs the rounds.
 """
 
@@ -12,7 +12,15 @@ from datetime import datetime
 
 import msgspec
 
-from exchange_platform.checks.outcomes import EVERYONE, CheckOutcome, Users, some_users
+from exchange_platform.checks.events import some_events
+from exchange_platform.checks.outcomes import (
+    EVERY_EVENT,
+    EVERYONE,
+    CheckOutcome,
+    Events,
+    Users,
+    some_users,
+)
 from exchange_platform.checks.spans import ALWAYS, SECOND, Span, span_before
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
@@ -21,6 +29,7 @@ UPDATES_A_ROUND = 50_000
 """So many bet updates has the share of the users; one user who has more is a share alone."""
 
 BETS_A_ROUND = 20_000
+EVENTS_A_ROUND = 10_000
 _NEWEST_HOURS = 2
 
 
@@ -37,6 +46,7 @@ class Scope:
     """The one span of bets with which the rounds go back in time."""
     older_hour: datetime | None = None
     """The hour with which they do."""
+    events: Events = EVERY_EVENT
 
 
 EVERYTHING = Scope()
@@ -51,6 +61,8 @@ class Rounds(msgspec.Struct, frozen=True):
     wrong_users: tuple[str, ...] = ()
     wrong_seconds: tuple[datetime, ...] = ()
     wrong_hours: tuple[datetime, ...] = ()
+    after_event: str | None = None
+    wrong_events: tuple[str, ...] = ()
 
     @classmethod
     def from_text(cls, text: str | None) -> Rounds:
@@ -71,7 +83,15 @@ class Rounds(msgspec.Struct, frozen=True):
         some = some_users(database, self.after_user, updates)
         placed, older = self._placed(database, bets)
         hours, older_hour = self._hours(lake.hours())
-        return Scope(Users(some.after, some.upto, self.wrong_users), placed, hours, older, older_hour)
+        events = some_events(database, self.after_event, EVENTS_A_ROUND)
+        return Scope(
+            Users(some.after, some.upto, self.wrong_users),
+            placed,
+            hours,
+            older,
+            older_hour,
+            Events(events.after, events.upto, self.wrong_events),
+        )
 
     def after(
         self,
@@ -79,8 +99,9 @@ class Rounds(msgspec.Struct, frozen=True):
         users: Iterable[CheckOutcome] | None,
         bets: CheckOutcome | None,
         windows: CheckOutcome | None,
+        events: CheckOutcome | None = None,
     ) -> Rounds:
-        """How far they have come after a round, by the outcomes of the checks of users, bets and windows.
+        """How far they have come after a round, by the outcomes of the checks of users, bets, windows and events.
 
         What was not looked at (None) stays where it was: nothing that was wrong is forgotten for that.
         """
@@ -93,6 +114,8 @@ class Rounds(msgspec.Struct, frozen=True):
             else tuple(sorted({user for outcome in users for user in outcome.wrong})),
             wrong_seconds=self.wrong_seconds if bets is None else _instants(bets),
             wrong_hours=self.wrong_hours if windows is None else _instants(windows),
+            after_event=self.after_event if events is None else scope.events.upto,
+            wrong_events=self.wrong_events if events is None else events.wrong,
         )
 
     def _placed(self, database: Database, bets: int) -> tuple[tuple[Span, ...], Span]:

@@ -13,6 +13,7 @@ from exchange_platform.local.processes import ProcessState
 from exchange_platform.status import PlatformStatus
 
 _SLOW_MS = 2_000.0
+_SINKS = ("operational_database", "lake", "profile_view", "event_index")
 
 
 def status_view(
@@ -30,16 +31,17 @@ def status_view(
 
 def status_line(status: PlatformStatus, processes: Sequence[ProcessState] = ()) -> str:
     """The same in one plain line."""
-    consumer = status.consumers[0] if status.consumers else None
+    consumers = status.consumers
     down = [f"{process.name} {process.state.lower()}" for process in processes if not process.runs]
     parts = [
         _state_of(status),
-        f"{consumer.rate:,.0f} records/s" if consumer else "0 records/s",
-        f"lag {_ms(consumer.lag_ms)}" if consumer else "lag -",
+        f"{sum(consumer.rate for consumer in consumers):,.0f} records/s",
+        f"lag {_ms(max((consumer.lag_ms for consumer in consumers), default=None))}",
         f"{status.records:,} records",
         f"{status.executions:,} executions" if status.executions is not None else "",
         f"{status.bets:,} bets",
         f"{status.profiles:,} profiles",
+        f"{status.events:,} events",
         f"windows {status.windows.open:,} open {status.windows.closed:,} closed",
         f"{status.dead_letters:,} dead letters",
         f"{status.restatements:,} restatements",
@@ -73,6 +75,7 @@ def _sources(status: PlatformStatus) -> Table:
         ("database p50/p99", "right"),
         ("lake", "right"),
         ("view", "right"),
+        ("index", "right"),
     ):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     told = {consumer.source: consumer for consumer in status.consumers}
@@ -82,7 +85,7 @@ def _sources(status: PlatformStatus) -> Table:
         state = Text(consumer.state if consumer is not None else "none", style="red") if not alive else None
         lags = [
             f"{_ms(sink.lag_p50_ms)}/{_ms(sink.lag_p99_ms)}" if sink is not None and sink.batches else "-"
-            for sink in (shard.sinks.get(name) for name in ("operational_database", "lake", "profile_view"))
+            for sink in (shard.sinks.get(name) for name in _SINKS)
         ]
         table.add_row(
             escape(shard.source),
@@ -104,6 +107,7 @@ def _figures(status: PlatformStatus) -> Table:
         ("executions", "-" if status.executions is None else f"{status.executions:,}", ""),
         ("bets", f"{status.bets:,}", ""),
         ("profiles", f"{status.profiles:,}", ""),
+        ("events", f"{status.events:,}", ""),
         ("windows open", f"{status.windows.open:,}", ""),
         ("closed", f"{status.windows.closed:,}", ""),
         ("dead letters", f"{status.dead_letters:,}", "bold red" if status.dead_letters else ""),

@@ -12,7 +12,7 @@ from exchange_platform.aws import aws_client
 from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
 from exchange_platform.local.processes import Processes
 from exchange_platform.settings import Settings
-from exchange_platform.status import StatusReader
+from exchange_platform.status import SOURCES, StatusReader
 from exchange_platform.stores.checkpoints import StoreUnavailable
 
 
@@ -44,7 +44,7 @@ class Health:
             "the operators' pages": self._pages_answer,
             "Dagster's code location": self._code_is_loaded,
             "Dagster's daemon": self._daemons_beat,
-            "a consumer run": self._consumer_runs,
+            "the consumer runs": self._consumers_run,
             "the API": lambda: _is_healthy(self._api_url),
             "the exchange's gateway": lambda: _is_healthy(self._exchange_url),
         }
@@ -79,8 +79,9 @@ class Health:
     def _daemons_beat(self) -> bool:
         return "the operators' pages" not in self._unseen and not self._pages.unhealthy_daemons()
 
-    def _consumer_runs(self) -> bool:
-        return self._reader.read(with_lake=False).running
+    def _consumers_run(self) -> bool:
+        consumers = self._reader.read(with_lake=False).consumers
+        return {consumer.source for consumer in consumers if consumer.state == "running"} == set(SOURCES)
 
     def _exchange_runs(self) -> bool:
         return any(state.name == "exchange" and state.runs for state in self._processes.states())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from dataclasses import dataclass, field
 
 from exchange_platform import checks
@@ -11,22 +12,28 @@ from exchange_platform.local.processes import Processes
 from exchange_platform.settings import Settings
 from exchange_platform.status import PlatformStatus, StatusReader
 from exchange_platform.stores.database import Database
+from exchange_platform.stores.event_index import open_event_index
 from exchange_platform.stores.lake import Lake
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.exchange_feed import EVENT_INDEX, EXCHANGE_FEED
+from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 
 CATCH_UP_S = 30.0
 
 
 @dataclass(slots=True)
-class Lags:
-    """The consumers' own lag figures, gathered while the platform ran; from arrival in the stream to commit."""
+class Lag:
+    """A sink's own lag figures, gathered while the platform ran; from a record's arrival to its commit there."""
 
+    source: str
+    sink: str
     p50_ms: list[float] = field(default_factory=list)
     p99_ms: list[float] = field(default_factory=list)
 
-    def add(self, status: PlatformStatus, sink: str = "operational_database") -> None:
+    def add(self, status: PlatformStatus) -> None:
         """Take the figures of one look."""
         for shard in status.sources:
-            told = shard.sinks.get(sink)
+            told = shard.sinks.get(self.sink) if shard.source == self.source else None
             if told is not None and told.lag_p99_ms > 0:
                 self.p50_ms.append(told.lag_p50_ms)
                 self.p99_ms.append(told.lag_p99_ms)
@@ -36,6 +43,25 @@ class Lags:
         if not self.p99_ms:
             return "-"
         return f"p50 {statistics.median(self.p50_ms):.0f} ms, p99 {statistics.median(self.p99_ms):.0f} ms (worst {max(self.p99_ms):.0f} ms)"
+
+
+class Lags:
+    """How far what people look at lies behind the exchange."""
+
+    def __init__(self) -> None:
+        self._lags = {
+            "lag to the database": Lag(EXCHANGE_BETS, OPERATIONAL_DATABASE),
+            "lag to the event index": Lag(EXCHANGE_FEED, EVENT_INDEX),
+        }
+
+    def add(self, status: PlatformStatus) -> None:
+        """Take the figures of one look."""
+        for lag in self._lags.values():
+            lag.add(status)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """(What, figure) of each."""
+        return [(name, lag.text()) for name, lag in self._lags.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +122,11 @@ def judge(
         ("executions", f"{status.executions:,}"),
         ("bets", f"{status.bets:,}"),
         ("profiles", f"{status.profiles:,}"),
+        ("events", f"{status.events:,}"),
         ("windows", f"{status.windows.open:,} open, {status.windows.closed:,} closed"),
         ("dead letters", f"{status.dead_letters:,}"),
         ("restatements", f"{status.restatements:,}"),
-        ("lag to the database", lags.text()),
+        *lags.lines(),
         *((name, outcome.description) for name, outcome in outcomes.items()),
     ]
     return Verdict(lines, reasons)
@@ -108,14 +135,17 @@ def judge(
 def _checked(settings: Settings) -> dict[str, checks.CheckOutcome]:
     database = Database(settings.operational_database_url)
     lake = Lake.from_settings(settings, read_only=True)
+    index = open_event_index(settings)
     try:
         return {
             "money conserved": checks.money_conserved(database),
             "bets conserved": checks.bets_conserved(database),
             "lake agrees": checks.lake_agrees(database, lake),
             "windows agree": checks.windows_agree(lake),
+            "index agrees": checks.index_agrees(database, index, wait=time.sleep),
         }
     finally:
+        index.close()
         lake.close()
         database.dispose()
 

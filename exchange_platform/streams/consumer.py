@@ -93,6 +93,7 @@ class Consumer:
         self._duration_s = duration_s
         self._report_interval_s = report_interval_s
         self._max_buffered = max_buffered_records
+        self._closes_windows = windows is not None
         self._windows = windows or WindowFigures()
         self._on_close = on_close
         self._clock = clock
@@ -387,7 +388,7 @@ class Consumer:
             at_tip=self._reader.at_tip,
             lag_ms=self._lag_ms(),
             watermark=self._windows.watermark(),
-            open_windows=self._windows.open_windows(),
+            open_windows=self._windows.open_windows() if self._closes_windows else None,
             sinks={name: worker.meter.report(reset=True) for name, worker in self._workers.items()},
             closed_windows=self._windows.take_closed(),
             final=final,

@@ -128,11 +128,10 @@ class EventIndexSink:
         )
         documents = self._documents.read(event_ids)
         self._take()
-        self._keep_filled()
-        put = self._index.put(documents)
+        written = self._keep_filled() + self._index.put(documents)
         with self._database.write() as connection:
             self._checkpoints.advance(connection, EXCHANGE_FEED, epoch, advances, now_us=self._clock.now_us())
-        return SinkCommit(put, len(documents) - put)
+        return SinkCommit(written, max(0, len(documents) - written))
 
     def tick(self, epoch: int) -> None:  # noqa: ARG002
         """Take the index while nothing comes, and fill it if it is gone."""
@@ -155,11 +154,11 @@ class EventIndexSink:
                 if waited_s > _HAND_OVER_S or self._clock.wait(self._ended, _ASK_EVERY_S):
                     raise
 
-    def _keep_filled(self) -> None:
-        """Fill an index that was deleted, or never filled."""
+    def _keep_filled(self) -> int:
+        """Fill an index that was deleted, or never filled; returns with how many documents."""
         now_s = self._clock.monotonic_s()
         if now_s - self._looked_s < _LOOK_ANEW_S:
-            return
-        if not self._index.is_filled():
-            self._index.rebuild(self._documents)
+            return 0
+        filled = 0 if self._index.is_filled() else self._index.rebuild(self._documents)
         self._looked_s = now_s
+        return filled

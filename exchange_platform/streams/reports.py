@@ -55,7 +55,8 @@ class ConsumerReport:
     """How far the newest read lies behind the stream's tip, by the stream's own account."""
     watermark: datetime | None
     """The lowest watermark of the markets with open windows."""
-    open_windows: int
+    open_windows: int | None
+    """Windows that wait to be closed; None where no sink closes any."""
     sinks: dict[str, SinkReport] = field(default_factory=dict)
     """By sink: `operational_database`, `lake`, `profile_view`."""
     closed_windows: tuple[ClosedWindows, ...] = ()

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from exchange_platform.settings import Settings
-from exchange_platform.status import NoPlatform, StatusReader
+from exchange_platform.status import SOURCES, NoPlatform, StatusReader
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.schema import migrate
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
 
 NOW_US = 1_800_000_000_000_000
 
@@ -63,10 +64,16 @@ def reader(stores: Settings, clock: SetClock) -> Iterator[StatusReader]:
     reader.close()
 
 
-def begin(rows: ConsumerRows, **beat: object) -> int:
-    epoch = rows.begin(EXCHANGE_BETS, "run-1", now_us=NOW_US, ends_at_us=NOW_US + 900_000_000)
-    rows.heartbeat(EXCHANGE_BETS, epoch, **{"heartbeat_at_us": NOW_US, "at_tip": True} | beat)
+def begin(rows: ConsumerRows, source: str = EXCHANGE_BETS, **beat: object) -> int:
+    epoch = rows.begin(source, "run-1", now_us=NOW_US, ends_at_us=NOW_US + 900_000_000)
+    rows.heartbeat(source, epoch, **{"heartbeat_at_us": NOW_US, "at_tip": True} | beat)
     return epoch
+
+
+def begin_all(rows: ConsumerRows, **beat: object) -> None:
+    """A consumer of every source, which says the same."""
+    for source in SOURCES:
+        begin(rows, source, **beat)
 
 
 STATISTICS = {
@@ -90,8 +97,10 @@ STATISTICS = {
 
 def test_it_tells_what_the_consumer_says(reader: StatusReader, rows: ConsumerRows) -> None:
     begin(rows, records=40, rate=8.0, lag_ms=12.5, caught_up_at_us=NOW_US, statistics=STATISTICS)
+    begin(rows, EXCHANGE_FEED, caught_up_at_us=NOW_US)
     status = reader.read(with_lake=False)
-    (shard,) = status.sources
+    shard, feed = status.sources
+    assert (feed.source, feed.shard, feed.epoch) == (EXCHANGE_FEED, None, 1)
     assert (shard.source, shard.shard, shard.epoch, shard.position) == (
         EXCHANGE_BETS,
         "shardId-000000000000@1",
@@ -108,7 +117,7 @@ def test_it_tells_what_the_consumer_says(reader: StatusReader, rows: ConsumerRow
 def test_a_consumer_that_was_caught_up_before_the_question_is_not_caught_up(
     reader: StatusReader, rows: ConsumerRows
 ) -> None:
-    begin(rows, caught_up_at_us=NOW_US - 1)
+    begin_all(rows, caught_up_at_us=NOW_US - 1)
     assert not reader.read_when_caught_up(wait_s=1.0).caught_up
 
 
@@ -116,6 +125,7 @@ def test_it_waits_for_the_heartbeat_that_says_caught_up(
     reader: StatusReader, rows: ConsumerRows, clock: SetClock
 ) -> None:
     epoch = begin(rows, caught_up_at_us=NOW_US - 1)
+    begin(rows, EXCHANGE_FEED, caught_up_at_us=NOW_US)
 
     def beat() -> None:
         if clock.now >= NOW_US + 1_000_000:
@@ -126,10 +136,19 @@ def test_it_waits_for_the_heartbeat_that_says_caught_up(
     assert clock.now < NOW_US + 1_500_000
 
 
+def test_a_platform_is_caught_up_when_every_source_is(reader: StatusReader, rows: ConsumerRows) -> None:
+    begin(rows, caught_up_at_us=NOW_US)
+    assert not reader.read(with_lake=False).caught_up
+    epoch = begin(rows, EXCHANGE_FEED, caught_up_at_us=None)
+    assert not reader.read(with_lake=False).caught_up
+    rows.heartbeat(EXCHANGE_FEED, epoch, caught_up_at_us=NOW_US)
+    assert reader.read(with_lake=False).caught_up
+
+
 def test_a_silent_consumer_is_not_caught_up_whatever_it_last_said(
     reader: StatusReader, rows: ConsumerRows, clock: SetClock
 ) -> None:
-    begin(rows, caught_up_at_us=NOW_US)
+    begin_all(rows, caught_up_at_us=NOW_US)
     clock.now += 5_000_000
     status = reader.read(with_lake=False)
     assert status.consumers[0].state == "silent"
@@ -141,7 +160,7 @@ def test_a_silent_consumer_is_not_caught_up_whatever_it_last_said(
 def test_a_consumer_that_ended_is_not_waited_for(
     state: str, reader: StatusReader, rows: ConsumerRows, clock: SetClock
 ) -> None:
-    begin(rows, caught_up_at_us=NOW_US, state=state)
+    begin_all(rows, caught_up_at_us=NOW_US, state=state)
     assert not reader.read_when_caught_up().caught_up
     assert clock.now == NOW_US
 
@@ -149,11 +168,11 @@ def test_a_consumer_that_ended_is_not_waited_for(
 def test_a_successor_that_has_not_caught_up_counts_and_not_its_predecessor(
     reader: StatusReader, rows: ConsumerRows
 ) -> None:
-    begin(rows, caught_up_at_us=NOW_US, records=7)
+    begin_all(rows, caught_up_at_us=NOW_US, records=7)
     begin(rows, caught_up_at_us=None, records=1)
     status = reader.read(with_lake=False)
     assert status.sources[0].epoch == 2
-    assert status.records == 8
+    assert status.records == 15
     assert not status.caught_up
 
 

@@ -1,0 +1,75 @@
+"""The assets that the exchange's event feed feeds, materialised by a long-lived consumer run. Not here: consuming itself."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets.consumer_runs import FRESHNESS, OWNERS, ConsumerConfig, materialised
+from exchange_platform.memory import without_data_frames
+from exchange_platform.streams.exchange_feed import EVENT_INDEX, EXCHANGE_FEED
+from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
+from resources.platform import PlatformResource
+
+exchange_feed = dg.AssetSpec(
+    "exchange_feed",
+    description="The exchange's event feed over HTTP: every event and market as it changes (docs/feed.md).",
+    group_name="streams",
+    kinds={"http"},
+    owners=OWNERS,
+)
+
+SINKS = {"events": OPERATIONAL_DATABASE, "event_index": EVENT_INDEX}
+
+
+def _spec(name: str, kinds: set[str], description: str, deps: list[str]) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        name,
+        deps=deps,
+        description=description,
+        group_name="events",
+        kinds=kinds,
+        owners=OWNERS,
+        tags={"real_time": "", "source": EXCHANGE_FEED},
+        metadata={"sink": SINKS[name]},
+        skippable=True,
+        # The feed may be silent all night: it is the live run that reports every ten seconds, with or without updates.
+        freshness_policy=FRESHNESS,
+    )
+
+
+@dg.multi_asset(
+    name="exchange_feed_consumer",
+    can_subset=True,
+    specs=[
+        _spec(
+            "events",
+            {"mysql"},
+            "Each event with its score, its markets and their selections, newest version: what bets may be placed on.",
+            ["exchange_feed"],
+        ),
+        _spec(
+            "event_index",
+            {"elasticsearch"},
+            "The events as type-ahead finds them (on one machine: an index on disk).",
+            ["events"],
+        ),
+    ],
+)
+def exchange_feed_consumer(
+    context: dg.AssetExecutionContext, config: ConsumerConfig, platform: PlatformResource
+) -> Iterator[Any]:
+    """Consume the feed until its time is over or a newer run takes over; report every ten seconds."""
+    consumer = platform.feed_consumer(context.run.run_id, config.duration_s)
+    with without_data_frames():
+        for report in consumer.run():
+            yield from materialised(context, consumer, report, SINKS)
+
+
+consume_exchange_feed = dg.define_asset_job(
+    "consume_exchange_feed",
+    selection=dg.AssetSelection.assets(*SINKS).without_checks(),
+    description="A consumer run of the exchange's event feed: lives a quarter of an hour, then hands over to its successor.",
+    executor_def=dg.in_process_executor,
+    tags={"source": EXCHANGE_FEED},
+)
