@@ -37,8 +37,12 @@ def _of_term(text: str, term: str) -> list[tuple[int, int]]:
         return begun
     meant = [(token.start, token.end) for token in name_tokens(text) if cut(token.term).startswith(term)]
     if meant:
-        return meant
+        return [place for place in meant if not any(_is_inside(other, place) for other in meant)]
     return [(token.start, token.end) for token in name_tokens(text) if nearly_begins(cut(token.term), term)]
+
+
+def _is_inside(place: tuple[int, int], other: tuple[int, int]) -> bool:
+    return place != other and other[0] <= place[0] and place[1] <= other[1]
 
 
 def _end_of(text: str, start: int, term: str) -> int:

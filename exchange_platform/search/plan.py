@@ -135,8 +135,13 @@ def understand(text: str) -> Understood:
     demanded = tuple(dict.fromkeys(forms for forms in words if forms not in optional))
     if not demanded:
         return Understood(tuple(optional), (), as_written)
+    firsts = [forms[0][0] for forms in words if forms not in optional]
+    counts = {term: sum(1 for other in firsts if other.startswith(term)) for term in firsts}
     return Understood(
-        demanded, tuple(word for word in optional.values() if word not in SEPARATORS), as_written
+        demanded,
+        tuple(word for word in optional.values() if word not in SEPARATORS),
+        as_written,
+        tuple((term, count) for term, count in counts.items() if count > 1),
     )
 
 

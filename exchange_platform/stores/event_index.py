@@ -95,6 +95,22 @@ class EventIndex(Protocol):
         ...
 
 
+def newest_of(documents: Iterable[EventDocument]) -> list[EventDocument]:
+    """The newest document of each event."""
+    newest: dict[str, EventDocument] = {}
+    for document in documents:
+        known = newest.get(document.event_id)
+        if known is None or known.version < document.version:
+            newest[document.event_id] = document
+    return list(newest.values())
+
+
+def refusal(reasons: Mapping[str, str]) -> str:
+    """The message of a `DocumentsRefused`: which, and why."""
+    shown = "; ".join(f"{event_id}: {reason}" for event_id, reason in list(reasons.items())[:5])
+    return f"the event index refused {len(reasons)} documents, {shown}"
+
+
 def open_event_index(
     settings: Settings, *, writable: bool = False, clock: Clock = SYSTEM_CLOCK
 ) -> EventIndex:

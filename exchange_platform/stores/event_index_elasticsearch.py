@@ -19,7 +19,7 @@ from exchange_platform.search.documents import EventDocument, EventHit, EventQue
 from exchange_platform.search.plan import CANDIDATES, Plan
 from exchange_platform.search.ranking import Candidate
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.event_index import DocumentsRefused, EventDocuments
+from exchange_platform.stores.event_index import DocumentsRefused, EventDocuments, newest_of, refusal
 from exchange_platform.stores.event_index_queries import (
     DOCUMENT,
     FORMAT,
@@ -56,13 +56,8 @@ class ElasticsearchEventIndex:
 
     def put(self, documents: Sequence[EventDocument]) -> int:
         """See `EventIndex.put`."""
-        newest: dict[str, EventDocument] = {}
-        for document in documents:
-            known = newest.get(document.event_id)
-            if known is None or known.version < document.version:
-                newest[document.event_id] = document
         written = 0
-        for page in chunks(list(newest.values())):
+        for page in chunks(newest_of(documents)):
             try:
                 written += self._bulk(self._alias, page)
             except _NoSuchIndex:
@@ -189,7 +184,11 @@ class ElasticsearchEventIndex:
                 )
             except NotFoundError:
                 raise _NoSuchIndex from None
-        written, refused = 0, []
+            except BadRequestError as error:
+                raise DocumentsRefused(
+                    f"the event index refused a batch whole: {str(error)[:300]}"
+                ) from error
+        written, refused = 0, {}
         for item in answered["items"]:
             result = item["index"]
             status = result["status"]
@@ -200,11 +199,9 @@ class ElasticsearchEventIndex:
             elif status in _PASSING:
                 raise StoreUnavailable(f"event index: {_said(result)}")
             elif status != 409:  # 409: what is held is as new
-                refused.append(f"{result['_id']}: {_said(result)}")
+                refused[result["_id"]] = _said(result)
         if refused:
-            raise DocumentsRefused(
-                f"the event index refused {len(refused)} documents: {'; '.join(refused[:5])}"
-            )
+            raise DocumentsRefused(refusal(refused))
         return written
 
     def _fill(self, index: str, documents: Sequence[EventDocument], held: dict[str, int]) -> None:

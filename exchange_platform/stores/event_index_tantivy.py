@@ -30,7 +30,7 @@ from exchange_platform.search.plan import (
 from exchange_platform.search.ranking import Candidate, Places
 from exchange_platform.search.terms import event_terms
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.event_index import EventDocuments
+from exchange_platform.stores.event_index import DocumentsRefused, EventDocuments, newest_of, refusal
 from exchange_platform.stores.event_index_directory import Generation, IndexDirectory, Stamp
 from exchange_platform.stores.upsert import chunks
 
@@ -62,16 +62,15 @@ class TantivyEventIndex:
         """See `EventIndex.put`."""
         if not self._writable:
             raise ValueError("this event index was opened for reading: open it writable to put documents")
-        newest: dict[str, EventDocument] = {}
-        for document in documents:
-            known = newest.get(document.event_id)
-            if known is None or known.version < document.version:
-                newest[document.event_id] = document
+        newest = newest_of(documents)
         with self._writing:
             if self._lock is None:
                 self._lock = self._directory.writer_lock()
             with self._directory.turn():
-                return self._written(lambda writer: writer.put(list(newest.values())))
+                written, refused = self._written(lambda writer: writer.put(newest))
+        if refused:
+            raise DocumentsRefused(refusal(refused))
+        return written
 
     def search(self, query: EventQuery) -> tuple[EventHit, ...]:
         """See `EventIndex.search`."""
@@ -233,26 +232,37 @@ class _Writer:
         self._index = _open(folder, schema)
         self._writer: tantivy.IndexWriter | None = self._index.writer(heap_size=heap_bytes, num_threads=1)
 
-    def put(self, documents: Sequence[EventDocument]) -> int:
-        """Add those that are newer than what is held; committed on return."""
+    def put(self, documents: Sequence[EventDocument]) -> tuple[int, dict[str, str]]:
+        """Add those that are newer than what is held, committed on return: how many, and why some can't be."""
         self._index.reload()
         held = _versions(self._index.searcher(), self._schema, [document.event_id for document in documents])
-        newer = [document for document in documents if held.get(document.event_id, 0) < document.version]
+        refused: dict[str, str] = {}
+        newer: dict[str, tantivy.Document] = {}
+        for document in documents:
+            if held.get(document.event_id, 0) < document.version:
+                try:
+                    newer[document.event_id] = _indexed(document)
+                except (ValueError, TypeError, OverflowError) as error:
+                    refused[document.event_id] = str(error)
         if newer:
-            self.replace(newer)
+            self.remove(newer)
+            self._add(newer.values())
             self.commit()
-        return len(newer)
+        return len(newer), refused
 
     def add(self, documents: Sequence[EventDocument]) -> None:
         """Add documents that are not held."""
-        assert self._writer is not None
-        for document in documents:
-            self._writer.add_document(_indexed(document))
+        self._add(_indexed(document) for document in documents)
 
     def replace(self, documents: Sequence[EventDocument]) -> None:
         """Add documents in place of those held under the same ids."""
         self.remove([document.event_id for document in documents])
         self.add(documents)
+
+    def _add(self, indexed: Iterable[tantivy.Document]) -> None:
+        assert self._writer is not None
+        for one in indexed:
+            self._writer.add_document(one)
 
     def remove(self, event_ids: Iterable[str]) -> None:
         """Remove documents."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from exchange_platform.settings import Settings
-from exchange_platform.stores.event_index import EventDocument, EventIndex, EventQuery
+from exchange_platform.stores.event_index import DocumentsRefused, EventDocument, EventIndex, EventQuery
 from tests.exchange_platform.stores.event_index_parts import (
     DAY_US,
     ENGINES,
@@ -286,6 +286,18 @@ def test_an_older_document_never_replaces_a_newer_one(index: EventIndex) -> None
     hold(index, event("Fulham v Bury", event_id="1", version=8))
     assert names(index, "arsenal") == []
     assert names(index, "fulham") == ["Fulham v Bury"]
+
+
+def test_a_document_that_no_index_takes_is_named_and_the_others_are_taken(index: EventIndex) -> None:
+    with pytest.raises(DocumentsRefused, match="too-far"):
+        index.put([event("A v B"), event("C v D", event_id="too-far", starts_at_us=2**80), event("E v F")])
+    assert sorted(index.versions()) == ["A-v-B", "E-v-F"]
+
+
+def test_a_query_s_limit_is_checked() -> None:
+    for limit in (0, -1, 51):
+        with pytest.raises(ValueError, match=f"limit {limit} out of range: allowed are 1 to 50"):
+            EventQuery(limit=limit)
 
 
 def test_versions_of_some_and_of_all(index: EventIndex) -> None:
