@@ -49,7 +49,8 @@ class NewAccount(BaseModel):
     currency: str = Field(
         "GBP",
         max_length=_MOST_TEXT,
-        description=f"The account's currency: {', '.join(MINOR_DIGITS)}.",
+        description="The account's currency.",
+        json_schema_extra={"enum": list(MINOR_DIGITS)},
     )
     mail_choice: MailChoice = Field(
         MailChoice.ALL,

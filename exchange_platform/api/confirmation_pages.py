@@ -12,7 +12,8 @@ from fastapi import APIRouter, Form
 from fastapi.responses import HTMLResponse
 
 from exchange_platform.api.clients import Client
-from exchange_platform.api.pages import page
+from exchange_platform.api.pages import HTML as _HTML
+from exchange_platform.api.pages import UNREADABLE_FORM, page
 from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.confirmation.service import MOST_CODE, Pressed
 from exchange_platform.stores.checkpoints import StoreUnavailable
@@ -20,7 +21,6 @@ from exchange_platform.stores.limits import TooMany
 
 router = APIRouter(tags=["pages"], default_response_class=HTMLResponse)
 
-_HTML = {"content": {"text/html": {"schema": {"type": "string"}}}}
 _STATUS = {
     Pressed.CONFIRMED: 200,
     Pressed.USED: 410,
@@ -42,6 +42,7 @@ def ask() -> HTMLResponse:
     "/confirm",
     responses={
         409: {"description": "Another account of the address is confirmed.", **_HTML},
+        422: UNREADABLE_FORM,
         410: {"description": "The code has been used, is too old, or is unknown.", **_HTML},
         429: {"description": "Too many presses from one address.", **_HTML},
         503: {"description": "A store is away for the moment; nothing was changed.", **_HTML},

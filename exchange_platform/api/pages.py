@@ -13,9 +13,20 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from exchange_platform.api.problems import Problem
+from exchange_platform.api.problems import MEDIA_TYPE, Problem
 
 router = APIRouter(include_in_schema=False)
+
+HTML: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}}}
+"""A page, in the OpenAPI document."""
+
+UNREADABLE_FORM: dict[str, Any] = {
+    "description": "A field is missing (a page), or the form can't be read (a problem document).",
+    "content": {
+        **HTML["content"],
+        MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}},
+    },
+}
 
 _STATIC = Path(__file__).parent / "static"
 _MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

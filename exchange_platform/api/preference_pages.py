@@ -12,7 +12,8 @@ from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse
 
 from exchange_platform.accounts import AccountState, MailChoice
-from exchange_platform.api.pages import page
+from exchange_platform.api.pages import HTML as _HTML
+from exchange_platform.api.pages import UNREADABLE_FORM, page
 from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.stores.accounts import Account, IllegalTransition, NoSuchAccount
 from exchange_platform.stores.checkpoints import StoreUnavailable
@@ -20,9 +21,9 @@ from exchange_platform.stores.checkpoints import StoreUnavailable
 router = APIRouter(tags=["pages"], default_response_class=HTMLResponse)
 log = logging.getLogger(__name__)
 
-_HTML = {"content": {"text/html": {"schema": {"type": "string"}}}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     404: {"description": "The link is not one of ours, or its account is gone.", **_HTML},
+    422: UNREADABLE_FORM,
     503: {"description": "A store is away for the moment; nothing was changed.", **_HTML},
 }
 _RETRY_AFTER_S = 5

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.limits import TooMany
@@ -106,10 +107,23 @@ def _summary(errors: Sequence[Mapping[str, str]]) -> str:
     return told if len(errors) <= 3 else f"{told}; and {len(errors) - 3} more"
 
 
-async def _http(_request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-    return answer(Problem(error.status_code, code, str(error.detail), headers=error.headers))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return answer(Problem(error.status_code, code, str(error.detail), headers=headers))
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path can be asked with: the router itself names the first of its routes only."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        matches, _ = route.matches(request.scope)
+        if matches is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return found
 
 
 async def _unavailable(_request: Request, error: Exception) -> Response:
