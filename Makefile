@@ -52,7 +52,7 @@ types: setup ## Strict types
 floors: setup ## A line may only reach down
 	@$(BIN)/lint-imports
 
-test-servers: setup ## The suites against MariaDB (skipped, saying so, where there is none)
+test-servers: setup ## The suites against servers, and in a browser (skipped, saying so, where there is none)
 	@$(BIN)/python -m pytest -m "servers and not faults" -rs
 
 test-faults: setup ## Long fault tests: kills, outages, a flood of damaged records

@@ -133,5 +133,6 @@ def mailed_texts(folder: Path, address: str) -> list[str]:
         message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
         body = message.get_body(("plain",))
         if address in str(message["To"]) and body is not None:
-            texts.append((path.stat().st_mtime, body.get_content()))
+            lines = body.get_content().splitlines()
+            texts.append((path.stat().st_mtime, "\n".join(lines)))
     return [text for _, text in sorted(texts)]

@@ -111,6 +111,8 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     headers = dict(error.headers or {})
+    if error.status_code == 400:  # a body that is no UTF-8, or no form: as wrong as one that is no JSON
+        return answer(Problem(422, "invalid_request", f"body: {error.detail}"))
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_methods(request)))
     return answer(Problem(error.status_code, code, str(error.detail), headers=headers))

@@ -37,6 +37,30 @@ def test_a_body_that_is_too_long_is_refused_announced_or_not(anybody: TestClient
     assert anybody.post("/nowhere", headers={"content-length": "nonsense"}).status_code in (400, 413)
 
 
+def test_a_method_that_a_path_does_not_know_is_told_all_that_it_knows(anybody: TestClient) -> None:
+    answer = anybody.patch("/accounts/an-account")
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == "DELETE, GET"
+
+
+def test_a_body_that_can_t_be_read_is_an_invalid_request(application: TestClient) -> None:
+    for kind, body in (
+        ("application/json", b"\x18\x01\\\xff"),
+        ("application/json", b"{"),
+        ("application/json", b"\xef\xbb\xbf{}"),
+        ("text/plain", b"{}"),
+    ):
+        answer = application.post("/accounts", content=body, headers={"content-type": kind})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    answer = application.post("/confirm", content=b"--", headers={"content-type": "multipart/form-data"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+def test_nobody_is_redirected_to_the_host_that_a_request_names(anybody: TestClient) -> None:
+    answer = anybody.get("/health/", headers={"Host": "elsewhere.example"}, follow_redirects=False)
+    assert answer.status_code == 404
+
+
 def test_the_documentation_names_no_other_host_and_runs_no_inline_script(anybody: TestClient) -> None:
     page = anybody.get("/docs").text
     assert not re.search(r"https?://", page)
