@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 2
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class Problem(Exception):
@@ -114,18 +115,20 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 400:  # a body that is no UTF-8, or no form: as wrong as one that is no JSON
         return answer(Problem(422, "invalid_request", f"body: {error.detail}"))
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(sorted(_methods(request)))
+        headers["Allow"] = ", ".join(_methods(request))
     return answer(Problem(error.status_code, code, str(error.detail), headers=headers))
 
 
-def _methods(request: Request) -> set[str]:
+def _methods(request: Request) -> list[str]:
     """What the path can be asked with: the router itself names the first of its routes only."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        matches, _ = route.matches(request.scope)
-        if matches is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
-    return found
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 async def _unavailable(_request: Request, error: Exception) -> Response:
