@@ -135,11 +135,14 @@ def choose_mail(account_id: AccountId, preferences: MailPreferences, parts: Part
         return _details(parts.accounts.choose_mail(account_id, preferences.mail_choice))
 
 
-@router.delete("/{account_id}", status_code=204, responses=problems(401, 404, 409, 422, 503))
-def close(account_id: AccountId, parts: PartsOfApp) -> None:
-    """Close an account for good; its address may be registered anew. Refused while it has live bets or a balance."""
+@router.post("/{account_id}/close", responses=problems(401, 404, 409, 422, 503))
+def close(account_id: AccountId, parts: PartsOfApp) -> AccountDetails:
+    """Close an account for good; its address may be registered anew. Refused while it has live bets or a balance.
+
+    A closed account stays readable, and closing it again changes nothing.
+    """
     with _refusals():
-        parts.accounts.close(account_id)
+        return _details(parts.accounts.close(account_id))
 
 
 @contextmanager

@@ -172,10 +172,11 @@ class AccountService:
         with self._database.write() as connection:
             return accounts.choose_mail(connection, account_id, choice)
 
-    def close(self, account_id: str) -> None:
+    def close(self, account_id: str) -> Account:
         """Close the account for good. Raises `NoSuchAccount` and `AccountInUse`."""
         with self._database.write() as connection:
             accounts.close(connection, account_id, self._clock.now_us())
+            return accounts.lock(connection, account_id)
 
     def _wish(
         self, connection: sa.Connection, account_id: str, number: int, email_key: str, now_us: int

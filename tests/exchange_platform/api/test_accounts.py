@@ -40,7 +40,7 @@ def test_only_applications_get_in(accounts: AccountsApi) -> None:
         ("GET", f"/accounts/{account_id}"),
         ("POST", f"/accounts/{account_id}/confirmation"),
         ("PUT", f"/accounts/{account_id}/mail-preferences"),
-        ("DELETE", f"/accounts/{account_id}"),
+        ("POST", f"/accounts/{account_id}/close"),
         ("GET", "/accounts/nobody"),
     ]
     for method, path in calls:
@@ -116,12 +116,13 @@ def test_an_account_is_closed_once_it_is_empty(accounts: AccountsApi) -> None:
     row = {"user_id": account_id, "currency": "GBP", "version": 1, "balance_minor": 1, "updated_at_us": 0}
     with accounts.parts.database.write() as connection:
         connection.execute(sa.insert(profiles).values(row))
-    answer = accounts.application.delete(f"/accounts/{account_id}")
+    answer = accounts.application.post(f"/accounts/{account_id}/close")
     assert (answer.status_code, answer.json()["code"]) == (409, "account_in_use")
     with accounts.parts.database.write() as connection:
         connection.execute(sa.update(profiles).values(balance_minor=0))
     for _ in range(2):
-        assert accounts.application.delete(f"/accounts/{account_id}").status_code == 204
+        answer = accounts.application.post(f"/accounts/{account_id}/close")
+        assert (answer.status_code, answer.json()["state"]) == (200, "CLOSED")
     assert accounts.read(account_id)["state"] == "CLOSED"
     for method, path in (("POST", "confirmation"), ("PUT", "mail-preferences")):
         answer = accounts.application.request(
@@ -135,7 +136,7 @@ def test_an_account_that_is_not_there_is_a_404(accounts: AccountsApi) -> None:
         ("GET", "/accounts/nobody"),
         ("POST", "/accounts/nobody/confirmation"),
         ("PUT", "/accounts/nobody/mail-preferences"),
-        ("DELETE", "/accounts/nobody"),
+        ("POST", "/accounts/nobody/close"),
         ("GET", "/accounts/..%2f..%2fetc%2fpasswd"),
         ("GET", "/accounts/%00"),
         ("GET", "/accounts/" + "x" * 65),

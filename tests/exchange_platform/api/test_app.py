@@ -38,9 +38,9 @@ def test_a_body_that_is_too_long_is_refused_announced_or_not(anybody: TestClient
 
 
 def test_a_method_that_a_path_does_not_know_is_told_all_that_it_knows(anybody: TestClient) -> None:
-    answer = anybody.patch("/accounts/an-account")
+    answer = anybody.patch("/confirm")
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
-    assert answer.headers["allow"] == "DELETE, GET"
+    assert answer.headers["allow"] == "GET, HEAD, POST"
 
 
 def test_a_body_that_can_t_be_read_is_an_invalid_request(application: TestClient) -> None:

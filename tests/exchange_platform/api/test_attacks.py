@@ -80,7 +80,7 @@ def test_a_used_code_is_worth_nothing_whatever_becomes_of_the_account(accounts: 
     confirmed = accounts.read(account_id)
     assert accounts.press(code).status_code == 410
     assert accounts.read(account_id) == confirmed
-    accounts.application.delete(f"/accounts/{account_id}")
+    accounts.application.post(f"/accounts/{account_id}/close")
     assert accounts.press(code).status_code == 410
     assert _state(accounts, account_id) == "CLOSED"
 

@@ -70,7 +70,7 @@ def test_a_form_without_a_choice_changes_nothing(accounts: AccountsApi, data: di
 def test_a_false_link_and_one_of_a_closed_or_purged_account_are_answered_alike(accounts: AccountsApi) -> None:
     account_id = accounts.register()
     closed, gone = _link(accounts, account_id), _link(accounts, "0" * 32)
-    accounts.application.delete(f"/accounts/{account_id}")
+    accounts.application.post(f"/accounts/{account_id}/close")
     false = [
         "/unsubscribe",
         "/unsubscribe?token=",
@@ -91,4 +91,4 @@ def test_a_hostile_name_is_shown_as_text(accounts: AccountsApi) -> None:
     page = accounts.anybody.get(_link(accounts, account_id)).text
     assert "<img" not in page
     assert html.escape(name, quote=False) in page.replace("&#34;", '"').replace("&#39;", "'")
-    assert "49" not in page
+    assert "{{7*7}}" in page
