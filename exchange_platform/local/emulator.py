@@ -43,10 +43,11 @@ def make_emulator(port: int) -> BaseWSGIServer:
     """The emulator's HTTP server, listening on 127.0.0.1 (port 0: any that is free) and not serving yet."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-    from exchange_platform.local import emulated_dynamodb, emulated_kinesis
+    from exchange_platform.local import emulated_dynamodb, emulated_kinesis, emulated_messages
 
     emulated_dynamodb.install()
     emulated_kinesis.install()
+    emulated_messages.install()
     application = DomainDispatcherApplication(create_backend_app)
     return make_server(HOST, port, application, threaded=True, request_handler=_QuietHandler)
 
@@ -64,9 +65,16 @@ def provision(settings: Settings) -> None:
         ensure_tokens_table(dynamodb, settings.tokens_table)
         if settings.mail_feedback_queue is not None and settings.mail_feedback_topic is not None:
             ensure_feedback_queue(sns, sqs, settings.mail_feedback_topic, settings.mail_feedback_queue)
+        ensure_topic(sns, settings.status_topic)
     finally:
         for client in (kinesis, dynamodb, sns, sqs):
             client.close()
+
+
+def ensure_topic(sns: Any, topic: str) -> None:
+    """Create the topic (its name, or its ARN) unless it exists."""
+    name = topic.rpartition(":")[2]
+    sns.create_topic(Name=name, Attributes={"FifoTopic": "true"} if name.endswith(".fifo") else {})
 
 
 def serve(port: int, data_dir: Path | None) -> None:

@@ -47,6 +47,17 @@ def bury(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
         _insert.execute(connection, some)
 
 
+def bury_again(connection: sa.Connection, row: dict[str, Any]) -> None:
+    """Write a dead letter inside the caller's transaction; one that was replayed and died again waits again, with its newest reason."""
+    bury(connection, [row])
+    place = (dead_letters.c[name] == row[name] for name in ("source", "shard", "position", "part"))
+    connection.execute(
+        sa.update(dead_letters)
+        .where(*place)
+        .values(stage=row["stage"], reason=row["reason"], dead_at_us=row["dead_at_us"], replayed_at_us=None)
+    )
+
+
 class DeadLetters:
     """The dead letters as operators see them."""
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from exchange_platform.stores.accounts import mark_undeliverable
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.consumers import Checkpoints
-from exchange_platform.stores.database import Database, dead_letters
-from exchange_platform.stores.dead_letters import DeadLetter, bury
+from exchange_platform.stores.database import Database
+from exchange_platform.stores.dead_letters import DeadLetter, bury_again
 from exchange_platform.stores.mail_tables import mails
 from exchange_platform.stores.upsert import chunks, insert
 
@@ -175,6 +175,17 @@ class MailQueue:
                 if fate.recipient_refused:
                     mark_undeliverable(connection, fate.mail.account_id, fate.reason or "refused", now_us)
 
+    def standing(self, *, now_us: int) -> tuple[int, int | None]:
+        """How many mails wait that are due, and when the oldest of them was due. Costs the same however many there are."""
+        statement = sa.select(sa.func.count(), sa.func.min(mails.c.due_at_us)).where(
+            mails.c.source == self._source,
+            mails.c.state == MailState.WAITING.value,
+            mails.c.due_at_us <= now_us,
+        )
+        with self._database.read() as connection:
+            waiting, oldest = connection.execute(statement).one()
+        return int(waiting), int(oldest) if oldest is not None else None
+
     def count(self, *, now_us: int) -> MailCount:
         """How many mails there are. `waiting` are those that wait for whatever reason."""
         by_state = (
@@ -200,26 +211,20 @@ class MailQueue:
 
     def _bury(self, connection: sa.Connection, fate: Fate, now_us: int) -> None:
         mail = fate.mail
-        place = {"source": self._source, "shard": MAIL, "position": mail.mail_id, "part": 0}
-        bury(
+        bury_again(
             connection,
-            [
-                {
-                    **place,
-                    "stage": fate.stage,
-                    "reason": fate.reason or "",
-                    "data": msgspec.json.encode(mail),
-                    "partition_key": mail.account_id,
-                    "arrived_at_us": mail.queued_at_us,
-                    "dead_at_us": now_us,
-                }
-            ],
-        )
-        # One that was replayed and died again is the same dead letter.
-        connection.execute(
-            sa.update(dead_letters)
-            .where(*(dead_letters.c[name] == value for name, value in place.items()))
-            .values(stage=fate.stage, reason=fate.reason or "", dead_at_us=now_us, replayed_at_us=None)
+            {
+                "source": self._source,
+                "shard": MAIL,
+                "position": mail.mail_id,
+                "part": 0,
+                "stage": fate.stage,
+                "reason": fate.reason or "",
+                "data": msgspec.json.encode(mail),
+                "partition_key": mail.account_id,
+                "arrived_at_us": mail.queued_at_us,
+                "dead_at_us": now_us,
+            },
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from exchange_platform.stores.database import Database, outbox, outbox_sequences
-from exchange_platform.stores.upsert import insert, upsert
+from exchange_platform.stores.upsert import chunks, insert, upsert
 
 NOTIFICATIONS = "notifications"
 """The source that the outbox is to its channels: its name in consumers, checkpoints and dead letters."""
@@ -36,7 +36,7 @@ class ChangeRow:
     changed_at_us: int
 
 
-_COLUMNS = [outbox.c[name] for name in ChangeRow.__dataclass_fields__]
+COLUMNS = [outbox.c[name] for name in ChangeRow.__dataclass_fields__]
 
 
 def append(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -63,10 +63,30 @@ class Outbox:
     def after(self, sequence: int, limit: int) -> list[ChangeRow]:
         """The next changes, in their order."""
         statement = (
-            sa.select(*_COLUMNS).where(outbox.c.sequence > sequence).order_by(outbox.c.sequence).limit(limit)
+            sa.select(*COLUMNS).where(outbox.c.sequence > sequence).order_by(outbox.c.sequence).limit(limit)
         )
         with self._database.read() as connection:
             return [ChangeRow(*row) for row in connection.execute(statement)]
+
+    def owners_after(self, sequence: int, limit: int) -> list[tuple[int, str]]:
+        """(sequence, user id) of the next changes: all that is needed of those that nobody is mailed of."""
+        statement = (
+            sa.select(outbox.c.sequence, outbox.c.user_id)
+            .where(outbox.c.sequence > sequence)
+            .order_by(outbox.c.sequence)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [(int(row[0]), str(row[1])) for row in connection.execute(statement)]
+
+    def rows(self, sequences: Sequence[int]) -> list[ChangeRow]:
+        """The changes of these sequences, in their order."""
+        found: list[ChangeRow] = []
+        with self._database.read() as connection:
+            for some in chunks(sorted(sequences)):
+                statement = sa.select(*COLUMNS).where(outbox.c.sequence.in_(some)).order_by(outbox.c.sequence)
+                found.extend(ChangeRow(*row) for row in connection.execute(statement))
+        return found
 
     def newest(self) -> int:
         """The newest change's sequence; 0 where there never was one."""

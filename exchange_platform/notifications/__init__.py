@@ -1,0 +1,1 @@
+"""What bets' owners and subscribers are told of each change, and the run that delivers it. Not here: sending mail (mail/)."""

@@ -1,0 +1,165 @@
+"""From the outbox to mails: reads on from where it was, plans, and keeps the plan with its new position in one transaction.
+
+Changes of users without a confirmed account, and those that an owner wants no mail of, are passed over. Not here: the plan (planning.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from exchange_platform.clock import Clock
+from exchange_platform.notifications.changes import Change, ChangeKind, read
+from exchange_platform.notifications.planning import (
+    DIGEST,
+    Gathering,
+    Pace,
+    Plan,
+    bet_thread,
+    digest_thread,
+    plan,
+)
+from exchange_platform.stores.accounts import Account, Accounts
+from exchange_platform.stores.checkpoints import Advance
+from exchange_platform.stores.consumers import Checkpoints
+from exchange_platform.stores.database import Database
+from exchange_platform.stores.mail_tables import mail_changes, mails
+from exchange_platform.stores.mails import MAIL, MailState, queue_mails
+from exchange_platform.stores.outbox import NOTIFICATIONS, Outbox
+from exchange_platform.stores.upsert import chunks, insert
+
+log = logging.getLogger(__name__)
+
+POSITION = "outbox"
+"""The shard under which a channel keeps its position in the outbox."""
+
+_PAGE = 1000
+_MOST_PAGES = 10
+_KEEP_EVERY_US = 1_000_000
+_insert_tells = insert(mail_changes, ignore_known=True)
+
+
+class Collector:
+    """Moves what owners are mailed of from the outbox into the table of mails. For one thread."""
+
+    def __init__(self, database: Database, pace: Pace, clock: Clock) -> None:
+        self._database = database
+        self._pace = pace
+        self._clock = clock
+        self._outbox = Outbox(database)
+        self._accounts = Accounts(database)
+        self._checkpoints = Checkpoints(database, MAIL)
+        self._epoch = 0
+        self._kept: str | None = None
+        self._read_to = 0
+        self._kept_at_us = 0
+
+    def claim(self, epoch: int) -> None:
+        """Take the position over. Raises `Superseded`, `StoreUnavailable`."""
+        held = self._checkpoints.claim(NOTIFICATIONS, epoch, [POSITION], now_us=self._clock.now_us())
+        self._epoch = epoch
+        self._kept = held[POSITION]
+        self._read_to = int(self._kept or 0)
+
+    def collect(self, under_way: Collection[str]) -> None:
+        """Read on to the outbox's end, or some thousands of changes. What makes no mail costs a write a second at the most.
+
+        A mail under way takes no further changes. Raises `Superseded`, `StoreUnavailable`; nothing was kept of what it read then.
+        """
+        for _ in range(_MOST_PAGES):
+            rows = self._outbox.owners_after(self._read_to, _PAGE)
+            if not rows:
+                break
+            owners = self._accounts.get_many({user_id for _, user_id in rows})
+            told = [sequence for sequence, user_id in rows if _takes_mail(owners.get(user_id))]
+            if told:
+                self._keep(self._planned(told, owners, under_way), rows[-1][0])
+            self._read_to = rows[-1][0]
+            if len(rows) < _PAGE:
+                break
+        if self._clock.now_us() - self._kept_at_us >= _KEEP_EVERY_US:
+            self.keep_position()
+
+    def keep_position(self) -> None:
+        """Keep how far the outbox was read. Raises `Superseded`, `StoreUnavailable`."""
+        if self._read_to != int(self._kept or 0):
+            self._keep(Plan(), self._read_to)
+
+    def behind(self) -> int:
+        """How many changes there are that were not read yet."""
+        return self._outbox.newest() - self._read_to
+
+    def _planned(
+        self, sequences: Sequence[int], owners: dict[str, Account], under_way: Collection[str]
+    ) -> Plan:
+        changes: list[Change] = []
+        for row in self._outbox.rows(sequences):
+            try:
+                changes.append(read(row))
+            except (msgspec.MsgspecError, ValueError) as error:  # written by another version of this code
+                log.error("change %d of bet %s can't be read: %s", row.sequence, row.bet_id, error)
+        chosen = [(change, owners[change.bet.user_id].mail_choice) for change in changes]
+        fills = self._gathering(
+            ChangeKind.MATCHED,
+            {bet_thread(change.bet.bet_id): change.bet.bet_id for change in changes},
+            under_way,
+        )
+        digests = self._gathering(
+            DIGEST, {digest_thread(change.bet.user_id): change.bet.user_id for change in changes}, under_way
+        )
+        return plan(chosen, fills, digests, self._pace, now_us=self._clock.now_us())
+
+    def _gathering(
+        self, kind: str, threads: dict[str, str], under_way: Collection[str]
+    ) -> dict[str, Gathering]:
+        """The mails that still take changes, by what their thread stands for: never tried, and not under way."""
+        found: dict[str, Gathering] = {}
+        with self._database.read() as connection:
+            for some in chunks(list(threads)):
+                for row in connection.execute(
+                    sa.select(mails.c.mail_id, mails.c.thread, mails.c.queued_at_us, mails.c.due_at_us)
+                    .where(
+                        mails.c.state == MailState.WAITING.value,
+                        mails.c.thread.in_(some),
+                        mails.c.kind == kind,
+                        mails.c.attempts == 0,
+                    )
+                    .order_by(mails.c.sequence)
+                ):
+                    if row.mail_id not in under_way:
+                        found[threads[row.thread]] = Gathering(row.mail_id, row.queued_at_us, row.due_at_us)
+        return found
+
+    def _keep(self, planned: Plan, read_to: int) -> None:
+        now_us = self._clock.now_us()
+        with self._database.write() as connection:
+            self._checkpoints.advance(
+                connection,
+                NOTIFICATIONS,
+                self._epoch,
+                [Advance(POSITION, self._kept, str(read_to))],
+                now_us=now_us,
+            )
+            queue_mails(connection, list(planned.new.values()))
+            _insert_tells.execute(
+                connection,
+                [
+                    {"outbox_sequence": sequence, "mail_id": mail_id}
+                    for sequence, mail_id in planned.tells.items()
+                ],
+            )
+            for mail_id, due_at_us in planned.due.items():
+                connection.execute(
+                    sa.update(mails)
+                    .where(mails.c.mail_id == mail_id, mails.c.state == MailState.WAITING.value)
+                    .values(due_at_us=due_at_us)
+                )
+        self._kept = str(read_to)
+        self._kept_at_us = now_us
+
+
+def _takes_mail(account: Account | None) -> bool:
+    return account is not None and account.takes_mail
