@@ -24,7 +24,7 @@ KEPT = 1000
 class _Topic(sns.Topic):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.sent_notifications = deque(maxlen=KEPT)
+        self.sent_notifications: deque[Any] = deque(maxlen=KEPT)
 
 
 class _Parameters(dict[str, Any]):
