@@ -10,6 +10,7 @@ from exchange_platform import checks
 from exchange_platform.checks import EVERYTHING, CheckOutcome, Scope
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.stores.consumers import ConsumerRows
+from exchange_platform.stores.outbox import NOTIFICATIONS
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
 from resources.platform import PlatformResource
@@ -104,6 +105,10 @@ def _books_balanced(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
     return checks.books_balanced(platform.database)
 
 
+def _notifications_delivered(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+    return checks.notifications_delivered(platform.database, SYSTEM_CLOCK)
+
+
 def consumer_alive(source: str, asset: str, job: str) -> Check:
     """The check that a source has a live consumer, shown on one of the assets that `job` keeps."""
 
@@ -122,6 +127,7 @@ def consumer_alive(source: str, asset: str, job: str) -> Check:
 CONSUMERS_ALIVE = (
     consumer_alive(EXCHANGE_BETS, "bets", "consume_bets"),
     consumer_alive(EXCHANGE_FEED, "events", "consume_exchange_feed"),
+    consumer_alive(NOTIFICATIONS, "notifications", "notify_users"),
 )
 """One a source."""
 
@@ -159,6 +165,14 @@ WINDOWS_AGREE = Check(
     "Every closed window is what its executions give now.",
     "Materialise odds_windows for the day: its windows are computed anew from its executions.",
     _windows_agree,
+)
+
+NOTIFICATIONS_DELIVERED = Check(
+    "notifications_delivered",
+    "notifications",
+    "Every change of a bet was mailed and published, but for those of the last minute and those that wait for their time.",
+    "consumer_alive and the run's `trouble` say what it waits for: the mail server, the topic. Changes wait until it is back.",
+    _notifications_delivered,
 )
 
 RESERVATIONS_BACKED = Check(
@@ -221,6 +235,7 @@ ALL = (
     WINDOWS_AGREE,
     INDEX_AGREES,
     FINISHED_EVENTS_TAKE_NO_BETS,
+    NOTIFICATIONS_DELIVERED,
 )
 
 

@@ -75,6 +75,8 @@ def aws_client(settings: Settings, service: str, *, read_timeout_s: float = 10.0
 def _descriptions() -> Any:
     """What boto3's files say of the services, read once a process: a client is then made in a tenth of the time."""
     return botocore.loaders.create_loader()
+
+
 def topic_arn(settings: Settings, name: str) -> str:
     """The ARN of the SNS topic of that name in this account and region; an ARN is its own. Raises what boto3 does."""
     if name.startswith("arn:"):

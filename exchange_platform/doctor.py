@@ -21,7 +21,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform import checks
-from exchange_platform.aws import aws_client, error_code, is_on_this_machine
+from exchange_platform.aws import aws_client, error_code, is_on_this_machine, topic_arn
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings, read_platform_file
 from exchange_platform.status import SOURCES
@@ -261,6 +261,7 @@ def _aws(settings: Settings) -> Iterator[Finding]:
             )
         yield finding
         yield _tokens(settings, dynamodb, endpoint, makes)
+        yield _topic(settings, endpoint, makes)
         if settings.mail_feedback_queue is not None:
             yield _feedback(settings, makes)
     finally:
@@ -281,6 +282,22 @@ def _tokens(settings: Settings, dynamodb: Any, endpoint: str, makes: str) -> Fin
             f"enable its TTL on the attribute {TTL_ATTRIBUTE}",
         )
     return Finding(part, Level.FINE, f"table {table} at {endpoint}: TTL on {TTL_ATTRIBUTE}")
+
+
+def _topic(settings: Settings, endpoint: str, makes: str) -> Finding:
+    topic = settings.status_topic
+    sns = aws_client(settings, "sns", read_timeout_s=3)
+    try:
+        answer, finding = _asked(
+            "topic", topic, makes, lambda: sns.get_topic_attributes(TopicArn=topic_arn(settings, topic))
+        )
+    finally:
+        sns.close()
+    if answer is None:
+        return finding
+    subscribers = int(answer["Attributes"].get("SubscriptionsConfirmed", 0))
+    told = "1 subscriber" if subscribers == 1 else f"{subscribers} subscribers"
+    return Finding("topic", Level.FINE, f"{topic} at {endpoint}: {told}")
 
 
 def _feedback(settings: Settings, makes: str) -> Finding:

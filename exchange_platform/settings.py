@@ -169,6 +169,9 @@ class Settings(BaseSettings):
     ses_configuration_set: str | None = Field(
         None, description="SES configuration set, through which bounces and complaints come back."
     )
+    notifications_kept_days: float = Field(
+        30.0, gt=0, description="How long changes and mails are kept after they were delivered."
+    )
     fills_quiet_s: float = Field(
         3.0, ge=0, description="Fills of a bet become one mail once there was none for so long."
     )

@@ -25,6 +25,7 @@ from exchange_platform.stores.database import (
 )
 from exchange_platform.stores.event_tables import events
 from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.notification_figures import NotificationFigures, notification_figures
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
 
@@ -100,6 +101,7 @@ class PlatformStatus(msgspec.Struct, frozen=True):
     dead_letters_replayed: int
     restatements: int
     urls: dict[str, str]
+    notifications: NotificationFigures
 
 
 class NoPlatform(Exception):
@@ -131,6 +133,7 @@ class StatusReader:
             figures = self._figures()
             rows = {source: ConsumerRows(self._database).newest(source) for source in SOURCES}
             sinks = self._sink_positions()
+            notifications = notification_figures(self._database, now_us=now_us)
         except sa.exc.DBAPIError as error:
             raise NoPlatform(
                 f"the operational database has no such tables yet: `exchange-platform migrate` ({error.orig})"
@@ -154,6 +157,7 @@ class StatusReader:
             executions=executions,
             windows=windows,
             urls=_urls(self._settings),
+            notifications=notifications,
             **figures,
         )
 
@@ -189,7 +193,9 @@ class StatusReader:
             ).scalar_one()
             restated = connection.execute(sa.select(sa.func.count()).select_from(restatements)).scalar_one()
             records = connection.execute(
-                sa.select(sa.func.coalesce(sa.func.sum(consumers.c.records), 0))
+                sa.select(sa.func.coalesce(sa.func.sum(consumers.c.records), 0)).where(
+                    consumers.c.source.in_(SOURCES)
+                )
             ).scalar_one()
         return {
             "records": int(records),

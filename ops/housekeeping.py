@@ -9,6 +9,7 @@ from exchange_platform.stores.accounts import purge_unconfirmed
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.limits import forget_idle
 from exchange_platform.stores.order_outbox import forget_published
+from exchange_platform.stores.purging import purge_delivered
 from resources.platform import PlatformResource
 
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED]
@@ -58,6 +59,15 @@ def purge_accounts(context: dg.OpExecutionContext, platform: PlatformResource) -
     context.log.info(f"{purged} unconfirmed accounts deleted, {forgotten} limits forgotten")
 
 
+@dg.op
+def purge_notifications(context: dg.OpExecutionContext, platform: PlatformResource) -> None:
+    """Delete changes and mails that were delivered long ago."""
+    kept_us = int(platform.settings.notifications_kept_days * 86_400e6)
+    changes, mails = purge_delivered(platform.database, before_us=SYSTEM_CLOCK.now_us() - kept_us)
+    context.add_output_metadata({"changes": changes, "mails": mails})
+    context.log.info(f"{changes} changes and {mails} mails deleted")
+
+
 @dg.job(executor_def=dg.in_process_executor, description="Keep the lake small and fast.")
 def maintain_lake() -> None:
     """One op."""
@@ -79,6 +89,15 @@ def tidy_accounts() -> None:
     purge_accounts()
 
 
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Delete changes and mails that were delivered long ago.",
+)
+def tidy_notifications() -> None:
+    """One op."""
+    purge_notifications()
+
+
 schedules = [
     dg.ScheduleDefinition(
         job=maintain_lake, cron_schedule="*/10 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING
@@ -88,5 +107,8 @@ schedules = [
     ),
     dg.ScheduleDefinition(
         job=tidy_accounts, cron_schedule="37 * * * *", default_status=dg.DefaultScheduleStatus.RUNNING
+    ),
+    dg.ScheduleDefinition(
+        job=tidy_notifications, cron_schedule="47 2 * * *", default_status=dg.DefaultScheduleStatus.RUNNING
     ),
 ]

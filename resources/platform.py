@@ -61,6 +61,12 @@ class PlatformResource(dg.ConfigurableResource[Settings]):
 
         return build_consumer(self.settings, run_id=run_id, duration_s=duration_s)
 
+    def notifier(self, run_id: str, duration_s: float | None = None) -> DeliveryRun:
+        """A run that delivers the outbox, to be run once."""
+        from exchange_platform.notifications.run import build_notifier
+
+        return build_notifier(self.settings, run_id=run_id, duration_s=duration_s)
+
     def confirmations_run(self, run_id: str, duration_s: float | None = None) -> DeliveryRun:
         """A run that mails confirmations, to be run once."""
         from exchange_platform.confirmation.run import build_run

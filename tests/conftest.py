@@ -64,4 +64,5 @@ def settings(tmp_path: Path, emulator_url: str, request: pytest.FixtureRequest) 
         orders_stream=f"bet-orders-{own}",
         profiles_table=f"profiles-{own}",
         tokens_table=f"confirmation-tokens-{own}",
+        status_topic=f"bet-status-{own}",
     )

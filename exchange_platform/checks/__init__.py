@@ -23,7 +23,7 @@ from exchange_platform.checks.outcomes import (
 )
 from exchange_platform.checks.rounds import EVERYTHING, Rounds, Scope
 from exchange_platform.checks.spans import ALWAYS, Span, span_before
-from exchange_platform.checks.stream import consumer_alive, no_new_dead_letters
+from exchange_platform.checks.stream import consumer_alive, no_new_dead_letters, notifications_delivered
 
 __all__ = [
     "ALWAYS",
@@ -44,6 +44,7 @@ __all__ = [
     "lake_agrees",
     "money_conserved",
     "no_new_dead_letters",
+    "notifications_delivered",
     "orders_answered",
     "orders_published",
     "reservations_backed",

@@ -12,18 +12,24 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database, dead_letters
 from exchange_platform.stores.dead_letters import DeadLetters
+from exchange_platform.stores.mails import MAIL
+from exchange_platform.stores.notification_figures import notification_figures
 from exchange_platform.supervision import is_alive
 
 NEW_DEAD_LETTERS = timedelta(minutes=10)
+MOST_WAITING = timedelta(minutes=1)
+"""What is due and waits for longer is late: a run that was killed has its successor long before."""
 
 
 def no_new_dead_letters(database: Database, clock: Clock) -> CheckOutcome:
-    """No record died in the last ten minutes that was not replayed since."""
+    """No record died in the last ten minutes that was not replayed since. Mails that an address refuses are an everyday matter."""
     since_us = clock.now_us() - int(NEW_DEAD_LETTERS.total_seconds() * 1e6)
     with database.read() as connection:
         new, reason = connection.execute(
             sa.select(sa.func.count(), sa.func.max(dead_letters.c.reason)).where(
-                dead_letters.c.replayed_at_us.is_(None), dead_letters.c.dead_at_us >= since_us
+                dead_letters.c.replayed_at_us.is_(None),
+                dead_letters.c.dead_at_us >= since_us,
+                dead_letters.c.shard != MAIL,
             )
         ).one()
     count = DeadLetters(database).count()
@@ -31,6 +37,30 @@ def no_new_dead_letters(database: Database, clock: Clock) -> CheckOutcome:
     if new:
         return CheckOutcome(False, f"{new} new dead letters, such as: {str(reason)[:200]}", figures)
     return CheckOutcome(True, f"none in ten minutes, {count.waiting} older ones wait", figures)
+
+
+def notifications_delivered(database: Database, clock: Clock) -> CheckOutcome:
+    """Every change that should have been mailed or published by now has been, but for those of the last minute."""
+    figures = notification_figures(database, now_us=clock.now_us())
+    shown: dict[str, int | float | str] = {
+        "waiting": figures.waiting,
+        "unpublished": figures.unpublished,
+        "oldest_waiting_s": figures.oldest_waiting_s,
+        "sent": figures.sent,
+        "failed": figures.failed,
+    }
+    if figures.oldest_waiting_s > MOST_WAITING.total_seconds():
+        return CheckOutcome(
+            False,
+            f"{figures.waiting + figures.unread} mails or changes and {figures.unpublished} messages wait,"
+            f" the oldest for {figures.oldest_waiting_s:.0f} s",
+            shown,
+        )
+    return CheckOutcome(
+        True,
+        f"{figures.sent} mails sent, {figures.published} changes published, the oldest waits for {figures.oldest_waiting_s:.1f} s",
+        shown,
+    )
 
 
 def consumer_alive(rows: ConsumerRows, source: str, settings: Settings, clock: Clock) -> CheckOutcome:

@@ -63,8 +63,7 @@ class ConfirmationMails:
 
     def standing(self) -> Standing:
         """How many wait."""
-        counted = self._queue.count(now_us=self._clock.now_us())
-        return Standing(counted.waiting, counted.oldest_due_at_us)
+        return Standing(*self._queue.standing(now_us=self._clock.now_us()))
 
     def _render(self, mail: WaitingMail, account: Account | None, holders: Mapping[str, str]) -> Rendered:
         if account is None:

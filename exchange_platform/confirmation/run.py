@@ -11,6 +11,7 @@ from exchange_platform.confirmation.mails import ConfirmationMails
 from exchange_platform.confirmation.wishes import CONFIRMATIONS
 from exchange_platform.mail.channel import MailChannel
 from exchange_platform.mail.delivery import Channel, DeliveryRun
+from exchange_platform.mail.rates import CONFIRMATIONS_SHARE
 from exchange_platform.mail.senders import open_sender
 from exchange_platform.settings import Settings
 from exchange_platform.stores.confirmation_tokens import ConfirmationTokens
@@ -30,7 +31,7 @@ def build_run(
             ConfirmationMails(settings, database, tokens, clock=clock),
             partial(open_sender, settings),
             connections=settings.mail_connections,
-            rate_per_s=settings.mail_rate_per_s,
+            rate_per_s=settings.mail_rate_per_s * CONFIRMATIONS_SHARE,
             retry_first_s=settings.mail_retry_first_s,
             give_up_s=min(settings.mail_give_up_s, settings.token_lifetime_s),
             clock=clock,

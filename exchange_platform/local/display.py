@@ -14,6 +14,7 @@ from exchange_platform.status import PlatformStatus
 
 _SLOW_MS = 2_000.0
 _SINKS = ("operational_database", "lake", "profile_view", "event_index")
+_LATE_S = 10.0
 
 
 def status_view(
@@ -45,6 +46,7 @@ def status_line(status: PlatformStatus, processes: Sequence[ProcessState] = ()) 
         f"windows {status.windows.open:,} open {status.windows.closed:,} closed",
         f"{status.dead_letters:,} dead letters",
         f"{status.restatements:,} restatements",
+        f"{status.notifications.sent:,} mails sent {_mails_waiting(status)} waiting",
         *down,
     ]
     return " | ".join(part for part in parts if part)
@@ -112,10 +114,22 @@ def _figures(status: PlatformStatus) -> Table:
         ("closed", f"{status.windows.closed:,}", ""),
         ("dead letters", f"{status.dead_letters:,}", "bold red" if status.dead_letters else ""),
         ("restatements", f"{status.restatements:,}", ""),
+        ("mails sent", f"{status.notifications.sent:,}", ""),
+        ("waiting", _mails_waiting(status), "bold red" if _mails_are_late(status) else ""),
     ]
     cells = [Text.assemble((f"{name} ", "dim"), (value, style or "bold")) for name, value, style in figures]
     table.add_row(*cells)
     return table
+
+
+def _mails_waiting(status: PlatformStatus) -> str:
+    told = status.notifications
+    late = f" ({told.oldest_waiting_s:.0f} s)" if _mails_are_late(status) else ""
+    return f"{told.waiting:,}{late}"
+
+
+def _mails_are_late(status: PlatformStatus) -> bool:
+    return status.notifications.oldest_waiting_s > _LATE_S
 
 
 def _processes(processes: Sequence[ProcessState]) -> Text:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 from exchange_platform import checks
+from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
 from exchange_platform.local.processes import Processes
 from exchange_platform.settings import Settings
@@ -127,6 +128,7 @@ def judge(
         ("dead letters", f"{status.dead_letters:,}"),
         ("restatements", f"{status.restatements:,}"),
         *lags.lines(),
+        ("mails", f"{status.notifications.sent - before.notifications.sent:,} sent"),
         *((name, outcome.description) for name, outcome in outcomes.items()),
     ]
     return Verdict(lines, reasons)
@@ -143,6 +145,7 @@ def _checked(settings: Settings) -> dict[str, checks.CheckOutcome]:
             "lake agrees": checks.lake_agrees(database, lake),
             "windows agree": checks.windows_agree(lake),
             "index agrees": checks.index_agrees(database, index, wait=time.sleep),
+            "notifications": checks.notifications_delivered(database, SYSTEM_CLOCK),
         }
     finally:
         index.close()

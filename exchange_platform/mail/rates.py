@@ -1,10 +1,13 @@
-"""Keeping within a rate: a token bucket. Not here: whose limit it is (settings)."""
+"""Keeping within a rate: a token bucket. Not here: the limit itself (settings)."""
 
 from __future__ import annotations
 
 import threading
 
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
+
+NOTIFICATIONS_SHARE, CONFIRMATIONS_SHARE = 0.8, 0.2
+"""Two runs send mail, each on its own: these are their shares of `mail_rate_per_s`, so that both together keep within it."""
 
 
 class Rate:

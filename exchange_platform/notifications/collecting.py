@@ -28,13 +28,10 @@ from exchange_platform.stores.consumers import Checkpoints
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.mail_tables import mail_changes, mails
 from exchange_platform.stores.mails import MAIL, MailState, queue_mails
-from exchange_platform.stores.outbox import NOTIFICATIONS, Outbox
+from exchange_platform.stores.outbox import NOTIFICATIONS, POSITION, Outbox
 from exchange_platform.stores.upsert import chunks, insert
 
 log = logging.getLogger(__name__)
-
-POSITION = "outbox"
-"""The shard under which a channel keeps its position in the outbox."""
 
 _PAGE = 1000
 _MOST_PAGES = 10

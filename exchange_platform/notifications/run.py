@@ -8,6 +8,7 @@ from exchange_platform.aws import aws_client, topic_arn
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.mail.channel import MailChannel
 from exchange_platform.mail.delivery import DeliveryRun
+from exchange_platform.mail.rates import NOTIFICATIONS_SHARE
 from exchange_platform.mail.senders import open_sender
 from exchange_platform.notifications.mailing import ChangeMails
 from exchange_platform.notifications.planning import Pace
@@ -17,9 +18,6 @@ from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.outbox import NOTIFICATIONS
 from exchange_platform.unsubscribing import PreferenceLinks
-
-RATE_SHARE = 0.8
-"""This run's share of `mail_rate_per_s`; the rest is left to the run that mails confirmations."""
 
 
 def build_notifier(
@@ -39,7 +37,7 @@ def build_notifier(
         ChangeMails(database, PreferenceLinks.from_settings(settings), pace_of(settings), clock),
         lambda: open_sender(settings),
         connections=settings.mail_connections,
-        rate_per_s=settings.mail_rate_per_s * RATE_SHARE,
+        rate_per_s=settings.mail_rate_per_s * NOTIFICATIONS_SHARE,
         retry_first_s=settings.mail_retry_first_s,
         give_up_s=settings.mail_give_up_s,
         clock=clock,

@@ -20,17 +20,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from exchange_platform.aws import error_code, is_passing
 from exchange_platform.clock import Clock
 from exchange_platform.mail.delivery import Figures, Lease
-from exchange_platform.notifications.collecting import POSITION
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.consumers import Checkpoints
 from exchange_platform.stores.database import Database, from_us
 from exchange_platform.stores.dead_letters import bury_again
-from exchange_platform.stores.outbox import NOTIFICATIONS, ChangeRow, Outbox
+from exchange_platform.stores.outbox import NOTIFICATIONS, POSITION, TOPIC, ChangeRow, Outbox
 
 log = logging.getLogger(__name__)
-
-TOPIC = "topic"
-"""The channel's name: the sink of its checkpoint, the shard of its dead letters."""
 
 BATCH = 10
 """Messages in one call: SNS's own limit."""

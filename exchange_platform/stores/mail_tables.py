@@ -47,3 +47,12 @@ mail_changes = sa.Table(
     sa.Column("mail_id", Position, nullable=False, index=True),
     comment="Which changes of the outbox each mail tells; a change is told by one mail at the most.",
 )
+
+mail_counts = sa.Table(
+    "mail_counts",
+    metadata,
+    sa.Column("source", Name, primary_key=True),
+    sa.Column("state", sa.String(16), primary_key=True, comment="sent, skipped, dead"),
+    sa.Column("mails", sa.BigInteger, nullable=False),
+    comment="How many mails of a source have ended so: counting them would take longer with every mail.",
+)

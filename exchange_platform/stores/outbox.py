@@ -17,6 +17,12 @@ from exchange_platform.stores.upsert import chunks, insert, upsert
 NOTIFICATIONS = "notifications"
 """The source that the outbox is to its channels: its name in consumers, checkpoints and dead letters."""
 
+POSITION = "outbox"
+"""The shard under which a channel keeps its position in the outbox."""
+
+TOPIC = "topic"
+"""The channel of the topic: the sink of its checkpoint, the shard of its dead letters."""
+
 _insert = insert(outbox)
 _advance = upsert(outbox_sequences, add=["newest"])
 

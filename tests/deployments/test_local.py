@@ -12,11 +12,14 @@ import sqlalchemy as sa
 
 from assets.checks import ALL, CONSUMERS_ALIVE, Check
 from deployments.local import build_definitions
+from exchange_platform import checks
 from exchange_platform.accounts import MailChoice
 from exchange_platform.aws import aws_client
 from exchange_platform.checks import EVERYTHING
 from exchange_platform.clock import SYSTEM_CLOCK, SystemClock
 from exchange_platform.confirmation.service import AccountService, Registration
+from exchange_platform.local.emulator import ensure_topic
+from exchange_platform.notifications.run import build_notifier
 from exchange_platform.records import encode
 from exchange_platform.settings import Settings
 from exchange_platform.stores.accounts import Accounts
@@ -31,6 +34,8 @@ from exchange_platform.streams.kinesis import Publisher, ensure_stream
 from resources.platform import PlatformResource
 from sensors.exchange_bets import exchange_bets_sensor
 from sensors.reconciliation import reconciliation_sensor
+from tests.exchange_platform.stores.bet_lives import matched, opened
+from tests.notification_parts import change, register
 from tests.workload import START, matched_pairs
 
 CHECKS: dict[str, Check] = {check.key: check for check in ALL}
@@ -48,7 +53,7 @@ class _InAWeek(SystemClock):
 
 @pytest.fixture
 def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlatformResource]:
-    for name in ("aws_endpoint_url", "bets_stream", "profiles_table", "tokens_table"):
+    for name in ("aws_endpoint_url", "bets_stream", "profiles_table", "tokens_table", "status_topic"):
         monkeypatch.setenv(f"EXCHANGE_PLATFORM_{name.upper()}", str(getattr(settings, name)))
     migrate(settings)
     yield PlatformResource(data_dir=str(settings.data_dir))
@@ -97,6 +102,27 @@ def test_a_run_mails_the_confirmation_of_a_new_account(platform: PlatformResourc
     assert "ann@example.com" in mail.read_text()
 
 
+def test_a_run_mails_and_publishes_the_changes_of_bets(platform: PlatformResource) -> None:
+    settings = platform.settings
+    sns = aws_client(settings, "sns")
+    ensure_topic(sns, settings.status_topic)
+    register(platform.database, "ann")
+    bet = opened(user_id="ann")
+    change(platform.database, bet, matched(bet))
+    job = build_definitions({"platform": platform}).resolve_job_def("notify_users")
+    with dg.instance_for_test() as instance:
+        result = job.execute_in_process(
+            instance=instance, run_config={"ops": {"deliver_notifications": {"config": {"duration_s": 3}}}}
+        )
+        (event,) = instance.fetch_materializations(dg.AssetKey("notifications"), limit=1).records
+    assert result.success
+    assert event.asset_materialization is not None
+    figures = {name: value.value for name, value in event.asset_materialization.metadata.items()}
+    assert (figures["mail sent"], figures["mail failed"], figures["mail oldest_waiting_s"]) == (2, 0, 0.0)
+    assert (figures["topic published"], figures["topic waiting"]) == (2, 0)
+    assert len(list((settings.data_dir / "mail").glob("*.eml"))) == 2
+
+
 def test_old_accounts_that_nobody_confirmed_are_deleted(
     platform: PlatformResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +148,17 @@ def _consumed(platform: PlatformResource, pairs: int = 100) -> None:
     for report in consumer.run():
         assert report.final
     watcher.join()
+    _notified(platform)
+
+
+def _notified(platform: PlatformResource) -> None:
+    """Deliver every change, as `notify_users` does."""
+    sns = aws_client(platform.settings, "sns")
+    ensure_topic(sns, platform.settings.status_topic)
+    run = build_notifier(platform.settings, run_id="a-test", duration_s=40, report_interval_s=0.2)
+    for report in run.run():
+        if report.final or checks.notifications_delivered(platform.database, SYSTEM_CLOCK).passed:
+            run.stop()
 
 
 def test_the_definitions_load_with_every_part() -> None:
@@ -140,6 +177,7 @@ def test_the_definitions_load_with_every_part() -> None:
         "exchange_feed",
         "events",
         "event_index",
+        "notifications",
         "confirmation_mails",
     }
     assert {f"{key.asset_key.to_user_string()}/{key.name}" for key in graph.asset_check_keys} == set(CHECKS)

@@ -120,3 +120,11 @@ def upgrade() -> None:
         comment="Which changes of the outbox each mail tells; a change is told by one mail at the most.",
     )
     op.create_index(op.f("ix_mail_changes_mail_id"), "mail_changes", ["mail_id"])
+    op.create_table(
+        "mail_counts",
+        sa.Column("source", _text(64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False, comment="sent, skipped, dead"),
+        sa.Column("mails", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("source", "state", name=op.f("pk_mail_counts")),
+        comment="How many mails of a source have ended so: counting them would take longer with every mail.",
+    )

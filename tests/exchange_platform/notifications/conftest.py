@@ -25,7 +25,6 @@ def notifying(settings: Settings, smtp_server: SmtpServer) -> Settings:
     """Settings that mail to the server and publish to a topic of their own."""
     return settings.model_copy(
         update={
-            "status_topic": f"status-{settings.bets_stream}",
             "mail_sender": "smtp",
             "mail_from": "Exchange <mail@exchange.example>",
             "mail_rate_per_s": 1000.0,
