@@ -66,11 +66,14 @@ class MailContents:
         entries: dict[str, list[tuple[int, str, int]]] = {}
         with self._database.read() as connection:
             for some in chunks(sorted({bet_id for bet_id, _ in versions})):
-                for bet_id, version, cause, amount in connection.execute(
-                    sa.select(
-                        ledger.c.bet_id, ledger.c.bet_version, ledger.c.cause, ledger.c.amount_minor
-                    ).where(ledger.c.bet_id.in_(some), ledger.c.account == "balance")
-                ):
+                statement = sa.select(
+                    ledger.c.reference, ledger.c.reference_version, ledger.c.cause, ledger.c.amount_minor
+                ).where(
+                    ledger.c.reference.in_(some),
+                    ledger.c.reference_version > 0,  # a transfer's is 0
+                    ledger.c.account == "balance",
+                )
+                for bet_id, version, cause, amount in connection.execute(statement):
                     entries.setdefault(bet_id, []).append((version, cause, amount))
         return {(bet_id, version): _entries(entries.get(bet_id, ()), version) for bet_id, version in versions}
 
