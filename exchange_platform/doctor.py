@@ -28,6 +28,8 @@ from exchange_platform.status import SOURCES
 from exchange_platform.stores.confirmation_tokens import TTL_ATTRIBUTE, ttl_attribute
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database
+from exchange_platform.stores.event_documents import count_events
+from exchange_platform.stores.event_index import open_event_index
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.schema import schema_revisions
 
@@ -74,6 +76,7 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     else:
         yield _safely("operational database", lambda: _database(settings))
         yield _safely("lake", lambda: _lake(settings))
+        yield _safely("event index", lambda: _event_index(settings))
     if runs or not embedded:
         yield from _aws(settings)
         if there:
@@ -94,6 +97,7 @@ def _safely(part: str, check: Callable[[], Finding]) -> Finding:
 _REMEDIES = {
     "operational database": "is its server up, and are EXCHANGE_PLATFORM_DATABASE_URL and its password right?",
     "lake": "is its catalog reachable (EXCHANGE_PLATFORM_LAKE_CATALOG), its data readable (EXCHANGE_PLATFORM_LAKE_DATA_PATH)?",
+    "event index": "is Elasticsearch up, and are EXCHANGE_PLATFORM_ELASTICSEARCH_URL and its API key right?",
     "dagster": "see logs/dagster-webserver.log and logs/code-server.log in the data directory",
 }
 
@@ -217,6 +221,25 @@ def _lake(settings: Settings) -> Finding:
         Level.FINE,
         f"{counts.executions:,} executions, {counts.bet_versions:,} bet versions, {counts.closed_windows:,} closed windows",
     )
+
+
+def _event_index(settings: Settings) -> Finding:
+    index = open_event_index(settings)
+    database = Database(settings.operational_database_url)
+    try:
+        filled, documents, wanted = index.is_filled(), index.count(), count_events(database)
+    finally:
+        database.dispose()
+        index.close()
+    where = settings.elasticsearch_url or "embedded"
+    if wanted and not filled:
+        return Finding(
+            "event index",
+            Level.WRONG,
+            f"{where}: it was deleted, or never filled; the database has {wanted:,} events",
+            "the feed's consumer fills it within seconds, the job rebuild_event_index at once",
+        )
+    return Finding("event index", Level.FINE, f"{where}: {documents:,} of {wanted:,} events")
 
 
 def _aws(settings: Settings) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from exchange_platform.checks.outcomes import EVERY_EVENT, MOST_NAMED, CheckOutc
 from exchange_platform.clock import Clock
 from exchange_platform.events import EventStatus, MarketStatus
 from exchange_platform.stores.database import Database
+from exchange_platform.stores.event_documents import count_events
 from exchange_platform.stores.event_index import EventIndex
 from exchange_platform.stores.event_tables import events, markets
 from exchange_platform.stores.upsert import chunks
@@ -43,7 +44,7 @@ def index_agrees(
 
     The index follows the database; what it lacks is looked at again until it has had some seconds. Raises `StoreUnavailable`.
     """
-    count = _count(database)
+    count = count_events(database)
     if not index.is_filled():
         figures: dict[str, int | float | str] = {"events": count, "documents": 0, "compared": 0}
         return CheckOutcome(
@@ -62,7 +63,7 @@ def index_agrees(
             if not wanted[event_id] <= held.get(event_id, 0) <= now.get(event_id, 0)
         ]
         held_count = index.count()
-        if not wrong and count <= held_count <= _count(database):
+        if not wrong and count <= held_count <= count_events(database):
             break
         suspects = wrong
         if look + 1 < _LOOKS:
@@ -73,7 +74,7 @@ def index_agrees(
         return CheckOutcome(
             False, f"in the event index {listed(reasons)}", figures, tuple(wrong[:MOST_NAMED])
         )
-    if not count <= held_count <= _count(database):
+    if not count <= held_count <= count_events(database):
         return CheckOutcome(
             False, f"the event index holds {held_count} events, the database {count}", figures
         )
@@ -128,8 +129,3 @@ def _versions_of(database: Database, event_ids: Sequence[str]) -> dict[str, int]
             )
             found.update((row.event_id, row.index_version) for row in rows)
     return found
-
-
-def _count(database: Database) -> int:
-    with database.read() as connection:
-        return int(connection.execute(sa.select(sa.func.count()).select_from(events)).scalar_one())

@@ -57,6 +57,12 @@ class DatabaseEventDocuments:
             last = ids[-1]
 
 
+def count_events(database: Database) -> int:
+    """How many events there are."""
+    with database.read() as connection:
+        return int(connection.execute(sa.select(sa.func.count()).select_from(events)).scalar_one())
+
+
 def documents_of(connection: sa.Connection, event_ids: Sequence[str]) -> list[EventDocument]:
     """The documents of at most 1,000 events as they are in this transaction; those that don't exist are left out."""
     of_event: dict[str, list[Any]] = {}

@@ -58,6 +58,10 @@ class EventIndex(Protocol):
     Every method raises `StoreUnavailable` where the index can't be reached: try again later.
     """
 
+    def prepare(self) -> None:
+        """Make what a server needs to know before it is written to. Idempotent; the embedded index needs nothing."""
+        ...
+
     def put(self, documents: Sequence[EventDocument]) -> int:
         """Hold these documents; returns how many were newer than what was held.
 

@@ -54,6 +54,25 @@ class ElasticsearchEventIndex:
             connections_per_node=16,
         )
 
+    def prepare(self) -> None:
+        """See `EventIndex.prepare`: the template, and the alias over an index of no documents where there is none."""
+        with self._asked():
+            self._client.indices.put_index_template(name=self._alias, **template(self._alias))
+            if self._client.indices.exists(index=self._alias):
+                if not self._client.indices.exists_alias(name=self._alias):
+                    raise StoreUnavailable(
+                        f"event index: {self._alias} is an index, it must be an alias: delete that index, or name another with"
+                        " EXCHANGE_PLATFORM_EVENT_INDEX"
+                    )
+                return
+            first = f"{self._alias}-first"
+            try:
+                self._client.indices.create(index=first, mappings=meta(filled=False))
+            except BadRequestError as error:
+                if error.error != "resource_already_exists_exception":
+                    raise
+            self._client.indices.update_aliases(actions=[{"add": {"index": first, "alias": self._alias}}])
+
     def put(self, documents: Sequence[EventDocument]) -> int:
         """See `EventIndex.put`."""
         written = 0
@@ -133,25 +152,6 @@ class ElasticsearchEventIndex:
             )
         self._catch_up(index, held, source)
         return len(held)
-
-    def prepare(self) -> None:
-        """Make the template, and the alias over an index of no documents where there is none. Idempotent. Raises `StoreUnavailable`."""
-        with self._asked():
-            self._client.indices.put_index_template(name=self._alias, **template(self._alias))
-            if self._client.indices.exists(index=self._alias):
-                if not self._client.indices.exists_alias(name=self._alias):
-                    raise StoreUnavailable(
-                        f"event index: {self._alias} is an index, it must be an alias: delete that index, or name another with"
-                        " EXCHANGE_PLATFORM_EVENT_INDEX"
-                    )
-                return
-            first = f"{self._alias}-first"
-            try:
-                self._client.indices.create(index=first, mappings=meta(filled=False))
-            except BadRequestError as error:
-                if error.error != "resource_already_exists_exception":
-                    raise
-            self._client.indices.update_aliases(actions=[{"add": {"index": first, "alias": self._alias}}])
 
     def close(self) -> None:
         """See `EventIndex.close`."""

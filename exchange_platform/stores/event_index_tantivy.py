@@ -58,6 +58,9 @@ class TantivyEventIndex:
         self._writing = threading.Lock()
         self._lock: FileLock | None = None
 
+    def prepare(self) -> None:
+        """See `EventIndex.prepare`."""
+
     def put(self, documents: Sequence[EventDocument]) -> int:
         """See `EventIndex.put`."""
         if not self._writable:

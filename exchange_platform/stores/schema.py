@@ -15,13 +15,14 @@ from filelock import FileLock
 
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
+from exchange_platform.stores.event_index import open_event_index
 from exchange_platform.stores.lake import Lake
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 
 def migrate(settings: Settings) -> None:
-    """Create or upgrade the operational database and the lake. Idempotent; several processes may call it at once."""
+    """Create or upgrade the operational database, the lake and the event index. Idempotent; several processes may call it at once."""
     database = Database(settings.operational_database_url)
     try:
         migrate_database(database, lock_dir=settings.data_dir)
@@ -32,6 +33,11 @@ def migrate(settings: Settings) -> None:
         lake.migrate()
     finally:
         lake.close()
+    index = open_event_index(settings)
+    try:
+        index.prepare()
+    finally:
+        index.close()
 
 
 def migrate_database(database: Database, *, lock_dir: Path | None = None) -> None:

@@ -200,9 +200,15 @@ def test_doctor_finds_idle_stores_well(migrated: Path, capsys: pytest.CaptureFix
     assert run(["doctor", "--json", "--data-dir", str(migrated)]) == 0
     diagnosis = json.loads(capsys.readouterr().out)
     assert diagnosis["well"] is True
-    assert {"python", "packages", "data directory", "platform", "operational database", "lake"} <= {
-        check["part"] for check in diagnosis["checks"]
-    }
+    assert {
+        "python",
+        "packages",
+        "data directory",
+        "platform",
+        "operational database",
+        "lake",
+        "event index",
+    } <= {check["part"] for check in diagnosis["checks"]}
 
 
 def test_doctor_says_what_is_wrong_and_how_to_mend_it(

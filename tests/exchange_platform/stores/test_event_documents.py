@@ -12,12 +12,16 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from exchange_platform.doctor import Finding, Level, diagnose
 from exchange_platform.events import EventStatus
+from exchange_platform.local.programs import free_ports
 from exchange_platform.settings import Settings
+from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.database import Database, metadata
 from exchange_platform.stores.event_documents import DatabaseEventDocuments
 from exchange_platform.stores.event_index import EventDocument
 from exchange_platform.stores.event_tables import events, markets
+from exchange_platform.stores.schema import migrate
 from tests.exchange_platform.stores.event_index_parts import ENGINES, hold, index_settings, names, opened
 
 
@@ -133,6 +137,34 @@ def test_pages_have_every_event_once_and_some_are_read_by_their_ids(database: Da
     assert [document.event_id for document in documents.read(["7", "none", "5"])] == ["5", "7"]
     assert len(documents.read(ids)) == 2300
     assert documents.read([]) == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_doctor_tells_of_an_index_that_lacks_the_database_s_events(engine: str, tmp_path: Path) -> None:
+    def found() -> Finding:
+        return next(finding for finding in diagnose(settings) if finding.part == "event index")
+
+    with index_settings(engine, tmp_path / "data") as settings:
+        migrate(settings)
+        assert (found().level, found().found.split(": ")[-1]) == (Level.FINE, "0 of 0 events")
+        database = Database(settings.operational_database_url)
+        store(database, "1", "2")
+        assert found().level is Level.WRONG
+        assert "the database has 2 events" in found().found
+        with opened(settings) as index:
+            index.rebuild(DatabaseEventDocuments(database))
+        assert (found().level, found().found.split(": ")[-1]) == (Level.FINE, "2 of 2 events")
+        database.dispose()
+
+
+def test_doctor_tells_of_a_server_that_is_not_there(tmp_path: Path) -> None:
+    migrate(Settings(data_dir=tmp_path))
+    settings = Settings(data_dir=tmp_path, elasticsearch_url=f"http://127.0.0.1:{free_ports(1)[0]}")
+    finding = next(finding for finding in diagnose(settings) if finding.part == "event index")
+    assert finding.level is Level.WRONG
+    assert "EXCHANGE_PLATFORM_ELASTICSEARCH_URL" in finding.remedy
+    with pytest.raises(StoreUnavailable, match="Elasticsearch"):
+        migrate(settings)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
