@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from exchange_platform.bets import Bet
 from exchange_platform.clock import Clock
+from exchange_platform.exchanges.simulated.desk import OrderBatch, OrderDesk
+from exchange_platform.exchanges.simulated.feeding import Feeding
 from exchange_platform.exchanges.simulated.fixtures import Fixtures
 from exchange_platform.exchanges.simulated.journal import Batch, Journal, Pairs, Progress, Restored, Tick
-from exchange_platform.exchanges.simulated.ladder import is_on_ladder
 from exchange_platform.exchanges.simulated.lifecycle import Lifecycle
-from exchange_platform.exchanges.simulated.market import LiveMarket, MarketState, Phase
+from exchange_platform.exchanges.simulated.market import LiveMarket, check_ladder
 from exchange_platform.exchanges.simulated.orders import NewOrder, OrderRefused, Refusal
+from exchange_platform.exchanges.simulated.programme import LIVE_MARKETS, Programme
+from exchange_platform.exchanges.simulated.states import TRADED, Phase
 from exchange_platform.exchanges.simulated.traders import Traders
-from exchange_platform.records import BetUpdate, Execution, Record, encode
+from exchange_platform.records import BetUpdate, Execution, encode
 
 TICK_S = 0.05
-LIVE_MARKETS = 16
 _CONCLUDING = 4
-"""Markets beyond `LIVE_MARKETS` that may still be waiting for their result."""
+"""Markets beyond those traded at once that may still be waiting for their result."""
 _FORGET_EVERY = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -28,8 +31,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Exchange:
     """An exchange with its traders, from where its journal left it.
 
-    `place`, `cancel` and `replace` are what a customer can do; they take effect at once, and become durable and public
-    with the tick that follows. `tick` is to be called every `TICK_S` seconds.
+    `place`, `cancel` and `replace` are what a trader can do, `desk` takes what customers order; both take effect at once, and become
+    durable and public with the tick that follows. `tick` is to be called every `TICK_S` seconds.
     """
 
     def __init__(
@@ -46,20 +49,24 @@ class Exchange:
         self._journal = journal
         self._clock = clock
         self._numbers = restored.numbers
-        self._chance = chance
         self._fixtures = Fixtures(chance, restored.numbers.next_fixture)
-        self._lifecycle = Lifecycle(chance, bets_a_step=max(100, int(rate / 2)), pace=pace)
+        self._programme = Programme(self._fixtures, chance, restored.events, pace=pace)
+        self._lifecycle = Lifecycle(chance, self._programme, bets_a_step=max(100, int(rate / 2)), pace=pace)
+        self._feeding = Feeding(self._programme)
         self._traders = Traders(self, chance, rate=rate)
         self._pairs: Pairs = []
-        self._changed: dict[str, tuple[BetUpdate, bytes]] = {}
+        self._changed: dict[int, tuple[BetUpdate, bytes]] = {}
         self._executions = 0
         self._finished = 0
         self._last_us = 0
         self._last_tick_s: float | None = None
         self._ticks = 0
         self.markets: dict[str, LiveMarket] = {
-            state.market.market_id: LiveMarket(state, self._emit, bets) for state, bets in restored.markets
+            state.market.market_id: LiveMarket(state, self, bets) for state, bets in restored.markets
         }
+        self.desk = OrderDesk(
+            self.markets, restored.numbers, journal, self, is_announced=self._programme.is_announced
+        )
 
     @property
     def executions(self) -> int:
@@ -94,8 +101,7 @@ class Exchange:
         bet = live.bets.get(number)
         if bet is None:
             raise OrderRefused(Refusal.NOT_RESTING, f"bet {bet_id}")
-        if not is_on_ladder(odds):
-            raise OrderRefused(Refusal.INVALID_ODDS, f"{odds} is not on the price ladder")
+        check_ladder(odds)
         order = NewOrder(
             user_id=bet.user_id,
             market_id=bet.market_id,
@@ -109,66 +115,93 @@ class Exchange:
         live.cancel(number, None, self._now())
         return self.place(order)
 
-    def tick(self, progress: Progress) -> Batch | None:
-        """Let time pass: markets go on, traders trade, and all of it is made durable.
+    def tick(self, progress: Progress, orders: Sequence[OrderBatch] = ()) -> Batch | None:
+        """Let time pass: events and markets go on, customers' orders are taken, traders trade, and all of it is made durable.
 
-        The returned batch may be published; it is in the journal. `progress`, how far publishing has come, is stored with it.
+        The returned batch may be published; it is in the journal. `progress`, how far publishing has come, is stored with it,
+        and so is up to where `orders` were read.
         """
         now_us = self._now_us()
         now = _instant(now_us)
         elapsed_s = self._elapsed_s()
-        for live in list(self.markets.values()):
+        for happening in self._programme.play(now_us):
+            for market in happening.event.event.markets:
+                if (live := self.markets.get(market.market_id)) is not None:
+                    if happening.abandoned:
+                        self._lifecycle.abandon(live, now_us, now)
+                    else:
+                        self._lifecycle.interrupt(live, now_us, now)
+        for live in self.markets.values():
             self._lifecycle.advance(live, now_us, now)
-        finished = [one for one, live in self.markets.items() if live.state.phase is Phase.FINISHED]
-        for market_id in finished:
-            del self.markets[market_id]
-        self._finished += len(finished)
         self._open_markets(now_us)
+        self.desk.take(orders, now_us, now)
         self._traders.act(self.markets.values(), elapsed_s, now)
-        return self._commit(progress, finished)
+        return self._commit(progress, now_us)
 
     def note(self, progress: Progress) -> Batch | None:
         """Let no time pass, only make durable how far publishing has come: what a paused exchange does."""
         self._last_tick_s = None
-        return self._commit(progress, [])
+        return self._commit(progress, self._now_us())
 
-    def _commit(self, progress: Progress, finished: list[str]) -> Batch | None:
+    def executed(self, execution: Execution) -> None:
+        """Remember it for the tick's records."""
+        self._pairs.append((execution.market_id, encode(execution)))
+        self._executions += 1
+
+    def changed(self, number: int, bet: BetUpdate) -> None:
+        """Remember it for the tick's records and the journal."""
+        data = encode(bet)
+        self._pairs.append((bet.market_id, data))
+        self._changed[number] = (bet, data)
+
+    def _commit(self, progress: Progress, now_us: int) -> Batch | None:
+        programme = self._programme
+        states = [live.state for live in self.markets.values()]
+        updates = self._feeding.updates(states, now_us)
+        finished = [state.market.market_id for state in states if state.phase is Phase.FINISHED]
+        for market_id in finished:
+            del self.markets[market_id]
+        self._finished += len(finished)
+        programme.drop(finished)
+        self._feeding.forget(programme.gone, finished)
         self._numbers.next_fixture = self._fixtures.next_number
-        states: list[MarketState] = [live.state for live in self.markets.values()]
-        tick = Tick(self._numbers, states, self._changed, finished, self._pairs)
+        orders, positions = self.desk.taken()
+        tick = Tick(
+            self._numbers,
+            [live.state for live in self.markets.values()],
+            self._changed,
+            finished,
+            self._pairs,
+            list(programme.touched.values()),
+            programme.gone,
+            updates,
+            orders,
+            positions,
+        )
         batch = self._journal.commit(tick, progress, self._last_us)
         self._changed, self._pairs = {}, []
+        programme.touched, programme.gone = {}, []
         self._ticks += 1
         if self._ticks % _FORGET_EVERY == 0:
             self._journal.forget(self._last_us)
         return batch
 
     def _open_markets(self, now_us: int) -> None:
-        first = not self.markets
-        while True:
-            traded = sum(
-                1 for live in self.markets.values() if live.state.phase in (Phase.PRE_PLAY, Phase.IN_PLAY)
-            )
-            if traded >= LIVE_MARKETS or len(self.markets) >= LIVE_MARKETS + _CONCLUDING:
-                return
-            elapsed = self._chance.uniform(0, 0.8) if first else 0.0
-            for state in self._lifecycle.open_markets(self._fixtures.next_event(), now_us, elapsed=elapsed):
-                self.markets[state.market.market_id] = LiveMarket(state, self._emit)
+        self._programme.plan(now_us)
+        while (state := self._programme.due(now_us, room=self._has_room())) is not None:
+            for market in self._lifecycle.open_markets(state, now_us):
+                self.markets[market.market.market_id] = LiveMarket(market, self)
+            self._programme.opened(state)
 
-    def _emit(self, record: Record) -> None:
-        data = encode(record)
-        self._pairs.append((record.market_id, data))
-        if isinstance(record, Execution):
-            self._executions += 1
-        else:
-            self._changed[record.bet_id] = (record, data)
+    def _has_room(self) -> bool:
+        traded = sum(1 for live in self.markets.values() if live.state.phase in TRADED)
+        return traded < LIVE_MARKETS and len(self.markets) < LIVE_MARKETS + _CONCLUDING
 
     def _find(self, bet_id: str) -> tuple[LiveMarket, int]:
-        if bet_id.isascii() and bet_id.isdigit():
-            number = int(bet_id)
-            for live in self.markets.values():
-                if number in live.bets:
-                    return live, number
+        for live in self.markets.values():
+            number = live.number_of(bet_id)
+            if number is not None:
+                return live, number
         raise OrderRefused(Refusal.NOT_RESTING, f"bet {bet_id}")
 
     def _now_us(self) -> int:

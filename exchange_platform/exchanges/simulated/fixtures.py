@@ -1,13 +1,27 @@
-"""What is played: invented events of five sports, their markets and selections. Not here: a market's life (market.py)."""
+"""What is played: events of five sports, their markets and selections. Not here: how one goes (play/), a market's life (market.py)."""
 
 from __future__ import annotations
 
 import enum
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
+
+from exchange_platform.exchanges.simulated.names import (
+    BASKETBALL,
+    COURSES,
+    CRICKET,
+    FIRST_NAMES,
+    FOOTBALL,
+    HORSE_FIRST,
+    HORSE_LAST,
+    SURNAMES,
+    TENNIS,
+    Competition,
+)
 
 _LEAST_CHANCE, _MOST_CHANCE = 0.012, 0.96
 
@@ -40,43 +54,39 @@ class Market(msgspec.Struct, frozen=True):
     selections: tuple[Selection, ...]
     number_of_winners: int = 1
     scores: bool = True
-    """Whether play can move it in jumps (a goal, a wicket), for which it is suspended."""
+    """Whether play can move it in jumps (a goal, a wicket), for which it is suspended; the others are at breaks of play."""
+    market_type: str = ""
+    bet_delay_s: float = 0.0
+    """How long a customer's order waits while the market is in play."""
+    lapses_in_play: bool = True
+    """Whether what rests lapses at the turn in play and at each suspension in play; at the close it does anyway."""
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A match or race with its markets."""
+    """A match or race with its markets. `participants` in the order of the name, as scores are given."""
 
     event_id: str
     name: str
     sport: Sport
     markets: tuple[Market, ...]
+    competition: str = ""
+    country: str = ""
+    participants: tuple[str, ...] = ()
 
-
-_TOWNS = (
-    "Ashbury", "Brackwell", "Carnmoor", "Dunholm", "Eastmere", "Farrowby", "Glenhaven", "Harwick", "Inverlyn",
-    "Kestlebridge", "Langport", "Marlow Vale", "Netherfield", "Oakhampton", "Penrose", "Queensferry", "Rothwell",
-    "Stanmoor", "Thornbury", "Wexcombe",
-)  # fmt: skip
-_CLUBS = ("Rovers", "United", "Athletic", "Town", "Wanderers")
-_FRANCHISES = ("Hawks", "Comets", "Bison", "Mariners", "Foxes")
-_COUNTIES = ("Royals", "Strikers", "Eagles", "Lancers", "Falcons")
-_SURNAMES = (
-    "Abelov", "Brandt", "Castellan", "Dahlberg", "Estrada", "Fontaine", "Grigoriou", "Halloran", "Ivanisin", "Jansky",
-    "Kowalczyk", "Lindqvist", "Moreau", "Nakagawa", "Okafor", "Petrescu", "Quintero", "Rasmussen", "Silvestri", "Tanaka",
-)  # fmt: skip
-_INITIALS = "ABCDEFGHJKLMNPRSTV"
-_COURSES = ("Aldercote", "Beckingham", "Chalford", "Dunmore Park", "Elmsley", "Fernhill")
-_HORSE_FIRST = (
-    "Silver", "Midnight", "Golden", "Brave", "Quiet", "Northern", "Crimson", "Lucky", "Velvet", "Wandering", "Storm",
-    "Distant", "Hidden", "Royal", "Bold",
-)  # fmt: skip
-_HORSE_LAST = (
-    "Lantern", "Harbour", "Echo", "Falcon", "Verdict", "Meadow", "Dancer", "Crusade", "Whisper", "Anthem", "Compass",
-    "Orchard", "Sovereign", "Tide", "Rumour",
-)  # fmt: skip
 
 _DRAW, _UNDER, _OVER = 58805, 47972, 47973
 _CLUB_IDS, _COUNTY_IDS, _FRANCHISE_IDS, _PLAYER_IDS, _HORSE_IDS = 10_000, 11_000, 12_000, 20_000, 30_000
+_RUNNERS = 8
+_A_COMPETITION = 100
+"""Ids set aside for the teams of each competition."""
+
+_DELAYS_S = {
+    Sport.FOOTBALL: 5.0,
+    Sport.TENNIS: 3.0,
+    Sport.HORSE_RACING: 1.0,
+    Sport.CRICKET: 5.0,
+    Sport.BASKETBALL: 4.0,
+}
 
 
 def adding_up_to_winners(chances: Sequence[float], winners: int) -> list[float]:
@@ -91,7 +101,7 @@ def adding_up_to_winners(chances: Sequence[float], winners: int) -> list[float]:
 
 
 class Fixtures:
-    """Endless events; the same `Random` and first number give the same ones.
+    """Endless events; the same `Random`, first number and arguments give the same ones.
 
     Ids are made of `first_number` and up, one for an event and one for each of its markets, so they never recur as
     long as numbers don't. A selection's id is that of its team, player or horse, and recurs with it.
@@ -99,21 +109,23 @@ class Fixtures:
 
     def __init__(self, chance: random.Random, first_number: int) -> None:
         self._chance = chance
+        self._busy: Collection[str] = ()
         self.next_number = first_number
 
-    def next_event(self) -> Event:
-        """Make up the next event."""
+    def next_event(self, starts_at_us: int = 0, busy: Collection[str] = ()) -> Event:
+        """Make up the next event; nobody of `busy` plays in it, if that can be had."""
+        self._busy = busy
         sport = self._chance.choices(list(Sport), weights=(35, 20, 20, 10, 15))[0]
         event_id = str(self._number())
+        if sport is Sport.HORSE_RACING:
+            return self._race(event_id, starts_at_us)
         make = {
             Sport.FOOTBALL: self._football,
             Sport.TENNIS: self._tennis,
-            Sport.HORSE_RACING: self._race,
             Sport.CRICKET: self._cricket,
             Sport.BASKETBALL: self._basketball,
         }[sport]
-        name, markets = make(event_id)
-        return Event(event_id, name, sport, markets)
+        return make(event_id)
 
     def _number(self) -> int:
         number = self.next_number
@@ -123,21 +135,34 @@ class Fixtures:
     def _market(
         self,
         event_id: str,
+        sport: Sport,
+        market_type: str,
         name: str,
         selections: tuple[Selection, ...],
         *,
         winners: int = 1,
-        scores: bool = True,
     ) -> Market:
-        return Market(f"1.{self._number()}", event_id, name, selections, winners, scores)
+        return Market(
+            f"1.{self._number()}",
+            event_id,
+            name,
+            selections,
+            winners,
+            scores=sport in (Sport.FOOTBALL, Sport.CRICKET),
+            market_type=market_type,
+            bet_delay_s=_DELAYS_S[sport],
+            lapses_in_play=sport not in (Sport.TENNIS, Sport.BASKETBALL),
+        )
 
-    def _football(self, event_id: str) -> tuple[str, tuple[Market, ...]]:
-        (home_id, home), (away_id, away) = self._teams(_CLUBS, _CLUB_IDS)
+    def _football(self, event_id: str) -> Event:
+        competition, (home_id, home), (away_id, away) = self._teams(FOOTBALL, _CLUB_IDS)
         strength = self._chance.uniform(0.2, 0.7)
         draw = 0.27 - 0.1 * abs(strength - 0.45)
         home_wins = (1 - draw) * strength
         odds = self._market(
             event_id,
+            Sport.FOOTBALL,
+            "MATCH_ODDS",
             "Match Odds",
             (
                 Selection(home_id, home, home_wins),
@@ -148,23 +173,28 @@ class Fixtures:
         under = self._chance.uniform(0.35, 0.6)
         goals = self._market(
             event_id,
+            Sport.FOOTBALL,
+            "OVER_UNDER_25",
             "Over/Under 2.5 Goals",
             (Selection(_UNDER, "Under 2.5 Goals", under), Selection(_OVER, "Over 2.5 Goals", 1 - under)),
         )
-        return f"{home} v {away}", (odds, goals)
+        return _event(event_id, f"{home} v {away}", Sport.FOOTBALL, (odds, goals), competition, (home, away))
 
-    def _tennis(self, event_id: str) -> tuple[str, tuple[Market, ...]]:
-        one, other = self._chance.sample(range(len(_SURNAMES) * len(_INITIALS)), 2)
+    def _tennis(self, event_id: str) -> Event:
+        one, other = self._draw(2, len(FIRST_NAMES) * len(SURNAMES), _player)
         strength = self._chance.uniform(0.15, 0.85)
         selections = (
             Selection(_PLAYER_IDS + one, _player(one), strength),
             Selection(_PLAYER_IDS + other, _player(other), 1 - strength),
         )
-        name = f"{selections[0].name} v {selections[1].name}"
-        return name, (self._market(event_id, "Match Odds", selections, scores=False),)
+        names = (selections[0].name, selections[1].name)
+        market = self._market(event_id, Sport.TENNIS, "MATCH_ODDS", "Match Odds", selections)
+        return _event(
+            event_id, " v ".join(names), Sport.TENNIS, (market,), self._chance.choice(TENNIS), names
+        )
 
-    def _race(self, event_id: str) -> tuple[str, tuple[Market, ...]]:
-        horses = self._chance.sample(range(len(_HORSE_FIRST) * len(_HORSE_LAST)), 8)
+    def _race(self, event_id: str, starts_at_us: int) -> Event:
+        horses = self._draw(_RUNNERS, len(HORSE_FIRST) * len(HORSE_LAST), _horse)
         weights = [self._chance.lognormvariate(0, 0.7) for _ in horses]
         total = sum(weights)
         wins = tuple(
@@ -176,40 +206,65 @@ class Fixtures:
             Selection(horse.selection_id, horse.name, chance)
             for horse, chance in zip(wins, placed, strict=True)
         )
-        time = f"{self._chance.randrange(13, 21)}:{self._chance.randrange(0, 60, 5):02d}"
-        return f"{time} {self._chance.choice(_COURSES)}", (
-            self._market(event_id, "WIN", wins, scores=False),
-            self._market(event_id, "PLACE", places, winners=3, scores=False),
+        course = self._chance.choice(COURSES)
+        off = datetime.fromtimestamp(starts_at_us // 1_000_000, UTC)
+        markets = (
+            self._market(event_id, Sport.HORSE_RACING, "WIN", "Win", wins),
+            self._market(event_id, Sport.HORSE_RACING, "PLACE", "To Be Placed", places, winners=3),
         )
+        names = tuple(horse.name for horse in wins)
+        return _event(event_id, f"{off:%H:%M} {course.name}", Sport.HORSE_RACING, markets, course, names)
 
-    def _cricket(self, event_id: str) -> tuple[str, tuple[Market, ...]]:
-        (home_id, home), (away_id, away) = self._teams(_COUNTIES, _COUNTY_IDS)
+    def _cricket(self, event_id: str) -> Event:
+        competition, (home_id, home), (away_id, away) = self._teams(CRICKET, _COUNTY_IDS)
         strength = self._chance.uniform(0.25, 0.75)
         selections = (Selection(home_id, home, strength), Selection(away_id, away, 1 - strength))
-        return f"{home} v {away}", (self._market(event_id, "Match Odds", selections),)
+        market = self._market(event_id, Sport.CRICKET, "MATCH_ODDS", "Match Odds", selections)
+        return _event(event_id, f"{home} v {away}", Sport.CRICKET, (market,), competition, (home, away))
 
-    def _basketball(self, event_id: str) -> tuple[str, tuple[Market, ...]]:
-        (home_id, home), (away_id, away) = self._teams(_FRANCHISES, _FRANCHISE_IDS)
+    def _basketball(self, event_id: str) -> Event:
+        competition, (home_id, home), (away_id, away) = self._teams(BASKETBALL, _FRANCHISE_IDS)
         strength = self._chance.uniform(0.2, 0.8)
         line = Decimal(round((0.5 - strength) * 30)) + Decimal("0.5")
         money = (Selection(home_id, home, strength), Selection(away_id, away, 1 - strength))
         spread = (Selection(home_id, home, 0.5, line), Selection(away_id, away, 0.5, -line))
-        return f"{away} @ {home}", (
-            self._market(event_id, "Moneyline", money, scores=False),
-            self._market(event_id, "Point Spread", spread, scores=False),
+        markets = (
+            self._market(event_id, Sport.BASKETBALL, "MONEY_LINE", "Moneyline", money),
+            self._market(event_id, Sport.BASKETBALL, "HANDICAP", "Point Spread", spread),
         )
+        return _event(event_id, f"{away} @ {home}", Sport.BASKETBALL, markets, competition, (away, home))
 
-    def _teams(self, suffixes: tuple[str, ...], first_id: int) -> Iterator[tuple[int, str]]:
-        for number in self._chance.sample(range(len(_TOWNS) * len(suffixes)), 2):
-            town, suffix = divmod(number, len(suffixes))
-            yield first_id + number, f"{_TOWNS[town]} {suffixes[suffix]}"
+    def _teams(
+        self, competitions: tuple[Competition, ...], first_id: int
+    ) -> tuple[Competition, tuple[int, str], tuple[int, str]]:
+        place = self._chance.randrange(len(competitions))
+        competition = competitions[place]
+        pair = self._draw(2, len(competition.teams), competition.teams.__getitem__)
+        first_id += place * _A_COMPETITION
+        home, away = ((first_id + team, competition.teams[team]) for team in pair)
+        return competition, home, away
+
+    def _draw(self, count: int, of: int, name: Callable[[int], str]) -> list[int]:
+        free = [number for number in range(of) if name(number) not in self._busy]
+        return self._chance.sample(free if len(free) >= count else range(of), count)
+
+
+def _event(
+    event_id: str,
+    name: str,
+    sport: Sport,
+    markets: tuple[Market, ...],
+    competition: Competition,
+    participants: tuple[str, ...],
+) -> Event:
+    return Event(event_id, name, sport, markets, competition.name, competition.country, participants)
 
 
 def _player(number: int) -> str:
-    surname, initial = divmod(number, len(_INITIALS))
-    return f"{_INITIALS[initial]}. {_SURNAMES[surname]}"
+    surname, first = divmod(number, len(FIRST_NAMES))
+    return f"{FIRST_NAMES[first]} {SURNAMES[surname]}"
 
 
 def _horse(number: int) -> str:
-    first, last = divmod(number, len(_HORSE_LAST))
-    return f"{_HORSE_FIRST[first]} {_HORSE_LAST[last]}"
+    first, last = divmod(number, len(HORSE_LAST))
+    return f"{HORSE_FIRST[first]} {HORSE_LAST[last]}"

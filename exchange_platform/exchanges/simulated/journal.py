@@ -1,14 +1,15 @@
 """What the exchange must not forget: one SQLite file. Not here: publishing (process.py), what the markets do (exchange.py).
 
-A tick is one transaction: markets, changed bets, the records that tell of it. Only what is committed is published, and
-what was published stays here for a while: after a crash the unpublished rest, and after the loss of the stream all
-that is retained, goes out again, byte for byte as before.
+A tick is one transaction: events, markets, changed bets, the orders that were taken with the position up to which they were read, and
+the records and feed updates that tell of it. Only what is committed is published, and what was published stays here for a
+while: after a crash the unpublished rest, and after the loss of the stream all that is retained, goes out again, byte for byte as before.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,15 @@ from typing import TypeVar
 import msgspec
 
 from exchange_platform import records
-from exchange_platform.exchanges.simulated.market import FINAL, MarketState
+from exchange_platform.exchanges.simulated.market import FINAL
+from exchange_platform.exchanges.simulated.states import EventState, MarketState
+from exchange_platform.exchanges.simulated.taken_bets import TAKEN_BETS_SCHEMA
 from exchange_platform.records import BetUpdate
 
 RETAINED_S = 600
 """How long published records are kept, for a stream that is lost and made anew."""
+ORDERS_KEPT_S = 7 * 24 * 3600
+"""How long an order is known as a repeat and its bet answered for, from the bet's last change on."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -29,10 +34,19 @@ CREATE TABLE IF NOT EXISTS markets (market_id TEXT PRIMARY KEY, state BLOB NOT N
 CREATE TABLE IF NOT EXISTS bets (
     market_id TEXT NOT NULL, number INTEGER NOT NULL, state BLOB NOT NULL, PRIMARY KEY (market_id, number)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (event_id TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS orders (
+    order_id TEXT PRIMARY KEY, bet_id TEXT NOT NULL, taken_at_us INTEGER NOT NULL, outcome TEXT NOT NULL, early BLOB
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS orders_by_age ON orders (taken_at_us);
+CREATE INDEX IF NOT EXISTS early_orders ON orders (bet_id) WHERE early IS NOT NULL;
+CREATE TABLE IF NOT EXISTS order_positions (shard TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS feed_outbox (sequence INTEGER PRIMARY KEY, updates BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (
     sequence INTEGER PRIMARY KEY, committed_at_us INTEGER NOT NULL, records INTEGER NOT NULL, batch BLOB NOT NULL
 );
 """
+_NUMBERS = ("next_bet", "next_fixture", "starts")
 
 _T = TypeVar("_T")
 
@@ -43,6 +57,8 @@ _batch_encoder = msgspec.msgpack.Encoder()
 _batch_decoder = msgspec.msgpack.Decoder(Pairs)
 _state_encoder = msgspec.json.Encoder()
 _state_decoder = msgspec.json.Decoder(MarketState)
+_event_decoder = msgspec.json.Decoder(EventState)
+_updates_decoder = msgspec.msgpack.Decoder(list[bytes])
 
 
 @dataclass(slots=True)
@@ -54,16 +70,34 @@ class Numbers:
     starts: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class TakenOrder:
+    """An order that was read from `bet-orders`, and what came of it. `early` is a cancel that came before its bet, as it was sent."""
+
+    order_id: str
+    bet_id: str
+    outcome: str
+    early: bytes | None = None
+
+
 @dataclass(slots=True)
 class Tick:
     """What one tick changed: all of it becomes durable, or nothing."""
 
     numbers: Numbers
     markets: Iterable[MarketState] = ()
-    bets: dict[str, tuple[BetUpdate, bytes]] = field(default_factory=dict)
-    """The changed bets' newest states, and the same encoded, by bet id."""
+    bets: dict[int, tuple[BetUpdate, bytes]] = field(default_factory=dict)
+    """The changed bets' newest states, and the same encoded, by the bet's number."""
     finished: Sequence[str] = ()
     pairs: Pairs = field(default_factory=list)
+    events: Iterable[EventState] = ()
+    """Those that changed."""
+    gone_events: Sequence[str] = ()
+    updates: Sequence[bytes] = ()
+    """What the feed is to be told."""
+    orders: Sequence[TakenOrder] = ()
+    positions: dict[str, str] = field(default_factory=dict)
+    """Up to where the shards of `bet-orders` are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +122,7 @@ class Restored:
 
     numbers: Numbers
     markets: list[tuple[MarketState, list[tuple[int, BetUpdate]]]]
+    events: list[EventState]
 
 
 class Journal:
@@ -102,13 +137,22 @@ class Journal:
             "PRAGMA synchronous = FULL"
         )  # published implies remembered, even when the power fails
         self._db.execute("PRAGMA wal_autocheckpoint = 4000")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(_SCHEMA + TAKEN_BETS_SCHEMA)
         self._numbers = {
             str(name): int(value) for name, value in self._db.execute("SELECT name, value FROM numbers")
         }
         self._states: dict[str, bytes] = {}
         row = self._db.execute("SELECT max(sequence) FROM outbox").fetchone()
         self.last_sequence = max(int(row[0] or 0), self.progress.sequence)
+        self._unfed: deque[tuple[int, list[bytes]]] = deque(
+            (int(sequence), _updates_decoder.decode(updates))
+            for sequence, updates in self._db.execute(
+                "SELECT sequence, updates FROM feed_outbox WHERE sequence > ? ORDER BY sequence",
+                (self._numbers.get("fed_sequence", 0),),
+            )
+        )
+        self._fed = self._numbers.get("fed_sequence", 0)
+        self._next_feed = self._unfed[-1][0] + 1 if self._unfed else self._fed + 1
 
     @property
     def progress(self) -> Progress:
@@ -133,16 +177,41 @@ class Journal:
                 assert isinstance(bet, BetUpdate)
                 bets.append((int(number), bet))
             markets.append((_state_decoder.decode(state), bets))
-        return Restored(numbers, markets)
+        events = [_event_decoder.decode(state) for (state,) in self._db.execute("SELECT state FROM events")]
+        return Restored(numbers, markets, events)
+
+    def positions(self) -> dict[str, str]:
+        """Up to where the shards of `bet-orders` are taken."""
+        return {
+            str(shard): str(position)
+            for shard, position in self._db.execute("SELECT shard, position FROM order_positions")
+        }
+
+    def has_order(self, order_id: str) -> bool:
+        """Whether this order was taken, as far as is remembered."""
+        return self._db.execute("SELECT 1 FROM orders WHERE order_id = ?", (order_id,)).fetchone() is not None
+
+    def taken_bet(self, bet_id: str) -> BetUpdate | None:
+        """The newest committed state of a bet that was taken from `bet-orders`."""
+        row = self._db.execute("SELECT state FROM taken_bets WHERE bet_id = ?", (bet_id,)).fetchone()
+        if row is None:
+            return None
+        bet = records.decode(row[0])
+        assert isinstance(bet, BetUpdate)
+        return bet
+
+    def early_orders(self, bet_id: str) -> list[bytes]:
+        """The cancels that came before the bet, as they were sent."""
+        rows = self._db.execute(
+            "SELECT early FROM orders WHERE bet_id = ? AND early IS NOT NULL ORDER BY taken_at_us, order_id",
+            (bet_id,),
+        )
+        return [bytes(early) for (early,) in rows]
 
     def commit(self, tick: Tick, progress: Progress, now_us: int) -> Batch | None:
         """Make a tick durable; then its records may be published. The batch of them, None where there are none."""
-        numbers = {
-            "next_bet": tick.numbers.next_bet,
-            "next_fixture": tick.numbers.next_fixture,
-            "starts": tick.numbers.starts,
-            "published_sequence": progress.sequence,
-        }
+        numbers: dict[str, int] = {name: getattr(tick.numbers, name) for name in _NUMBERS}
+        numbers |= {"published_sequence": progress.sequence, "fed_sequence": self._fed}
         if progress.stream_created_at is not None:
             numbers["stream_created_at"] = progress.stream_created_at
         states = {state.market.market_id: _state_encoder.encode(state) for state in tick.markets}
@@ -152,10 +221,19 @@ class Journal:
         try:
             db.executemany("INSERT OR REPLACE INTO numbers VALUES (?, ?)", _changed(numbers, self._numbers))
             db.executemany("INSERT OR REPLACE INTO markets VALUES (?, ?)", _changed(states, self._states))
-            self._write_bets(tick.bets.values())
+            self._write_bets(tick.bets, now_us)
             over = [(market_id,) for market_id in tick.finished]
             db.executemany("DELETE FROM bets WHERE market_id = ?", over)
             db.executemany("DELETE FROM markets WHERE market_id = ?", over)
+            self._write_events(tick)
+            self._write_orders(tick, now_us)
+            if self._fed != self._numbers.get("fed_sequence"):
+                db.execute("DELETE FROM feed_outbox WHERE sequence <= ?", (self._fed,))
+            if tick.updates:
+                db.execute(
+                    "INSERT INTO feed_outbox VALUES (?, ?)",
+                    (self._next_feed, _batch_encoder.encode(tick.updates)),
+                )
             if batch is not None:
                 packed = zlib.compress(_batch_encoder.encode(batch.pairs), 1)
                 db.execute(
@@ -170,21 +248,56 @@ class Journal:
         self._states = states
         if batch is not None:
             self.last_sequence = batch.sequence
+        if tick.updates:
+            self._unfed.append((self._next_feed, list(tick.updates)))
+            self._next_feed += 1
         return batch
 
-    def _write_bets(self, bets: Iterable[tuple[BetUpdate, bytes]]) -> None:
+    @property
+    def unfed(self) -> list[bytes]:
+        """The committed feed updates that are not known to be in the feed, in order."""
+        return [update for _, updates in self._unfed for update in updates]
+
+    def fed(self) -> None:
+        """All of `unfed` is in the feed: with the next commit that is remembered. A crash before it feeds the same bytes again."""
+        if self._unfed:
+            self._fed = self._unfed[-1][0]
+            self._unfed.clear()
+
+    def _write_events(self, tick: Tick) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO events VALUES (?, ?)",
+            [(state.event.event_id, _state_encoder.encode(state)) for state in tick.events],
+        )
+        self._db.executemany("DELETE FROM events WHERE event_id = ?", [(one,) for one in tick.gone_events])
+
+    def _write_orders(self, tick: Tick, now_us: int) -> None:
+        self._db.executemany(
+            "INSERT OR IGNORE INTO orders VALUES (?, ?, ?, ?, ?)",
+            [(one.order_id, one.bet_id, now_us, one.outcome, one.early) for one in tick.orders],
+        )
+        self._db.executemany("INSERT OR REPLACE INTO order_positions VALUES (?, ?)", tick.positions.items())
+
+    def _write_bets(self, bets: dict[int, tuple[BetUpdate, bytes]], now_us: int) -> None:
         gone: list[tuple[str, int]] = []
         kept: list[tuple[str, int, bytes]] = []
-        for bet, data in bets:
+        taken: list[tuple[str, int, bytes]] = []
+        for number, (bet, data) in bets.items():
             if bet.status not in FINAL:
-                kept.append((bet.market_id, int(bet.bet_id), data))
+                kept.append((bet.market_id, number, data))
             elif bet.version > 1:
-                gone.append((bet.market_id, int(bet.bet_id)))
+                gone.append((bet.market_id, number))
+            if bet.bet_id != str(number):
+                taken.append((bet.bet_id, now_us, data))
+        self._db.executemany("INSERT OR REPLACE INTO taken_bets VALUES (?, ?, ?)", taken)
         self._db.executemany("INSERT OR REPLACE INTO bets VALUES (?, ?, ?)", kept)
         self._db.executemany("DELETE FROM bets WHERE market_id = ? AND number = ?", gone)
 
     def forget(self, now_us: int, retained_s: float = RETAINED_S) -> None:
-        """Drop published batches older than `retained_s`."""
+        """Drop published batches older than `retained_s`, and orders and their bets whose time is over."""
+        long_ago_us = now_us - ORDERS_KEPT_S * 1_000_000
+        self._db.execute("DELETE FROM orders WHERE taken_at_us < ?", (long_ago_us,))
+        self._db.execute("DELETE FROM taken_bets WHERE changed_at_us < ?", (long_ago_us,))
         self._db.execute(
             "DELETE FROM outbox WHERE sequence <= ? AND committed_at_us < ?",
             (self.progress.sequence, now_us - int(retained_s * 1_000_000)),

@@ -1,20 +1,21 @@
-"""One market: its books and bets, from the first order to the last settlement. Not here: when each happens (lifecycle.py).
+"""One market: its books and bets, from the first order to the last settlement. Not here: when each happens (lifecycle.py), what
+customers' orders wait for (waiting.py).
 
-Whatever changes is handed to `Emit` as records, in order. The newest record of a bet is its whole state.
+Whatever changes is told to `Told` as records, in order. The newest record of a bet is its whole state. The exchange knows a bet by a
+number; the bet's id is that number for a trader's, and the platform's own text for one that came from `bet-orders`.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
+from typing import Protocol
 
 import msgspec
 
 from exchange_platform.bets import BetStatus, Side, winnings_minor
 from exchange_platform.exchanges.simulated.book import Fill, OrderBook
-from exchange_platform.exchanges.simulated.fixtures import Market
 from exchange_platform.exchanges.simulated.ladder import is_on_ladder
 from exchange_platform.exchanges.simulated.orders import (
     LEAST_STAKE_MINOR,
@@ -31,82 +32,37 @@ from exchange_platform.exchanges.simulated.settlement import (
     unsettled,
     voided,
 )
+from exchange_platform.exchanges.simulated.states import TRADED, MarketState
 from exchange_platform.odds import MAX_ODDS, MIN_ODDS
-from exchange_platform.records import BetUpdate, Execution, Record
+from exchange_platform.records import BetUpdate, Execution
 
 CURRENCY = "GBP"
+NOTHING_MORE = "market order: nothing more to match with"
+LESS_RESTED = "less of the replaced bet rested by then"
 
-FINAL = (BetStatus.CANCELLED, BetStatus.LAPSED, BetStatus.VOIDED)
+FINAL = (BetStatus.CANCELLED, BetStatus.LAPSED, BetStatus.VOIDED, BetStatus.REJECTED)
 """A bet with such a status is of no more concern to its market."""
 
 
-class Phase(enum.Enum):
-    """Where a market is in its life."""
+class Told(Protocol):
+    """Who is told of what happens in markets."""
 
-    PRE_PLAY = "pre-play"
-    IN_PLAY = "in play"
-    CLOSED = "closed"
-    SETTLING = "settling"
-    SETTLED = "settled"
-    UNSETTLING = "unsettling"
-    VOIDING = "voiding"
-    FINISHED = "finished"
+    def executed(self, execution: Execution) -> None:
+        """Two bets were matched."""
+        ...
 
-
-TRADED = (Phase.PRE_PLAY, Phase.IN_PLAY)
-
-
-class Fate(enum.Enum):
-    """What is to become of a market; drawn when it opens."""
-
-    SETTLED = "settled"
-    CORRECTED = "settled, taken back, settled otherwise"
-    ANNULLED = "settled, taken back, void"
-    VOID = "void at the close"
-    ABANDONED = "void in the middle of play"
-
-
-class MarketState(msgspec.Struct, kw_only=True):
-    """All of a market that is not bets: what must be stored to go on after a restart. Instants in microseconds."""
-
-    market: Market
-    event_name: str
-    sport: str
-    fate: Fate
-    phase: Phase = Phase.PRE_PLAY
-    suspended_until_us: int = 0
-    in_play_at_us: int
-    closes_at_us: int
-    next_step_at_us: int = 0
-    next_drift_at_us: int = 0
-    next_score_at_us: int = 0
-    next_execution: int = 1
-    chances: list[float]
-    winners: list[int] = []
-    """Places of the winning selections in `market.selections`."""
-    settlements: int = 0
-
-    @property
-    def suspended(self) -> bool:
-        """Whether orders are refused for now."""
-        return self.suspended_until_us > 0
-
-    @property
-    def open(self) -> bool:
-        """Whether orders are taken."""
-        return self.phase in TRADED and not self.suspended_until_us
-
-
-Emit = Callable[[Record], None]
+    def changed(self, number: int, bet: BetUpdate) -> None:
+        """A bet has a new state."""
+        ...
 
 
 class LiveMarket:
     """A market that still has something to happen. One thread."""
 
-    def __init__(self, state: MarketState, emit: Emit, bets: Iterable[tuple[int, BetUpdate]] = ()) -> None:
+    def __init__(self, state: MarketState, told: Told, bets: Iterable[tuple[int, BetUpdate]] = ()) -> None:
         """`bets` are those stored, by number, in order of number: the order in which they were placed."""
         self.state = state
-        self._emit = emit
+        self._told = told
         market = state.market
         self.market_id = market.market_id
         self.keys: tuple[SelectionKey, ...] = tuple(
@@ -114,29 +70,44 @@ class LiveMarket:
         )
         self.books: dict[SelectionKey, OrderBook] = {key: OrderBook() for key in self.keys}
         self.bets: dict[int, BetUpdate] = {}
+        self._numbers: dict[str, int] = {}
+        """Of bets whose id is not their number."""
         self._pending: list[int] | None = None
         self._outcomes: dict[str, Outcome] = {}
         for number, bet in bets:
             self.bets[number] = bet
+            if bet.bet_id != str(number):
+                self._numbers[bet.bet_id] = number
             if bet.status is BetStatus.OPEN:
                 book = self.books[bet.selection_id, bet.handicap]
                 book.restore(number, bet.side, bet.odds, bet.remaining_minor)
 
-    def check(self, order: NewOrder) -> OrderBook:
-        """The book that takes this order. Raises `OrderRefused`."""
+    def number_of(self, bet_id: str) -> int | None:
+        """The number of a bet that this market still has to do with, by its id."""
+        number = self._numbers.get(bet_id)
+        if number is None and bet_id.isascii() and bet_id.isdigit() and int(bet_id) in self.bets:
+            number = int(bet_id)
+        return number
+
+    def check_open(self) -> None:
+        """Raise `OrderRefused` unless orders are taken now."""
         state = self.state
         if state.phase not in TRADED:
             raise OrderRefused(Refusal.MARKET_CLOSED, f"market {self.market_id} is {state.phase.value}")
         if state.suspended_until_us:
             raise OrderRefused(Refusal.MARKET_SUSPENDED, f"market {self.market_id}")
+
+    def check(self, order: NewOrder) -> OrderBook:
+        """The book that takes this order. Raises `OrderRefused`."""
+        self.check_open()
         book = self.books.get((order.selection_id, order.handicap))
         if book is None:
             raise OrderRefused(
                 Refusal.UNKNOWN_SELECTION,
                 f"selection {order.selection_id} with handicap {order.handicap} in market {self.market_id}",
             )
-        if order.odds is not None and not is_on_ladder(order.odds):
-            raise OrderRefused(Refusal.INVALID_ODDS, f"{order.odds} is not on the price ladder")
+        if order.odds is not None:
+            check_ladder(order.odds)
         if not LEAST_STAKE_MINOR <= order.stake_minor <= MOST_STAKE_MINOR:
             raise OrderRefused(
                 Refusal.INVALID_STAKE,
@@ -147,21 +118,17 @@ class LiveMarket:
     def place(self, order: NewOrder, number: int, now: datetime) -> BetUpdate:
         """Take an order as bet `number`: match it, let the rest of a limit order rest. Raises `OrderRefused`.
 
-        Emits for each fill the execution and the resting bet, then the new bet as it is after all of them.
+        Tells for each fill the execution and the resting bet, then the new bet as it is after all of them.
         """
-        book = self.check(order)
+        self.check(order)
+        market = self.state.market
+        fills = self.books[order.selection_id, order.handicap].place(
+            number, order.side, order.odds, order.stake_minor
+        )
         bet_id = str(number)
-        fills = book.place(number, order.side, order.odds, order.stake_minor)
-        matched = winnings = 0
-        for fill in fills:
-            won = winnings_minor(fill.stake_minor, fill.odds)
-            matched += fill.stake_minor
-            winnings += won
-            self._execute(order, bet_id, fill, won, now)
+        matched, winnings = self._fill(fills, order.side, order.selection_id, order.handicap, bet_id, now)
         rest = order.stake_minor - matched
         rests = order.odds is not None and rest > 0
-        at_once = BetStatus.MATCHED if matched else BetStatus.CANCELLED
-        market = self.state.market
         bet = BetUpdate(
             bet_id=bet_id,
             version=1,
@@ -171,15 +138,15 @@ class LiveMarket:
             selection_id=order.selection_id,
             handicap=order.handicap,
             side=order.side,
-            odds=order.odds or (MIN_ODDS if order.side is Side.BACK else MAX_ODDS),
+            odds=order.odds or worst_odds(order.side),
             currency=CURRENCY,
             stake_minor=order.stake_minor,
             matched_minor=matched,
             remaining_minor=rest if rests else 0,
             cancelled_minor=0 if rests else rest,
             matched_winnings_minor=winnings,
-            status=BetStatus.OPEN if rests else at_once,
-            reason=None if rests or not rest else "market order: nothing more to match with",
+            status=_after_matching(matched, rests),
+            reason=None if rests or not rest else NOTHING_MORE,
             number_of_winners=market.number_of_winners,
             number_of_selections=len(market.selections),
             placed_at=now,
@@ -187,6 +154,42 @@ class LiveMarket:
         )
         self._keep(number, bet)
         return bet
+
+    def keep(self, number: int, bet: BetUpdate) -> None:
+        """Take a bet in as it is: one that waits, or one that is refused."""
+        if bet.status not in FINAL and bet.bet_id != str(number):
+            self._numbers[bet.bet_id] = number
+        self._keep(number, bet)
+
+    def match(
+        self, number: int, bet: BetUpdate, amount_minor: int, now: datetime, *, market_order: bool
+    ) -> None:
+        """Match so much of a pending bet's remainder, let the rest of a limit order rest; what is beyond the amount is cancelled.
+
+        The market is to be open, and the bet's selection one of its own.
+        """
+        self._numbers[bet.bet_id] = number
+        fills = self.books[bet.selection_id, bet.handicap].place(
+            number, bet.side, None if market_order else bet.odds, amount_minor
+        )
+        matched, winnings = self._fill(fills, bet.side, bet.selection_id, bet.handicap, bet.bet_id, now)
+        rest = amount_minor - matched
+        rests = not market_order and rest > 0
+        less = bet.remaining_minor - amount_minor
+        self._keep(
+            number,
+            msgspec.structs.replace(
+                bet,
+                version=bet.version + 1,
+                matched_minor=matched,
+                remaining_minor=rest if rests else 0,
+                cancelled_minor=bet.cancelled_minor + less + (0 if rests else rest),
+                matched_winnings_minor=winnings,
+                status=_after_matching(matched, rests),
+                reason=LESS_RESTED if less else NOTHING_MORE if rest and not rests else None,
+                updated_at=now,
+            ),
+        )
 
     def cancel(self, number: int, size_minor: int | None, now: datetime) -> BetUpdate:
         """Take a resting bet's remainder, or so much of it, out.
@@ -275,45 +278,79 @@ class LiveMarket:
         self._outcomes = {}
         return True
 
-    def _execute(self, order: NewOrder, bet_id: str, fill: Fill, won: int, now: datetime) -> None:
+    def _fill(
+        self,
+        fills: list[Fill],
+        side: Side,
+        selection_id: int,
+        handicap: Decimal,
+        bet_id: str,
+        now: datetime,
+    ) -> tuple[int, int]:
+        """Tell each fill and its resting bet; what was matched of the arriving one, and what its backer wins by it."""
         state = self.state
-        resting = self.bets[fill.resting]
-        backs = order.side is Side.BACK
-        self._emit(
-            Execution(
-                execution_id=f"{self.market_id}-{state.next_execution:010d}",
-                event_id=state.market.event_id,
-                market_id=self.market_id,
-                selection_id=order.selection_id,
-                handicap=order.handicap,
-                odds=fill.odds,
-                stake=Decimal(fill.stake_minor).scaleb(-2),
-                executed_at=now,
-                back_bet_id=bet_id if backs else resting.bet_id,
-                lay_bet_id=resting.bet_id if backs else bet_id,
+        backs = side is Side.BACK
+        matched = winnings = 0
+        for fill in fills:
+            won = winnings_minor(fill.stake_minor, fill.odds)
+            matched += fill.stake_minor
+            winnings += won
+            resting = self.bets[fill.resting]
+            self._told.executed(
+                Execution(
+                    execution_id=f"{self.market_id}-{state.next_execution:010d}",
+                    event_id=state.market.event_id,
+                    market_id=self.market_id,
+                    selection_id=selection_id,
+                    handicap=handicap,
+                    odds=fill.odds,
+                    stake=Decimal(fill.stake_minor).scaleb(-2),
+                    executed_at=now,
+                    back_bet_id=bet_id if backs else resting.bet_id,
+                    lay_bet_id=resting.bet_id if backs else bet_id,
+                )
             )
-        )
-        state.next_execution += 1
-        remaining = resting.remaining_minor - fill.stake_minor
-        self._keep(
-            fill.resting,
-            msgspec.structs.replace(
-                resting,
-                version=resting.version + 1,
-                matched_minor=resting.matched_minor + fill.stake_minor,
-                remaining_minor=remaining,
-                matched_winnings_minor=resting.matched_winnings_minor + won,
-                status=BetStatus.OPEN if remaining else BetStatus.MATCHED,
-                updated_at=now,
-            ),
-        )
+            state.next_execution += 1
+            remaining = resting.remaining_minor - fill.stake_minor
+            self._keep(
+                fill.resting,
+                msgspec.structs.replace(
+                    resting,
+                    version=resting.version + 1,
+                    matched_minor=resting.matched_minor + fill.stake_minor,
+                    remaining_minor=remaining,
+                    matched_winnings_minor=resting.matched_winnings_minor + won,
+                    status=BetStatus.OPEN if remaining else BetStatus.MATCHED,
+                    updated_at=now,
+                ),
+            )
+        state.traded_minor += matched
+        return matched, winnings
 
     def _keep(self, number: int, bet: BetUpdate) -> None:
         if bet.status in FINAL:
             self.bets.pop(number, None)
+            self._numbers.pop(bet.bet_id, None)
         else:
             self.bets[number] = bet
-        self._emit(bet)
+        self._told.changed(number, bet)
+
+
+def check_ladder(odds: Decimal) -> None:
+    """Raise `OrderRefused` unless a customer may ask for these odds."""
+    if not is_on_ladder(odds):
+        raise OrderRefused(Refusal.INVALID_ODDS, f"{odds} is not on the price ladder")
+
+
+def worst_odds(side: Side) -> Decimal:
+    """The worst odds that there are for this side: what a market order takes if need be."""
+    return MIN_ODDS if side is Side.BACK else MAX_ODDS
+
+
+def _after_matching(matched_minor: int, rests: bool) -> BetStatus:
+    if rests:
+        return BetStatus.OPEN
+    return BetStatus.MATCHED if matched_minor else BetStatus.CANCELLED
 
 
 def _without_rest(bet: BetUpdate, nothing_matched: BetStatus) -> BetStatus:

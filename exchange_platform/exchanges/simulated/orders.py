@@ -32,9 +32,13 @@ class Refusal(enum.Enum):
     UNKNOWN_SELECTION = "unknown selection"
     MARKET_SUSPENDED = "market suspended"
     MARKET_CLOSED = "market closed"
+    MARKET_INACTIVE = "market not open yet"
+    WRONG_EVENT = "market of another event"
+    CURRENCY = "currency not taken"
     INVALID_ODDS = "invalid odds"
     INVALID_STAKE = "invalid stake"
     NOT_RESTING = "bet not resting"
+    NOT_THE_OWNERS = "bet of somebody else"
 
 
 class OrderRefused(Exception):

@@ -5,20 +5,24 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections import Counter
 from contextlib import ExitStack
 
 from filelock import FileLock, Timeout
 
 from exchange_platform.aws import aws_client
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from exchange_platform.exchanges.simulated.exchange import TICK_S, Exchange
+from exchange_platform.exchanges.simulated.intake import OrderIntake
 from exchange_platform.exchanges.simulated.journal import Journal
 from exchange_platform.exchanges.simulated.publishing import REPEATED_ONE_IN, Publishing
+from exchange_platform.exchanges.simulated.taken_bets import JOURNAL_FILE
 from exchange_platform.settings import Settings
+from exchange_platform.streams.kinesis import KinesisSource
 
 log = logging.getLogger(__name__)
 
-JOURNAL_FILE = "simulated-exchange.sqlite"
 MOST_UNPUBLISHED = 20_000
 """Trading pauses while more records than this wait for the stream."""
 _FINISH_S = 2.0
@@ -60,14 +64,33 @@ def run(
         closing.callback(lock.release)
         journal = Journal(path)
         closing.callback(journal.close)
+        feed = FeedJournal(settings.data_dir / FEED_FILE)
+        closing.callback(feed.close)
         client = aws_client(settings, "kinesis")
         closing.callback(client.close)
-        _run(journal, client, settings.bets_stream, rate, seed, stop, pace, repeated_one_in, clock)
+        orders = KinesisSource(aws_client(settings, "kinesis"), settings.orders_stream)
+        intake = OrderIntake(orders, journal.positions(), clock)
+        closing.callback(intake.stop, 1.0)
+        _run(
+            journal,
+            feed,
+            client,
+            intake,
+            settings.bets_stream,
+            rate,
+            seed,
+            stop,
+            pace,
+            repeated_one_in,
+            clock,
+        )
 
 
 def _run(
     journal: Journal,
+    feed: FeedJournal,
     client: object,
+    intake: OrderIntake,
     stream: str,
     rate: float,
     seed: int | None,
@@ -87,8 +110,10 @@ def _run(
         chance=random.Random(chance.random()),
         repeated_one_in=repeated_one_in,
     )
+    _feed(journal, feed)
     publishing.start()
-    report = _Report(clock, exchange, publishing)
+    intake.start()
+    report = _Report(clock, exchange, publishing, intake)
     log.info(
         "simulated exchange: %g executions/s, %d markets restored, %d records to publish, start %d of this journal",
         rate,
@@ -98,10 +123,15 @@ def _run(
     )
     next_tick_s = clock.monotonic_s()
     while not clock.wait(stop, next_tick_s - clock.monotonic_s()):
-        if publishing.failure is not None:
-            raise publishing.failure
+        for failure in (publishing.failure, intake.failure):
+            if failure is not None:
+                raise failure
         paused = publishing.unpublished > MOST_UNPUBLISHED
-        batch = exchange.note(publishing.progress) if paused else exchange.tick(publishing.progress)
+        if paused:
+            batch = exchange.note(publishing.progress)
+        else:
+            batch = exchange.tick(publishing.progress, intake.read())
+        _feed(journal, feed)
         if batch is not None:
             publishing.offer(batch)
         report.say(paused)
@@ -109,15 +139,25 @@ def _run(
         next_tick_s = max(next_tick_s + TICK_S, clock.monotonic_s())
     publishing.finish(_FINISH_S)
     exchange.note(publishing.progress)
+    _feed(journal, feed)
+
+
+def _feed(journal: Journal, feed: FeedJournal) -> None:
+    """Append to the feed what was committed, before any record of it is published."""
+    if updates := journal.unfed:
+        feed.append(updates)
+        journal.fed()
 
 
 class _Report:
     """A line of statistics every ten seconds."""
 
-    def __init__(self, clock: Clock, exchange: Exchange, publishing: Publishing) -> None:
+    def __init__(self, clock: Clock, exchange: Exchange, publishing: Publishing, intake: OrderIntake) -> None:
         self._clock = clock
         self._exchange = exchange
         self._publishing = publishing
+        self._intake = intake
+        self._orders: Counter[str] = Counter()
         self._since_s = clock.monotonic_s()
         self._executions = 0
         self._published = 0
@@ -142,5 +182,12 @@ class _Report:
             ", trading paused" if paused else "",
             "" if publishing.available else ", stream unavailable",
         )
+        counts = exchange.desk.counts
+        if counts != self._orders:
+            new = counts - self._orders
+            log.info("orders: %s", ", ".join(f"{number:,} {what}" for what, number in sorted(new.items())))
+            self._orders = Counter(counts)
+        if self._intake.trouble:
+            log.warning("no orders are taken: %s", self._intake.trouble)
         self._since_s += passed_s
         self._executions, self._published = exchange.executions, publishing.published

@@ -1,4 +1,4 @@
-"""The customers: they quote around a drifting true price, cross at the set rate, cancel what is stale. Through orders only."""
+"""The traders: they quote around a drifting true price, cross at the set rate, cancel what is stale. Through orders only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Protocol
 from exchange_platform.bets import Bet, Side
 from exchange_platform.exchanges.simulated.book import OrderBook
 from exchange_platform.exchanges.simulated.ladder import PLACE, place_near, price_at
-from exchange_platform.exchanges.simulated.market import LiveMarket, Phase
+from exchange_platform.exchanges.simulated.market import LiveMarket
 from exchange_platform.exchanges.simulated.orders import LEAST_STAKE_MINOR, MOST_STAKE_MINOR, NewOrder
+from exchange_platform.exchanges.simulated.states import Phase
 
 TRADERS = 500
 PRICES_QUOTED = 3
@@ -49,7 +50,7 @@ class Venue(Protocol):
 
 
 class Traders:
-    """All customers at once: each order is a random one's. The same `Random` and markets give the same orders."""
+    """All traders at once: each order is a random one's. The same `Random` and markets give the same orders."""
 
     def __init__(self, venue: Venue, chance: random.Random, *, rate: float) -> None:
         """`rate` is executions a second."""
@@ -152,12 +153,11 @@ class Traders:
                 self._venue.replace(str(best.number), odds)
 
     def _stale(self, live: LiveMarket, book: OrderBook, true: int, now: datetime) -> list[int]:
-        too_many = len(book) - MOST_RESTING
+        own = [order for order in book if live.bets[order.number].user_id in self._are_traders]
+        too_many = len(own) - MOST_RESTING
         stale: list[int] = []
-        for order in book:  # the oldest first
+        for order in own:  # the oldest first
             bet = live.bets[order.number]
-            if bet.user_id not in self._are_traders:
-                continue
             old = now - bet.placed_at > STALE_AFTER
             beyond = PLACE[order.odds] - true if order.side is Side.BACK else true + 1 - PLACE[order.odds]
             far = not -MOST_GIVEN_AWAY < beyond < FARTHEST_PLACES

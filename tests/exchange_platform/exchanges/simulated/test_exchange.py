@@ -13,22 +13,21 @@ import pytest
 
 from exchange_platform.bets import BetResult, BetStatus, Side, check_transition, winnings_minor
 from exchange_platform.exchanges.simulated.fixtures import Fixtures, Selection
-from exchange_platform.exchanges.simulated.lifecycle import Lifecycle
-from exchange_platform.exchanges.simulated.market import LiveMarket, Phase
+from exchange_platform.exchanges.simulated.market import LiveMarket
 from exchange_platform.exchanges.simulated.orders import NewOrder, OrderRefused, Refusal
+from exchange_platform.exchanges.simulated.programme import Programme
 from exchange_platform.exchanges.simulated.settlement import COMMISSION_RATE
+from exchange_platform.exchanges.simulated.states import Phase
 from exchange_platform.money import commission_minor
 from exchange_platform.records import BetUpdate, Execution, Record, decode, encode
 from tests.exchange_platform.exchanges.simulated.running import MadeUpTime, RunningExchange
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
-    """All that an exchange tells in half an hour: long enough for voids, corrections and annulments."""
-    running = RunningExchange(tmp_path_factory.mktemp("told") / "journal.sqlite", MadeUpTime(), rate=10)
-    pairs = running.run(1800, published=None, tick_s=0.2)
-    assert all(key == decode(data).market_id for key, data in pairs)
-    return [decode(data) for _, data in pairs]
+def told(half_an_hour: RunningExchange) -> list[Record]:
+    """All that an exchange tells in half an hour."""
+    assert all(key == decode(data).market_id for key, data in half_an_hour.pairs)
+    return [decode(data) for _, data in half_an_hour.pairs]
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +188,12 @@ def quiet(tmp_path: Path) -> RunningExchange:
     return running
 
 
-def _open_market(running: RunningExchange) -> tuple[LiveMarket, Selection]:
-    live = next(live for live in running.exchange.markets.values() if live.state.open)
+def _open_market(running: RunningExchange, *, lapsing: bool = False) -> tuple[LiveMarket, Selection]:
+    live = next(
+        live
+        for live in running.exchange.markets.values()
+        if live.state.open and (live.state.market.lapses_in_play or not lapsing)
+    )
     return live, live.state.market.selections[0]
 
 
@@ -263,7 +266,7 @@ def test_a_refused_order_says_why_and_changes_nothing(
 
 
 def test_a_suspended_market_takes_no_orders_and_what_rested_has_lapsed(quiet: RunningExchange) -> None:
-    live, selection = _open_market(quiet)
+    live, selection = _open_market(quiet, lapsing=True)
     bet = quiet.exchange.place(_order(live, selection, Side.BACK, "900", 1000))
     for _ in range(20 * 300):
         quiet.run(0.05)
@@ -329,13 +332,9 @@ def test_markets_whose_time_passed_during_a_long_stop_are_settled_to_the_penny(t
 
 def test_at_twice_the_pace_markets_live_half_as_long() -> None:
     def lives_us(pace: float) -> list[int]:
-        lifecycle = Lifecycle(random.Random(1), bets_a_step=1, pace=pace)
-        fixtures = Fixtures(random.Random(2), 1)
-        return [
-            state.closes_at_us
-            for _ in range(20)
-            for state in lifecycle.open_markets(fixtures.next_event(), 0)
-        ]
+        programme = Programme(Fixtures(random.Random(2), 1), random.Random(1), pace=pace)
+        programme.plan(0)
+        return [state.ends_at_us - state.opens_at_us for state in programme.upcoming]
 
     usual, hurried = lives_us(1), lives_us(2)
     assert min(usual) >= 90 * 1_000_000

@@ -1,0 +1,103 @@
+"""Reading `bet-orders` for the exchange, in a thread of its own. Not here: what becomes of an order (desk.py).
+
+The position up to which orders are taken lies in the exchange's journal, in the transaction of their effects: what was read
+and not taken when the process died is read again.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Sequence
+
+from exchange_platform.clock import Clock
+from exchange_platform.exchanges.simulated.desk import OrderBatch, decoded
+from exchange_platform.orders import CancelOrder, PlaceOrder, ReplaceOrder
+from exchange_platform.streams.meters import Progress
+from exchange_platform.streams.reader import ShardReader
+from exchange_platform.streams.source import ShardBatch, Source
+
+POLL_EVERY_S = 0.2
+"""Kinesis allows 5 reads a second of a shard, and nobody else reads this stream."""
+MOST_ORDERS_A_TICK = 500
+_MOST_WAITING = 20
+_DESK = "desk"
+
+
+class OrderIntake:
+    """Reads all shards of the stream from where the journal's `positions` are, or from the beginning, and hands whole batches on.
+
+    A stream that was made anew has shards of other names, so it is read from its beginning; one that is away is waited for.
+    """
+
+    def __init__(self, source: Source, positions: dict[str, str], clock: Clock) -> None:
+        self._source = source
+        self._positions = positions
+        self._read: queue.SimpleQueue[OrderBatch] = queue.SimpleQueue()
+        self.failure: BaseException | None = None
+        """What ended the thread, if something did."""
+        self._progress = Progress((_DESK,))
+        self._reader = ShardReader(
+            source,
+            clock=clock,
+            poll_interval_s=POLL_EVERY_S,
+            progress=self._progress,
+            decode=decoded,
+            room=lambda: self._read.qsize() < _MOST_WAITING,
+            claim=lambda names: {name: self._positions.get(name) for name in names},
+            hand_on=self._hand_on,
+            on_failure=self._failed,
+        )
+
+    @property
+    def trouble(self) -> str:
+        """Why the stream can't be read now; empty while it can."""
+        return self._reader.trouble
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._reader.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Read no more."""
+        self._reader.stop(timeout_s)
+        self._source.close()
+
+    def read(self) -> list[OrderBatch]:
+        """What was read since the last call, some hundred orders at the most; to be taken in this order."""
+        batches: list[OrderBatch] = []
+        orders = 0
+        while orders < MOST_ORDERS_A_TICK:
+            try:
+                batch = self._read.get_nowait()
+            except queue.Empty:
+                break
+            batches.append(batch)
+            orders += len(batch.orders)
+        return batches
+
+    def _hand_on(self, batches: Sequence[ShardBatch]) -> None:
+        self._progress.done(_DESK, len(batches))
+        for batch in batches:
+            position = batch.position
+            if position is None:
+                continue
+            orders: list[PlaceOrder | CancelOrder | ReplaceOrder] = []
+            undecodable = 0
+            for place, record in enumerate(batch.records):
+                order = record.record
+                if isinstance(order, PlaceOrder | CancelOrder | ReplaceOrder):
+                    orders.append(order)
+                else:
+                    undecodable += 1
+                following = batch.records[place + 1 : place + 2]
+                if (
+                    len(orders) >= MOST_ORDERS_A_TICK
+                    and following
+                    and following[0].position != record.position
+                ):
+                    self._read.put(OrderBatch(batch.shard, record.position, orders, undecodable))
+                    orders, undecodable = [], 0
+            self._read.put(OrderBatch(batch.shard, position, orders, undecodable))
+
+    def _failed(self, error: BaseException) -> None:
+        self.failure = error
