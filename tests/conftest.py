@@ -8,10 +8,14 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
 from exchange_platform.settings import Settings
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("unhurried")
 
 MYSQL_URL = "EXCHANGE_PLATFORM_TEST_MYSQL_URL"
 FEEDS = Path(__file__).parents[1].parent / "shared" / "feeds"
