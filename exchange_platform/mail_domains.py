@@ -38,8 +38,11 @@ class DnsDomains:
     A domain is refused only when DNS says that it does not exist or takes no mail; while DNS does not answer, none is.
     """
 
-    def __init__(self, resolver: dns.resolver.Resolver | None = None) -> None:
-        self._resolver = caching_resolver(timeout=_PATIENCE_S, dns_resolver=resolver)
+    def __init__(
+        self, resolver: dns.resolver.Resolver | None = None, *, patience_s: int = _PATIENCE_S
+    ) -> None:
+        """Ask through the resolver; the system's, unless given. A registration waits so long for each answer, at most."""
+        self._resolver = caching_resolver(timeout=patience_s, dns_resolver=resolver)
 
     def require(self, domain: str) -> None:
         """Raise `InvalidAddress` if the domain takes no mail for certain."""
