@@ -121,9 +121,9 @@ class AccountsApi:
 
 
 def codes_in(texts: Iterable[str]) -> list[str]:
-    """The codes in mails' texts, one a mail that has one."""
-    found = (re.search(r"^[0-9a-f]{32}\.[A-Za-z0-9_-]{43}$", text, re.MULTILINE) for text in texts)
-    return [one[0] for one in found if one]
+    """The codes in mails' texts, one a mail that has one: each on a line of its own."""
+    lines = (line for text in texts for line in text.splitlines())
+    return [line for line in lines if re.fullmatch(r"[0-9a-f]{32}\.[A-Za-z0-9_-]{43}", line)]
 
 
 def mailed_texts(folder: Path, address: str) -> list[str]:
