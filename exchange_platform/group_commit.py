@@ -88,6 +88,11 @@ class GroupCommit:
             raise outcome
         return outcome
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for the group before theirs."""
+        return len(self._waiting)
+
     def close(self) -> None:
         """Decide and publish what waits, and end."""
         with self._wake:

@@ -137,6 +137,11 @@ class BetSubmission:
         return page
 
     @property
+    def waiting(self) -> int:
+        """Requests that wait for the transaction before theirs: grows where the database does not keep up."""
+        return self._parts.groups.waiting if self._parts is not None else 0
+
+    @property
     def trouble(self) -> str:
         """Why orders wait in the outbox; empty if they do not."""
         return self._parts.relay.trouble if self._parts is not None else ""

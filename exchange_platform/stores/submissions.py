@@ -77,7 +77,7 @@ def note_changed_profiles(connection: sa.Connection, causes: dict[str, str]) -> 
 def account_facts(
     connection: sa.Connection, account_ids: Iterable[str], now_us: int
 ) -> dict[str, AccountFacts]:
-    """Those of the accounts that there are, with the limits that hold now."""
+    """Those of the accounts that there are, with the limits that hold now. Their states stay as they are until the transaction ends."""
     wanted = sorted(set(account_ids))
     limits = read_limits(connection, wanted, now_us)
     return {
@@ -89,9 +89,10 @@ def account_facts(
         )
         for some in chunks(wanted)
         for row in connection.execute(
-            sa.select(accounts.c.account_id, accounts.c.state, accounts.c.currency).where(
-                accounts.c.account_id.in_(some)
-            )
+            sa.select(accounts.c.account_id, accounts.c.state, accounts.c.currency)
+            .where(accounts.c.account_id.in_(some))
+            .order_by(accounts.c.account_id)
+            .with_for_update(read=True)
         )
     }
 

@@ -211,7 +211,7 @@ class Wallets:
         bet_rules.check_id(RefusalCode.INVALID_ACCOUNT_ID, "account_id", account_id)
         now_us = self._clock.now_us()
         with self._database.write() as connection:
-            account = _account(connection, account_id)
+            account = _account(connection, account_id, held=True)
             held = ProfileSums(connection, {account_id: account.currency})  # one change after the other
             before = read_limits(connection, [account_id], now_us).get(account_id, NO_LIMITS)
             current = before.limits.get(kind, Limit(kind))
@@ -251,7 +251,7 @@ class Wallets:
             )
         now_us = self._clock.now_us()
         with self._database.write() as connection:
-            account = _account(connection, account_id)
+            account = _account(connection, account_id, held=True)
             sums = ProfileSums(connection, {account_id: account.currency})
             known = connection.execute(
                 _TRANSFERS.where(
@@ -364,12 +364,12 @@ def _check_deposit_limits(
             )
 
 
-def _account(connection: sa.Connection, account_id: str) -> Any:
-    row = connection.execute(
-        sa.select(accounts.c.account_id, accounts.c.state, accounts.c.currency).where(
-            accounts.c.account_id == account_id
-        )
-    ).first()
+def _account(connection: sa.Connection, account_id: str, *, held: bool = False) -> Any:
+    """The account; when `held`, its state stays as it is until the transaction ends."""
+    wanted = sa.select(accounts.c.account_id, accounts.c.state, accounts.c.currency).where(
+        accounts.c.account_id == account_id
+    )
+    row = connection.execute(wanted.with_for_update(read=True) if held else wanted).first()
     if row is None:
         raise Unknown(RefusalCode.UNKNOWN_ACCOUNT, "account_id", account_id, "there is no such account")
     return row

@@ -9,9 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from exchange_platform.accounts import MailChoice, parse_address
 from exchange_platform.bet_requests import BetOrder
 from exchange_platform.bets import Side
-from exchange_platform.stores.account_tables import accounts
+from exchange_platform.stores import account_tables, accounts
 from exchange_platform.stores.bet_rows import decimal_text
 from exchange_platform.stores.database import Database, to_us
 from exchange_platform.stores.event_tables import events, markets, selections
@@ -51,33 +52,22 @@ def add_account(
     now_us: int = NOW_US,
 ) -> None:
     """An account, confirmed unless said otherwise, with money."""
-    confirmed = state != "PENDING"
     with database.write() as connection:
-        connection.execute(
-            sa.insert(accounts).values(
-                account_id=account_id,
-                email=f"{account_id}@example.org",
-                email_key=f"{account_id}@example.org",
-                holds_email_key=f"{account_id}@example.org" if confirmed and state != "CLOSED" else None,
-                display_name=account_id,
-                currency=currency,
-                state="CONFIRMED" if funds_minor else state,
-                version=1,
-                mail_choice="all",
-                created_at_us=now_us,
-                confirmed_at_us=now_us if confirmed else None,
-                changed_at_us=now_us,
-            )
-        )
+        address = parse_address(f"{account_id}@example.org")
+        accounts.insert(connection, account_id, address, account_id, currency, MailChoice.ALL, now_us)
+        if state != "PENDING":
+            accounts.confirm(connection, accounts.lock(connection, account_id), now_us)
     if funds_minor:
         Wallets(database, clock=SetClock(now_us)).deposit(
             account_id, "funds", funds_minor, currency, authorised_by="a test"
         )
-        if state != "CONFIRMED":
-            with database.write() as connection:
-                connection.execute(
-                    sa.update(accounts).where(accounts.c.account_id == account_id).values(state=state)
-                )
+    if state not in ("PENDING", "CONFIRMED"):
+        with database.write() as connection:
+            connection.execute(
+                sa.update(account_tables.accounts)
+                .where(account_tables.accounts.c.account_id == account_id)
+                .values(state=state)
+            )
 
 
 def add_event(database: Database, event_id: str = EVENT, status: str = "SCHEDULED") -> None:
