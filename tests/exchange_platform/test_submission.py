@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -502,10 +503,11 @@ def test_a_stake_over_the_owners_limit_and_a_bet_in_a_break_are_refused(
     assert refused.value.code is RefusalCode.STAKE_OVER_LIMIT
     submission.submit(order("s3", stake_minor=900))
     wallets.take_break("a1", SYSTEM_CLOCK.now_us() + 60_000_000)
-    for act in (
+    acts: tuple[Callable[[], object], ...] = (
         lambda: submission.submit(order("s4", stake_minor=900)),
         lambda: submission.replace("a1", bet.bet_id, Decimal(4)),
-    ):
+    )
+    for act in acts:
         with pytest.raises(Forbidden) as refused:
             act()
         assert refused.value.code is RefusalCode.ON_BREAK

@@ -81,10 +81,11 @@ def test_money_comes_in_and_goes_out_with_a_ledger_entry_and_the_houses_side(
 def test_a_transfer_is_made_once_whatever_is_repeated(wallets: Wallets) -> None:
     first = wallets.deposit("a1", "d1", 5000, "GBP", authorised_by="a test")
     assert wallets.deposit("a1", "d1", 5000, "GBP", authorised_by="somebody else") == first
-    for act in (
+    acts: tuple[Callable[[], object], ...] = (
         lambda: deposit(wallets, "d1", 5001),
         lambda: withdraw(wallets, "d1", 5000),
-    ):
+    )
+    for act in acts:
         with pytest.raises(Conflict) as refused:
             act()
         assert refused.value.code is C.SUBMISSION_CONFLICT
@@ -128,7 +129,7 @@ def test_a_deposit_that_can_not_be_changes_nothing(
     add_account(database, "closed", state="CLOSED")
     with database.read() as connection:
         before = all_rows(connection)
-    values = {
+    values: dict[str, Any] = {
         "account_id": "a1",
         "request_id": "d1",
         "amount_minor": 100,
@@ -276,10 +277,11 @@ def test_a_limit_that_can_not_be_is_refused(wallets: Wallets, act: Callable[[Wal
 
 
 def test_nobody_sets_limits_of_an_account_that_there_is_not(wallets: Wallets) -> None:
-    for act in (
+    acts: tuple[Callable[[], object], ...] = (
         lambda: wallets.set_limit("nobody", LimitKind.STAKE, 5),
         lambda: wallets.take_break("nobody", NOW_US + 5),
         lambda: wallets.limits("nobody"),
-    ):
+    )
+    for act in acts:
         with pytest.raises(Unknown):
             act()
