@@ -7,7 +7,7 @@ import functools
 import heapq
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Annotated
 
 import msgspec
@@ -106,7 +106,7 @@ class Bet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One customer's order, whole, at one version.
 
     Amounts are integers in minor units of `currency`. `matched_winnings_minor` is the sum over the bet's fills of
-    `stake x (odds - 1)`, each rounded half-even to a minor unit by the exchange: what the backer of those fills wins from the layer
+    `stake x (odds - 1)`, each rounded down to a minor unit by the exchange: what the backer of those fills wins from the layer
     if the selection wins. `profit_minor` is the bet's gross result and `commission_minor` the share of its market's
     commission charged to it; both are 0 unless `status` is `SETTLED`.
     `number_of_winners` and `number_of_selections` are the market's, as exposure depends on them.
@@ -218,7 +218,8 @@ class Bet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if self.side is Side.BACK:
             return Position(self.matched_winnings_minor, -self.matched_minor - self.remaining_minor)
         return Position(
-            -self.matched_winnings_minor - winnings_minor(self.remaining_minor, self.odds), self.matched_minor
+            -self.matched_winnings_minor - lay_liability_minor(self.remaining_minor, self.odds),
+            self.matched_minor,
         )
 
 
@@ -300,8 +301,16 @@ def market_exposure_minor(
 
 
 def winnings_minor(stake_minor: int, odds: Decimal) -> int:
-    """What a stake wins at these odds, `stake x (odds - 1)`, rounded half-even to a minor unit."""
-    return int((stake_minor * (odds - 1)).quantize(Decimal(1), ROUND_HALF_EVEN))
+    """What a fill wins its backer, `stake x (odds - 1)`, rounded down to a minor unit.
+
+    Rounded down, and what is still unmatched up, so that however many fills a lay is met in, it never costs more than was set aside for it.
+    """
+    return int((stake_minor * (odds - 1)).quantize(Decimal(1), ROUND_FLOOR))
+
+
+def lay_liability_minor(stake_minor: int, odds: Decimal) -> int:
+    """The most that an unmatched lay can cost, `stake x (odds - 1)`, rounded up to a minor unit."""
+    return int((stake_minor * (odds - 1)).quantize(Decimal(1), ROUND_CEILING))
 
 
 @functools.lru_cache(maxsize=65_536)

@@ -238,11 +238,10 @@ def _positions(users: Users) -> sa.Select[tuple[object, ...]]:
     """Positions that are not the sums of `Bet.position` over the live bets and of the credits of replacements on their way."""
     key = ("user_id", "market_id", "selection_id", "handicap")
     is_back = bets.c.side == Side.BACK.value
-    # What the unmatched part of a lay would pay, remaining x (odds - 1) rounded half-even, in whole thousandths.
+    # What the unmatched part of a lay would pay, remaining x (odds - 1) rounded up, in whole thousandths.
     thousandths = sa.cast(sa.func.round(sa.cast(bets.c.odds, sa.Numeric(9, 3)) * 1000), sa.BigInteger)
     paid = bets.c.remaining_minor * (thousandths - 1000)
-    whole, rest = paid // 1000, paid % 1000
-    rounded = whole + sa.case((rest > 500, 1), (sa.and_(rest == 500, whole % 2 == 1), 1), else_=0)
+    rounded = (paid + 999) // 1000
     if_wins = sa.case(
         (is_back, bets.c.matched_winnings_minor), else_=-bets.c.matched_winnings_minor - rounded
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exchange_platform.bets import FLAT, LIVE, Bet, BetStatus, Position, Side, winnings_minor
+from exchange_platform.bets import FLAT, LIVE, Bet, BetStatus, Position, Side, lay_liability_minor
 from exchange_platform.stores.upsert import Bulk, chunks, upsert
 from exchange_platform.stores.wallet_tables import replacements
 
@@ -43,8 +43,11 @@ class Replacement:
         at_most = min(new.remaining_minor, rest + max(0, old.cancelled_minor - self.cancelled_minor))
         if new.side is Side.BACK:
             return Position(0, rest + new.remaining_minor - max(rest, at_most))
-        old_pays, new_pays = winnings_minor(rest, old.odds), winnings_minor(new.remaining_minor, new.odds)
-        return Position(old_pays + new_pays - max(old_pays, winnings_minor(at_most, new.odds)), 0)
+        old_pays, new_pays = (
+            lay_liability_minor(rest, old.odds),
+            lay_liability_minor(new.remaining_minor, new.odds),
+        )
+        return Position(old_pays + new_pays - max(old_pays, lay_liability_minor(at_most, new.odds)), 0)
 
 
 class Replacements:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,6 +27,7 @@ from exchange_platform.bets import (
     Position,
     Side,
     check_transition,
+    lay_liability_minor,
     market_exposure_minor,
     winnings_minor,
 )
@@ -170,13 +172,19 @@ def worst_loss(portfolio: list[Stake], winners: int, selections: int) -> int:
             return gain if wins else -amount
         return -gain if wins else amount
 
+    def cost(stake: Stake, wins: bool) -> int:
+        """Of what is unmatched, rounded up."""
+        if stake.side is Side.BACK:
+            return 0 if wins else stake.remaining
+        return math.ceil(stake.remaining * (stake.odds - 1)) if wins else 0
+
     worst = 0
     for winning in itertools.combinations(range(selections), winners):
         total = 0
         for stake in portfolio:
             wins = stake.selection in winning
             total += result(stake, stake.matched, wins)
-            total += min(0, result(stake, stake.remaining, wins))
+            total += min(0, -cost(stake, wins))
         worst = min(worst, total)
     return -worst
 
@@ -226,5 +234,22 @@ def test_a_bet_that_is_over_costs_nothing_more(status: BetStatus, stake: Stake) 
 
 @settings(max_examples=50)
 @given(st.integers(1, 10**9), st.sampled_from(list(CLASSIC)))
-def test_winnings_are_exact_to_half_a_minor_unit(stake: int, odds: Decimal) -> None:
-    assert abs(winnings_minor(stake, odds) - stake * (odds - 1)) <= Decimal("0.5")
+def test_winnings_are_rounded_down_and_liabilities_up(stake: int, odds: Decimal) -> None:
+    exact = stake * (odds - 1)
+    assert 0 <= exact - winnings_minor(stake, odds) < 1
+    assert 0 <= lay_liability_minor(stake, odds) - exact < 1
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=12), st.sampled_from(list(CLASSIC)), st.data())
+def test_a_lay_never_costs_more_than_was_set_aside_for_it_however_it_is_filled(
+    fills: list[int], odds: Decimal, data: st.DataObject
+) -> None:
+    stake = sum(fills)
+    paid = 0
+    left = stake
+    set_aside = lay_liability_minor(stake, odds)
+    for fill in fills:
+        at = data.draw(st.sampled_from([odds, min(odds, Decimal("1.01")), (odds + 1) / 2]))
+        paid += winnings_minor(fill, at)
+        left -= fill
+        assert paid + lay_liability_minor(left, odds) <= set_aside

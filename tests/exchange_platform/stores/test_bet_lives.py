@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from exchange_platform.bets import FLAT, LIVE, Bet, BetResult, BetStatus, Position, Side, winnings_minor
+from exchange_platform.bets import FLAT, LIVE, Bet, BetResult, BetStatus, Position, Side
 from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.verdicts import Verdict
@@ -44,7 +45,7 @@ def _exposes(bet: Bet) -> Position:
     """What a live bet wins and loses, its unmatched part at its worst; written anew here, not `Bet.position`."""
     if bet.status not in LIVE:
         return FLAT
-    rest_liability = winnings_minor(bet.remaining_minor, bet.odds)
+    rest_liability = math.ceil(bet.remaining_minor * (bet.odds - 1))
     if bet.side is Side.BACK:
         return Position(bet.matched_winnings_minor, -(bet.stake_minor - _gone(bet)))
     return Position(-(bet.matched_winnings_minor + rest_liability), bet.matched_minor)
