@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-import httpx
-
 from exchange_platform.records import BetUpdate, UndecodableRecord, decode
+
+if TYPE_CHECKING:
+    import httpx
 
 _TIMEOUT_S = 3.0
 
@@ -28,17 +30,20 @@ class ExchangeClient:
     """The exchange over HTTP: `GET {exchange_url}/bets/{bet_id}`."""
 
     def __init__(self, exchange_url: str) -> None:
+        import httpx  # where bets are asked for only: it brings megabytes that long runs do without
+
+        self._failures = httpx.HTTPError
         self._client = httpx.Client(base_url=exchange_url.rstrip("/"), timeout=_TIMEOUT_S, trust_env=False)
 
     def bet(self, bet_id: str) -> BetUpdate | None:
         """The exchange's newest state of the bet; None: it says that it has not taken it. Raises `ExchangeUnavailable`."""
         try:
             answer = self._client.get(f"/bets/{quote(bet_id, safe='')}")
-        except httpx.HTTPError as error:
+        except self._failures as error:
             raise ExchangeUnavailable(f"the exchange does not answer: {error}") from error
-        if answer.status_code == httpx.codes.NOT_FOUND and _code(answer) == "unknown_bet":
+        if answer.status_code == HTTPStatus.NOT_FOUND and _code(answer) == "unknown_bet":
             return None
-        if answer.status_code != httpx.codes.OK:
+        if answer.status_code != HTTPStatus.OK:
             raise ExchangeUnavailable(f"the exchange answers {answer.status_code} for bet {bet_id}")
         try:
             update = decode(answer.content)
