@@ -72,6 +72,8 @@ class Typed:
 
     text: str
     event_id: str
+    fitting: tuple[str, str]
+    """The beginnings of words as they would be without a typo."""
 
 
 def calendars() -> Iterator[Calendar]:
@@ -106,27 +108,35 @@ def generated_events(number: int, now_us: int, seed: int = 20) -> list[EventDocu
     return [_with_id(document, place) for place, document in enumerate(found[:number])]
 
 
-def typed_prefixes(
-    events: Sequence[EventDocument], number: int, *, seed: int, least_begun: int = 1, typo: bool = False
+def typed(
+    events: Sequence[EventDocument],
+    number: int,
+    *,
+    seed: int,
+    first_words: bool = False,
+    least_begun: int = 3,
+    typo: bool = False,
 ) -> list[Typed]:
-    """For matches that can be bet on: three letters or more of a word of one side, and the begin of a word of the other; with `typo` one edit."""
+    """Three letters or more of a word of one side, and a word of the other side begun, in any order; with `typo` one edit in a word of four letters or more.
+
+    What is meant is a match that can be bet on, each as likely as the other. Words such as FC and the are not typed; with `first_words` only the
+    first words of the sides are.
+    """
     chance = random.Random(seed)
     matches = [event for event in events if event.open and len(event.participants) == 2]
     found: list[Typed] = []
     while len(found) < number:
         event = chance.choice(matches)
-        one, other = chance.sample(event.participants, 2)
-        words = _words(one, 4 if typo else 3), _words(other, 1)
-        if not words[0] or not words[1]:
+        one, other = (_words(side, first_words) for side in chance.sample(event.participants, 2))
+        long_enough = [word for word in one if len(word) >= (4 if typo else 3)]
+        if not long_enough or not other:
             continue
-        word, begun = chance.choice(words[0]), chance.choice(words[1])
+        word, begun = chance.choice(long_enough), chance.choice(other)
         word = word[: chance.randint(4 if typo else 3, len(word))]
         begun = begun[: chance.randint(min(least_begun, len(begun)), len(begun))]
-        if typo:
-            word = mistyped(word, chance)
-        texts = [word, begun]
+        texts = [mistyped(word, chance) if typo else word, begun]
         chance.shuffle(texts)
-        found.append(Typed(" ".join(texts), event.event_id))
+        found.append(Typed(" ".join(texts), event.event_id, fitting=(word, begun)))
     return found
 
 
@@ -144,9 +154,10 @@ def mistyped(word: str, chance: random.Random) -> str:
     return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
 
 
-def _words(side: str, least: int) -> list[str]:
+def _words(side: str, first_only: bool) -> list[str]:
     words = [side[part.start : part.end] for parts in compounds(side) for part in parts]
-    return [word for word in words if len(word) >= least and word.lower() not in OPTIONAL]
+    telling = [word for word in words if word.lower() not in OPTIONAL]
+    return telling[:1] if first_only else telling
 
 
 def _matches(calendar: Calendar, now_us: int, chance: random.Random) -> Iterator[EventDocument]:
