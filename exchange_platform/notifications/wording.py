@@ -102,12 +102,11 @@ def _said(change: Change, entries: BalanceEntries, *, fills: int) -> tuple[str, 
                 f"All of your bet, {money(bet.matched_minor)}, is matched{_at_average(bet)}.",
             )
         case _K.MATCHED:
-            times = f" in {fills} parts" if fills > 1 else ""
+            times = f" ({fills} matches since the last mail)" if fills > 1 else ""
             return (
                 "Bet partly matched",
                 "calm",
-                f"{money(bet.matched_minor)} of {money(bet.stake_minor)} is matched by now{_at_average(bet)}"
-                f"{times and f'; the last of it came{times}'}.",
+                f"{money(bet.matched_minor)} of {money(bet.stake_minor)} is matched by now{_at_average(bet)}{times}.",
             )
         case _K.CANCELLED:
             return "Bet cancelled", "bad", _ended_lead(bet, bet.cancelled_minor, "was cancelled")

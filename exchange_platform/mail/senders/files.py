@@ -37,7 +37,7 @@ class FileSender:
         path = self._folder / name
         unfinished = path.with_suffix(f".{os.getpid()}{_UNFINISHED}")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # a confirmation holds its code
             unfinished.write_bytes(data)
             unfinished.replace(path)
         except OSError as error:
