@@ -92,7 +92,8 @@ def show_one(settings: Settings, dead_letter_id: int, *, as_json: bool) -> int:
 
 def replay_letters(settings: Settings, ids: Sequence[int] | None, *, as_json: bool) -> int:
     """Apply dead letters again; 1 if some are still refused. Raises `NoSuchDeadLetter`."""
-    from exchange_platform.streams.dead_letters import replay_dead_letters
+    from exchange_platform.notifications.dead_letters import replay_undelivered
+    from exchange_platform.streams.dead_letters import Replayed, replay_dead_letters
 
     database = _database(settings)
     try:
@@ -104,7 +105,10 @@ def replay_letters(settings: Settings, ids: Sequence[int] | None, *, as_json: bo
         raise NoSuchDeadLetter(
             f"there is no dead letter {', '.join(map(str, missing))}; nothing was replayed. `dead-letters list` shows them"
         )
-    replayed = replay_dead_letters(settings, ids)
+    records, undelivered = replay_dead_letters(settings, ids), replay_undelivered(settings, ids)
+    replayed = Replayed(
+        records.applied + undelivered.applied, records.repeats, records.still_dead + undelivered.still_dead
+    )
     if as_json:
         output.print_json(
             {"applied": replayed.applied, "repeats": replayed.repeats, "still_dead": replayed.still_dead}

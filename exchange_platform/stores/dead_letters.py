@@ -11,6 +11,9 @@ import sqlalchemy as sa
 from exchange_platform.stores.database import Database, dead_letters
 from exchange_platform.stores.upsert import chunks, insert
 
+UNDELIVERED = frozenset({"mail", "topic"})
+"""The shards of what could not be delivered; all others are streams' or feeds', and hold records."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:

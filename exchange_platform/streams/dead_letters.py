@@ -14,7 +14,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.database import Database, dead_letters
-from exchange_platform.stores.dead_letters import DeadLetter, DeadLetters
+from exchange_platform.stores.dead_letters import UNDELIVERED, DeadLetter, DeadLetters
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.profile_view import ProfileView, ProfileViewMissing
 from exchange_platform.stores.profiles import Profiles
@@ -36,7 +36,7 @@ class Replayed:
 def replay_dead_letters(
     settings: Settings, ids: Sequence[int] | None = None, *, clock: Clock = SYSTEM_CLOCK
 ) -> Replayed:
-    """Try dead letters again (None: all that wait), oldest first, beside a running consumer or without one.
+    """Try dead records again (None: all that wait), oldest first, beside a running consumer or without one.
 
     An accepted one is in every store on return and marked as replayed; one that is refused again keeps waiting with its new reason.
     Repeatable: records are known by their ids and versions. Raises `StoreUnavailable`; what was done until then is marked.
@@ -52,7 +52,7 @@ def replay_dead_letters(
             waiting = [
                 letter
                 for letter in (letters.show(one) for one in some)
-                if letter is not None and letter.replayed_at_us is None
+                if letter is not None and letter.replayed_at_us is None and letter.shard not in UNDELIVERED
             ]
             batch = _replay(database, lake, waiting, clock.now_us(), users)
             applied, repeats, still_dead = (

@@ -13,13 +13,16 @@ from exchange_platform.accounts import AccountState, MailChoice
 from exchange_platform.aws import aws_client, topic_arn
 from exchange_platform.bets import Bet, BetResult, BetStatus
 from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.notifications.dead_letters import replay_undelivered
 from exchange_platform.settings import Settings
 from exchange_platform.stores.accounts import Accounts
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database
-from exchange_platform.stores.dead_letters import DeadLetters
+from exchange_platform.stores.dead_letters import DeadLetterCount, DeadLetters
 from exchange_platform.stores.mail_tables import mails
+from exchange_platform.stores.mails import MailCount, MailQueue
 from exchange_platform.stores.outbox import NOTIFICATIONS
+from exchange_platform.streams.dead_letters import Replayed, replay_dead_letters
 from tests.exchange_platform.stores.bet_lives import later, matched, opened, settled, unsettled, voided
 from tests.notification_parts import (
     Subscriber,
@@ -228,6 +231,26 @@ def test_a_mail_that_no_server_wants_is_a_dead_letter_with_its_reason(
     account = Accounts(database).get("ann")
     assert account is not None
     assert account.takes_mail
+
+
+def test_a_dead_mail_is_sent_when_it_is_replayed(
+    notifying: Settings, database: Database, smtp_server: SmtpServer
+) -> None:
+    register(database, "ann")
+    smtp_server.on_message = first_times(2, "554 5.6.0 unacceptable content")
+    with running_notifier(notifying):
+        change(database, a_bet(1, "ann"))
+        wait_for(lambda: mail_states(database) == {"bet.b1.1": "dead"})
+        (letter,) = DeadLetters(database).list(waiting_only=True)
+        assert replay_dead_letters(notifying).still_dead == 0  # it is no record, and stays as it is
+        assert replay_undelivered(notifying, [letter.dead_letter_id]) == Replayed(1, 0, 0)
+        wait_for(lambda: DeadLetters(database).count() == DeadLetterCount(1, 0), what="it died again")
+        assert replay_undelivered(notifying) == Replayed(1, 0, 0)
+        wait_for(lambda: mail_states(database) == {"bet.b1.1": "sent"})
+    assert DeadLetters(database).count() == DeadLetterCount(0, 1)
+    assert MailQueue(database, NOTIFICATIONS).count() == MailCount(waiting=0, sent=1, skipped=0, dead=0)
+    assert len(smtp_server.received) == 1
+    assert replay_undelivered(notifying) == Replayed(0, 0, 0)
 
 
 def test_while_the_mail_server_is_away_changes_are_published_and_mailed_when_it_is_back(
