@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from exchange_platform.mail.message import OutgoingMail, compose
 from exchange_platform.settings import Settings
 from exchange_platform.stores.account_tables import accounts as table
-from tests.account_parts import AccountsApi
+from tests.account_parts import SECOND, AccountsApi
 from tests.exchange_platform.api.conftest import serving_accounts
 
 BOUNDLESS = dict.fromkeys(
@@ -25,7 +25,7 @@ BOUNDLESS = dict.fromkeys(
         "limit_registrations_client_address",
         "limit_mails_address",
     ),
-    "2000/second",
+    "1/second",
 )
 HEADERS = {
     *("from", "to", "subject", "date", "message-id", "auto-submitted", "mime-version", "content-type"),
@@ -183,6 +183,7 @@ def _registered(accounts: AccountsApi, count: int) -> Counter[int]:
         answer = accounts.application.post(
             "/accounts", content=body, headers={"content-type": "application/json"}
         )
+        accounts.parts.clock.now += SECOND  # no limit is ever reached
         statuses[answer.status_code] += 1
         told = answer.json()
         if answer.status_code == 202:
