@@ -65,19 +65,20 @@ class ConfirmationMails:
         """How many wait."""
         return Standing(*self._queue.standing(now_us=self._clock.now_us()))
 
-    def _render(self, mail: WaitingMail, account: Account | None, holders: Mapping[str, str]) -> Rendered:
+    def _render(self, mail: WaitingMail, account: Account | None, holders: Mapping[str, Account]) -> Rendered:
         if account is None:
             return Skip("its account is gone")
         if reason := _why_not(mail, account):
             return Skip(reason)
         try:
-            if holders.get(account.email_key, account.account_id) != account.account_id:
-                return _outgoing(mail, account, "already_registered", "You have an account already")
+            holder = holders.get(account.email_key, account)
+            if holder.account_id != account.account_id:
+                return _to_holder(mail, holder)
             token = draw_token()
             code = f"{account.account_id}.{token}"
             outgoing = _outgoing(
                 mail,
-                account,
+                account.email,
                 "confirmation",
                 "Confirm your address",
                 url=f"{self._page}#{code}",
@@ -110,14 +111,19 @@ def _why_not(mail: WaitingMail, account: Account) -> str | None:
     return None
 
 
-def _outgoing(
-    mail: WaitingMail, account: Account, template: str, subject: str, **values: str
-) -> OutgoingMail:
+def _to_holder(mail: WaitingMail, holder: Account) -> Rendered:
+    """What the owner of an address is told when it was registered again; nothing where mail does not reach the owner."""
+    if not holder.takes_mail:
+        return Skip(f"the account of its address is {holder.state.value}")
+    return _outgoing(mail, holder.email, "already_registered", "You have an account already")
+
+
+def _outgoing(mail: WaitingMail, address: str, template: str, subject: str, **values: str) -> OutgoingMail:
     """Nobody's name is on it: whoever registers somebody else's address must not be able to write to that person."""
     bodies = render(template, subject=subject, preferences_url=None, **values)
     return OutgoingMail(
         mail_id=mail.mail_id,
-        to_address=account.email,
+        to_address=address,
         to_name="",
         subject=subject,
         text=bodies.text,

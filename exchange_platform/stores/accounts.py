@@ -85,17 +85,13 @@ class Accounts:
                 found.update((row.account_id, _account(row)) for row in rows)
         return found
 
-    def address_holders(self, email_keys: Iterable[str]) -> dict[str, str]:
-        """Of these addresses those that an account holds, with its id."""
-        held: dict[str, str] = {}
+    def address_holders(self, email_keys: Iterable[str]) -> dict[str, Account]:
+        """Of these addresses those that an account holds, with that account."""
+        held: dict[str, Account] = {}
         with self._database.read() as connection:
             for some in chunks(sorted(set(email_keys))):
-                rows = connection.execute(
-                    sa.select(accounts.c.holds_email_key, accounts.c.account_id).where(
-                        accounts.c.holds_email_key.in_(some)
-                    )
-                )
-                held.update((row.holds_email_key, row.account_id) for row in rows)
+                rows = connection.execute(sa.select(accounts).where(accounts.c.holds_email_key.in_(some)))
+                held.update((row.holds_email_key, _account(row)) for row in rows)
         return held
 
     def counts(self) -> dict[AccountState, int]:

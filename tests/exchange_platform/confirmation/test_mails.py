@@ -12,6 +12,7 @@ from exchange_platform.confirmation.mails import ConfirmationMails, in_words
 from exchange_platform.confirmation.service import Pressed
 from exchange_platform.mail.channel import Skip
 from exchange_platform.mail.message import OutgoingMail, compose
+from exchange_platform.stores.accounts import mark_undeliverable
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.confirmation_tokens import ConfirmationTokens
 from tests.account_parts import CLIENT, MINUTE, AccountParts, codes_in
@@ -71,6 +72,19 @@ def test_a_wish_of_an_account_that_is_confirmed_or_gone_is_not_mailed(parts: Acc
     parts.service.ask_again(account_id)
     parts.service.confirm(code, CLIENT)
     assert parts.mail() == [Skip("its account is CONFIRMED")]
+
+
+def test_the_owner_is_told_at_the_address_that_was_confirmed_and_not_while_mail_does_not_arrive(
+    parts: AccountParts,
+) -> None:
+    first = parts.register("Ann@example.com")
+    parts.service.confirm(parts.codes()[0], CLIENT)
+    parts.register("ANN@example.com")
+    assert _only_mail(parts).to_address == "Ann@example.com"
+    with parts.database.write() as connection:
+        mark_undeliverable(connection, first, "550", parts.clock.now)
+    parts.register("ann@example.com")
+    assert parts.mail() == [Skip("the account of its address is UNDELIVERABLE")]
 
 
 def test_no_mail_is_rendered_while_its_token_can_t_be_stored(parts: AccountParts) -> None:
