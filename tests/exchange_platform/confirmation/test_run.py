@@ -47,6 +47,7 @@ def mailing(settings: Settings, smtp: SmtpServer) -> Iterator[AccountParts]:
             "smtp_security": "none",
             "mail_retry_first_s": 0.2,
             "public_url": "https://bets.example",
+            "stale_heartbeat_s": 60.0,  # on a busy machine nobody is taken for dead
         }
     )
     database = Database(own.operational_database_url)
