@@ -65,6 +65,7 @@ def _running(settings: Settings) -> Iterator[DeliveryRun]:
     run = build_run(settings, run_id="a-test", duration_s=120)
     thread = threading.Thread(target=lambda: list(run.run()))
     thread.start()
+    wait_for(lambda: run.epoch > 0)
     yield run
     run.stop()
     thread.join()
