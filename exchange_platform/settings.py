@@ -189,6 +189,19 @@ class Settings(BaseSettings):
         description="Time of day, UTC, from which digest intervals are counted.",
     )
 
+    searches_per_s: float = Field(
+        50.0,
+        gt=0,
+        le=100_000,
+        description="Searches a second from one address without a token; twice as many at once.",
+    )
+    live_clients: int = Field(
+        500,
+        ge=0,
+        le=100_000,
+        description="How many clients of one API process may follow events live; with 0 the pages poll.",
+    )
+
     elasticsearch_url: str | None = Field(
         None, description="Elasticsearch of the event index. Default: an index on disk in data_dir."
     )

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-import msgspec
-import sqlalchemy as sa
-
+from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.events import (
     EventStatus,
     EventUpdate,
@@ -18,8 +16,11 @@ from exchange_platform.events import (
     SelectionState,
     SelectionStatus,
 )
-from exchange_platform.stores.database import Database, to_us
-from exchange_platform.stores.event_tables import events, markets, selections
+from exchange_platform.settings import Settings
+from exchange_platform.stores.database import Database
+from exchange_platform.stores.event_documents import DatabaseEventDocuments
+from exchange_platform.stores.event_index import open_event_index
+from exchange_platform.stores.events import apply_feed_updates
 
 KICK_OFF = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -81,81 +82,14 @@ def selections_of(*names: str, winner: str | None = None) -> tuple[SelectionStat
 
 
 def store(database: Database, updates: Iterable[FeedUpdate]) -> None:
-    """Make the tables hold these states, each event one version further."""
+    """Apply the updates, as the feed's consumer does; every one of them must be new."""
     with database.write() as connection:
-        for update in updates:
-            if isinstance(update, EventUpdate):
-                _store_event(connection, update)
-            else:
-                _store_market(connection, update)
+        verdicts = apply_feed_updates(connection, list(updates), now_us=SYSTEM_CLOCK.now_us())
+    assert all(verdict.applied for verdict in verdicts), verdicts
 
 
-def _store_event(connection: sa.Connection, update: EventUpdate) -> None:
-    known = connection.scalar(sa.select(events.c.index_version).where(events.c.event_id == update.event_id))
-    connection.execute(sa.delete(events).where(events.c.event_id == update.event_id))
-    connection.execute(
-        sa.insert(events).values(
-            event_id=update.event_id,
-            version=update.version,
-            name=update.name,
-            sport=update.sport,
-            competition=update.competition,
-            country=update.country,
-            status=update.status.value,
-            phase=update.phase,
-            participants=msgspec.json.encode(update.participants).decode(),
-            scores=msgspec.json.encode(update.scores).decode(),
-            starts_at_us=None if update.starts_at is None else to_us(update.starts_at),
-            updated_at_us=to_us(update.updated_at),
-            changed_at_us=to_us(update.updated_at),
-            index_version=(known or 0) + 1,
-        )
-    )
-
-
-def _store_market(connection: sa.Connection, update: MarketUpdate) -> None:
-    for table in (markets, selections):
-        connection.execute(sa.delete(table).where(table.c.market_id == update.market_id))
-    connection.execute(
-        sa.insert(markets).values(
-            market_id=update.market_id,
-            event_id=update.event_id,
-            version=update.version,
-            name=update.name,
-            market_type=update.market_type,
-            status=update.status.value,
-            in_play=update.in_play,
-            bet_delay_s=update.bet_delay_s,
-            number_of_winners=update.number_of_winners,
-            number_of_selections=sum(
-                selection.status is not SelectionStatus.REMOVED for selection in update.selections
-            ),
-            commission_rate=str(update.commission_rate),
-            currency=update.currency,
-            traded_minor=update.traded_minor,
-            starts_at_us=None if update.starts_at is None else to_us(update.starts_at),
-            settled_at_us=None if update.settled_at is None else to_us(update.settled_at),
-            updated_at_us=to_us(update.updated_at),
-            changed_at_us=to_us(update.updated_at),
-        )
-    )
-    if update.selections:
-        connection.execute(
-            sa.insert(selections),
-            [
-                {
-                    "market_id": update.market_id,
-                    "selection_id": selection.selection_id,
-                    "handicap": str(selection.handicap),
-                    "place": place,
-                    "name": selection.name,
-                    "status": selection.status.value,
-                }
-                for place, selection in enumerate(update.selections)
-            ],
-        )
-    connection.execute(
-        sa.update(events)
-        .where(events.c.event_id == update.event_id)
-        .values(index_version=events.c.index_version + 1)
-    )
+def index(settings: Settings, database: Database) -> None:
+    """Put every event of the database into the event index."""
+    event_index = open_event_index(settings)
+    event_index.rebuild(DatabaseEventDocuments(database))
+    event_index.close()

@@ -10,12 +10,17 @@ from fastapi import FastAPI
 
 from exchange_platform.api import (
     accounts,
+    board,
     confirmation_pages,
     documentation,
+    events,
     health,
+    live,
     pages,
     preference_pages,
     problems,
+    static_files,
+    windows,
 )
 from exchange_platform.api.headers import Headers, MostBody
 from exchange_platform.api.parts import Parts
@@ -29,6 +34,11 @@ ROUTERS = (
     pages.router,
     confirmation_pages.router,
     preference_pages.router,
+    events.router,
+    live.router,
+    windows.router,
+    board.router,
+    static_files.router,
 )
 
 _DESCRIPTION = """Accounts, bets and events of the exchange.

@@ -9,6 +9,11 @@ from typing import Annotated, Any
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from exchange_platform.api.board_pages import BoardPages
+from exchange_platform.api.buckets import Buckets
+from exchange_platform.api.following import Live
+from exchange_platform.api.last_odds import LastOddsOfMarkets
+from exchange_platform.api.static_catalog import StaticFiles
 from exchange_platform.aws import aws_client
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.confirmation.service import AccountService
@@ -17,6 +22,9 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.accounts import Accounts
 from exchange_platform.stores.confirmation_tokens import ConfirmationTokens
 from exchange_platform.stores.database import Database
+from exchange_platform.stores.event_index import EventIndex, open_event_index
+from exchange_platform.stores.event_reader import EventReader
+from exchange_platform.stores.window_reading import WindowReader
 from exchange_platform.unsubscribing import PreferenceLinks
 
 
@@ -56,12 +64,65 @@ class Parts:
         return PreferenceLinks.from_settings(self.settings)
 
     @cached_property
+    def events(self) -> EventReader:
+        """Events with their markets."""
+        return EventReader(self.database)
+
+    @cached_property
+    def event_index(self) -> EventIndex:
+        """The index that type-ahead asks."""
+        return open_event_index(self.settings, clock=self.clock)
+
+    @cached_property
+    def windows(self) -> WindowReader:
+        """Odds windows of the lake."""
+        return WindowReader(self.settings)
+
+    @cached_property
+    def last_odds(self) -> LastOddsOfMarkets:
+        """What selections were last matched at, for lists."""
+        return LastOddsOfMarkets(self.windows, self.clock)
+
+    @cached_property
+    def live(self) -> Live:
+        """Who follows which event, and the one thread that looks for all of them."""
+        return Live(
+            self.events,
+            self.windows,
+            ending=self.ending,
+            clock=self.clock,
+            most_clients=self.settings.live_clients,
+        )
+
+    @cached_property
+    def searches(self) -> Buckets:
+        """How many searches each address may make yet."""
+        per_s = self.settings.searches_per_s
+        return Buckets(per_s, max(1.0, 2 * per_s), clock=self.clock)
+
+    @cached_property
+    def static(self) -> StaticFiles:
+        """The files of the board's pages."""
+        return StaticFiles()
+
+    @cached_property
+    def board(self) -> BoardPages:
+        """The templates of the board's pages."""
+        return BoardPages(self.static)
+
+    @cached_property
     def _dynamodb(self) -> Any:
         return aws_client(self.settings, "dynamodb", read_timeout_s=5)
 
     def close(self) -> None:
         """Close what was opened."""
         self.ending.set()
+        if "live" in self.__dict__:
+            self.live.close()
+        if "event_index" in self.__dict__:
+            self.event_index.close()
+        if "windows" in self.__dict__:
+            self.windows.close()
         if "_dynamodb" in self.__dict__:
             self._dynamodb.close()
         if "database" in self.__dict__:

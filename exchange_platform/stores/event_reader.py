@@ -30,7 +30,7 @@ _NO_START = 2**62
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
-    """An event as its newest update told it, with its markets, each as its own newest update did, in the order of their ids."""
+    """An event as its newest update told it, with its markets, each as its own newest update did, in the order of their ids (`1.9` before `1.10`)."""
 
     event: EventUpdate
     markets: tuple[MarketUpdate, ...]
@@ -77,20 +77,48 @@ class EventReader:
         statuses: Sequence[EventStatus] = (),
         sport: str | None = None,
         after: tuple[int, str] | None = None,
+        newest_first: bool = False,
         limit: int = 50,
     ) -> list[StoredEvent]:
-        """Events by their start, those of some statuses (none: all) and of one sport; `after` is the last one's `page_key`."""
+        """Events by their start, those of some statuses (none: all) and of one sport (case doesn't matter).
+
+        `after` is the `page_key` of the last one before; with `newest_first` the order is the opposite.
+        """
         found: list[Any] = []
         with self._database.read() as connection:
             for status in statuses or tuple(EventStatus):
                 of_it = sa.select(events).where(events.c.status == status.value)
                 if sport is not None:
-                    of_it = of_it.where(events.c.sport == sport)
-                found.extend(_first(connection, of_it, after, limit))
+                    of_it = of_it.where(sa.func.lower(events.c.sport) == sport.lower())
+                first = _last if newest_first else _first
+                found.extend(first(connection, of_it, after, limit))
             found.sort(
-                key=lambda row: (_NO_START if row.starts_at_us is None else row.starts_at_us, row.event_id)
+                key=lambda row: (_NO_START if row.starts_at_us is None else row.starts_at_us, row.event_id),
+                reverse=newest_first,
             )
             return _with_markets(connection, found[:limit])
+
+    def versions(self, event_ids: Sequence[str]) -> dict[str, int]:
+        """The `index_version` of each of these events; those that don't exist are left out."""
+        found: dict[str, int] = {}
+        with self._database.read() as connection:
+            for some in chunks(list(event_ids)):
+                rows = connection.execute(
+                    sa.select(events.c.event_id, events.c.index_version).where(events.c.event_id.in_(some))
+                )
+                found.update({row.event_id: row.index_version for row in rows})
+        return found
+
+    def sports(self, statuses: Sequence[EventStatus]) -> dict[str, int]:
+        """How many events of these statuses each sport has, in the order of the sports' names."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(events.c.sport, sa.func.count())
+                .where(events.c.status.in_([status.value for status in statuses]))
+                .group_by(events.c.sport)
+                .order_by(events.c.sport)
+            )
+            return {sport: int(count) for sport, count in rows}
 
     def pages(self, size: int = 500) -> Iterator[list[StoredEvent]]:
         """Every event by its id, in pages, each read in a transaction of its own."""
@@ -124,11 +152,31 @@ def _first(
     return rows
 
 
+def _last(
+    connection: sa.Connection, of_one_status: sa.Select[Any], after: tuple[int, str] | None, limit: int
+) -> list[Any]:
+    """`_first` in the opposite order: those without a start come first."""
+    start, event_id = events.c.starts_at_us, events.c.event_id
+    scheduled, unscheduled = of_one_status.where(start.is_not(None)), of_one_status.where(start.is_(None))
+    if after is not None and after[0] == _NO_START:
+        unscheduled = unscheduled.where(event_id < after[1])
+    elif after is not None:
+        before = sa.or_(start < after[0], sa.and_(start == after[0], event_id < after[1]))
+        scheduled, unscheduled = scheduled.where(start <= after[0], before), unscheduled.where(sa.false())
+    rows = list(connection.execute(unscheduled.order_by(event_id.desc()).limit(limit)))
+    if len(rows) < limit:
+        order = (start.desc(), event_id.desc())
+        rows.extend(connection.execute(scheduled.order_by(*order).limit(limit - len(rows))))
+    return rows
+
+
 def _with_markets(connection: sa.Connection, rows: Sequence[Any]) -> list[StoredEvent]:
     held: dict[str, list[MarketUpdate]] = {row.event_id: [] for row in rows}
     for some in chunks(list(held)):
         of_these = connection.execute(
-            sa.select(markets).where(markets.c.event_id.in_(some)).order_by(markets.c.market_id)
+            sa.select(markets)
+            .where(markets.c.event_id.in_(some))
+            .order_by(sa.func.length(markets.c.market_id), markets.c.market_id)
         ).all()
         for market in _markets(connection, of_these):
             held[market.event_id].append(market)

@@ -5,7 +5,8 @@ Not here: their SQL (lake_windows.py), and what an analyst may ask (lake.py).
 
 from __future__ import annotations
 
-import queue
+import collections
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,9 +25,11 @@ from exchange_platform.windows import WINDOW, WindowRow
 CONNECTIONS = 3
 _MEMORY_MB = 200
 _WAIT_S = 5.0
+_LITTLE_S = 0.2
 _DAY = timedelta(days=1)
-_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+DEFAULT_SPAN = timedelta(days=1)
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,16 @@ class MarketWindow:
 class Span:
     """Windows that start in `[since, until)`."""
 
-    since: datetime = _EARLIEST
-    until: datetime = _LATEST
+    since: datetime = EARLIEST
+    until: datetime = LATEST
+
+
+class _Waiting:
+    """A thread that waits for a connection."""
+
+    def __init__(self) -> None:
+        self.served = threading.Event()
+        self.connection: LakeConnection | None = None
 
 
 class WindowReader:
@@ -65,10 +76,10 @@ class WindowReader:
             )
             for _ in range(connections)
         ]
-        # The one used last is taken first, so that those never needed are never opened.
-        self._idle: queue.LifoQueue[LakeConnection] = queue.LifoQueue()
-        for connection in reversed(self._connections):
-            self._idle.put(connection)
+        self._unopened = list(self._connections)
+        self._idle: list[LakeConnection] = []
+        self._waiting: collections.deque[_Waiting] = collections.deque()
+        self._lock = threading.Lock()
 
     def snapshot(self) -> int:
         """The lake's newest snapshot: while it stays, every answer stays."""
@@ -86,7 +97,7 @@ class WindowReader:
         """The windows of several markets that start at or after each one's floor, newest first; each market's day is one state of the lake."""
         by_day: dict[int, dict[str, Span]] = {}
         for market_id, floor in floors.items():
-            by_day.setdefault((floor - _EARLIEST) // _DAY, {})[market_id] = Span(floor)
+            by_day.setdefault((floor - EARLIEST) // _DAY, {})[market_id] = Span(floor)
         found: list[MarketWindow] = []
         for spans in by_day.values():
             found.extend(self._rows(spans, None, limit))
@@ -108,22 +119,57 @@ class WindowReader:
 
     @contextmanager
     def _taken(self) -> Iterator[LakeConnection]:
-        try:
-            connection = self._idle.get(timeout=_WAIT_S)
-        except queue.Empty:
-            raise StoreUnavailable(
-                f"lake: its {len(self._connections)} reading connections have been busy for {_WAIT_S:g} s"
-            ) from None
+        connection = self._take()
         try:
             with connection.translated():
                 yield connection
         finally:
-            self._idle.put(connection)
+            self._give_back(connection)
+
+    def _take(self) -> LakeConnection:
+        """A connection that nobody uses; who came first is served first.
+
+        Opening one takes longer than most reads, so only who has waited a little for an open one opens another.
+        """
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+            if len(self._unopened) == len(self._connections):
+                return self._unopened.pop()
+            mine = _Waiting()
+            self._waiting.append(mine)
+        mine.served.wait(_LITTLE_S)
+        with self._lock:
+            if mine.connection is None and self._unopened:
+                self._waiting.remove(mine)
+                return self._unopened.pop()
+        mine.served.wait(_WAIT_S)
+        with self._lock:
+            if mine.connection is not None:
+                return mine.connection
+            self._waiting.remove(mine)
+        raise StoreUnavailable(
+            f"lake: its {len(self._connections)} reading connections have been busy for {_WAIT_S:g} s"
+        )
+
+    def _give_back(self, connection: LakeConnection) -> None:
+        with self._lock:
+            if self._waiting:
+                first = self._waiting.popleft()
+                first.connection = connection
+                first.served.set()
+            else:
+                self._idle.append(connection)
 
     @staticmethod
     def _snapshot(connection: LakeConnection) -> int:
         ((snapshot,),) = connection.session.execute("FROM lake.current_snapshot()").fetchall()
         return int(snapshot)
+
+
+def default_since(updated_at: datetime, now: datetime) -> datetime:
+    """From when on windows are told of a market whose newest update is of then: a day before. A replay tells of years ago."""
+    return max(EARLIEST + DEFAULT_SPAN, min(updated_at, now)) - DEFAULT_SPAN
 
 
 def _read(
