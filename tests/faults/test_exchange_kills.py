@@ -56,6 +56,7 @@ class Customers:
         self._thread.start()
 
     def stop(self) -> None:
+        """Order nothing more."""
         self._stop.set()
         self._thread.join()
         assert self.failure is None
@@ -76,9 +77,9 @@ class Customers:
                 self._read_feed()
                 if not self._markets:
                     continue
-                orders = [self._draw() for _ in range(2)]
-                self.sent += orders
-                self.publish(*orders)
+                for _ in range(2):
+                    self.sent.append(self._draw())
+                self.publish(*self.sent[-2:])
                 if self._chance.random() < 0.2:
                     self.publish(*self._chance.choices(self.sent, k=3))
         except BaseException as error:
@@ -94,7 +95,7 @@ class Customers:
         self._cursor = page.updates[-1].cursor if page.updates else self._cursor
 
     def _draw(self) -> Order:
-        number = len(self.sent) * 10 + self._chance.randrange(10)
+        number = len(self.sent)
         placed = [one for one in self.sent[-100:] if isinstance(one, PlaceOrder)]
         common: dict[str, Any] = {"order_id": f"order-{number}", "ordered_at": datetime.now(UTC)}
         kind = self._chance.random()
@@ -244,16 +245,27 @@ def test_twenty_kills_of_the_exchange_lose_no_order_and_take_none_twice(settings
     chance = random.Random(5)
     exchange = _start(settings)
     customers.start()
-    for _ in range(20):
-        before = _taken(settings)
-        wait_for(lambda before=before: _taken(settings) > before, timeout_s=60, what="orders that are taken")  # type: ignore[misc]
-        time.sleep(chance.random() * 0.7)  # any moment
+    try:
+        for _ in range(20):
+            exchange = _kill_soon(settings, exchange, chance)
+        customers.stop()
+        _finish(settings, customers, exchange)
+    finally:
         exchange.kill()
         exchange.wait()
-        exchange = _start(settings)
-    customers.stop()
-    _finish(settings, customers, exchange)
     _check(settings, customers)
+
+
+def _kill_soon(
+    settings: Settings, exchange: subprocess.Popen[bytes], chance: random.Random
+) -> subprocess.Popen[bytes]:
+    """Kill the exchange once it has taken something, at any moment; the next one."""
+    before = _taken(settings)
+    wait_for(lambda: _taken(settings) > before, timeout_s=60, what="orders that are taken")
+    time.sleep(chance.random() * 0.7)
+    exchange.kill()
+    exchange.wait()
+    return _start(settings)
 
 
 @contextmanager
@@ -315,10 +327,10 @@ def test_a_killed_emulator_takes_no_order_with_it_that_is_sent_again(tmp_path: P
                 producing.sent = customers.sent
                 producing.start()
                 wait_for(
-                    lambda before=before: _taken(settings) > before + 60,
+                    lambda more=before + 60: _taken(settings) > more,  # type: ignore[misc]
                     timeout_s=90,
                     what="orders that are taken",
-                )  # type: ignore[misc]
+                )
                 producing.stop()
         with _emulator(settings.data_dir, port):
             wait_for(_answers(settings), timeout_s=60, what="the emulator")

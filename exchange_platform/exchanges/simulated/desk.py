@@ -59,7 +59,8 @@ class _Tick:
     """What was taken since the last commit; the journal does not know it yet."""
 
     orders: dict[str, TakenOrder] = field(default_factory=dict)
-    bets: set[str] = field(default_factory=set)
+    bets: dict[str, BetUpdate] = field(default_factory=dict)
+    """New bets, by id, as they came."""
     positions: dict[str, str] = field(default_factory=dict)
 
 
@@ -135,7 +136,7 @@ class OrderDesk:
             updated_at=now,
         )
         number = self._number()
-        self._tick.bets.add(order.bet_id)
+        self._tick.bets[order.bet_id] = bet
         for early in self._early(order.bet_id):
             if early.user_id == order.user_id and bet.remaining_minor:
                 bet = reduced(bet, early.size_minor, now, "cancelled before it was taken")
@@ -204,7 +205,7 @@ class OrderDesk:
         replaced = live.number_of(order.bet_id) if live is not None else None
         old = live.bets[replaced] if live is not None and replaced is not None else None
         if old is None:
-            old = self._journal.taken_bet(order.bet_id)
+            old = self._tick.bets.get(order.bet_id) or self._journal.taken_bet(order.bet_id)
         if old is None or old.market_id != order.market_id:
             self._note(
                 order, f"bet {order.bet_id} was never taken in market {order.market_id}", "unanswerable"
@@ -230,7 +231,7 @@ class OrderDesk:
             updated_at=now,
         )
         number = self._number()
-        self._tick.bets.add(order.new_bet_id)
+        self._tick.bets[order.new_bet_id] = bet
         try:
             if old.user_id != order.user_id:
                 raise OrderRefused(Refusal.NOT_THE_OWNERS, f"bet {order.bet_id} is not {order.user_id}'s")

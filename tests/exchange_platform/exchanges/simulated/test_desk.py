@@ -310,6 +310,21 @@ def test_a_replacement_of_what_rests_no_more_is_rejected_and_one_of_nothing_know
     assert running.exchange.desk.counts["unanswerable"] == 1
 
 
+def test_a_bet_that_came_and_ended_in_the_same_tick_is_known_to_its_cancel_and_its_replacement(
+    running: RunningExchange,
+) -> None:
+    live = running.open_market()
+    refused = place(running, live, "bet-a", stake=1)
+    told = running.order(
+        refused, cancel(running, live, "bet-a"), replace(running, live, "bet-a", "bet-b", "3", 1000)
+    )
+    assert [(bet.bet_id, bet.status) for bet in told] == [
+        ("bet-a", BetStatus.REJECTED),
+        ("bet-b", BetStatus.REJECTED),
+    ]
+    assert running.exchange.desk.counts["unanswerable"] == 0
+
+
 @pytest.mark.parametrize("bet_id", ["1795000000000001", "7"])
 def test_ids_that_could_be_the_exchanges_own_are_not_taken(running: RunningExchange, bet_id: str) -> None:
     live = running.open_market()

@@ -21,7 +21,7 @@ from exchange_platform.orders import CancelOrder, Order, PlaceOrder, ReplaceOrde
 from exchange_platform.records import BetUpdate, Execution, decode
 from tests.exchange_platform.exchanges.simulated.running import MadeUpTime, RunningExchange
 
-_ODDS = ("1.01", "1.5", "2", "2.01", "2.5", "3", "4", "8", "50", "1000", None)
+_ODDS = ("1.01", "1.5", "2", "2.01", "2.5", "3", "4", "8", "50", "900", "1000", "1000", None)
 _STAKES = (99, 100, 250, 1000, 77_777, 10_000_000, 10_000_001)
 _ACTIONS = st.lists(
     st.sampled_from(("place", "place", "place", "cancel", "replace", "repeat", "wait", "long wait", "die", "in play", "close")),
@@ -39,6 +39,8 @@ class _Customers:
         self.sent: list[Order] = []
         self.bets: dict[str, tuple[int, int]] = {}
         """Versions given by the platform, and stakes, by bet id."""
+        self.markets: dict[str, str] = {}
+        self.owners: dict[str, str] = {}
 
     def order(self, kind: str) -> Order:
         at = datetime.fromtimestamp(self.running.clock.us / 1e6, UTC)
@@ -64,11 +66,10 @@ class _Customers:
                 stake_minor=self.chance.choice(_STAKES),
             )
         else:
-            bet_id = self.chance.choice([*self.bets, "b999"])
-            market = next(
-                (one.market_id for one in self.sent if isinstance(one, PlaceOrder) and one.bet_id == bet_id),
-                "1.1",
-            )
+            bet_id = self.chance.choice([*list(self.bets)[-6:], "b999"])
+            market = self.markets.get(bet_id, "1.1")
+            if self.chance.random() < 0.9:
+                user = self.owners.get(bet_id, user)
             if kind == "cancel":
                 size = self.chance.choice((None, 1, 60, 10**9))
                 order = CancelOrder(
@@ -89,13 +90,17 @@ class _Customers:
                     new_bet_id=f"b{number}",
                     new_version=self.chance.randrange(1, 5),
                     odds=Decimal(self.chance.choice(_ODDS[:-1]) or 2),
-                    stake_minor=self.chance.choice((50, 1000, 77_777)),
+                    stake_minor=self.chance.choice((50, 1000, 77_777, 10**7)),
                 )  # fmt: skip
         self.sent.append(order)
-        if isinstance(order, PlaceOrder):
-            self.bets[order.bet_id] = (order.version, order.stake_minor)
-        elif isinstance(order, ReplaceOrder):
-            self.bets[order.new_bet_id] = (order.new_version, order.stake_minor)
+        if not isinstance(order, CancelOrder):
+            new = order.bet_id if isinstance(order, PlaceOrder) else order.new_bet_id
+            self.bets[new] = (
+                order.version if isinstance(order, PlaceOrder) else order.new_version,
+                order.stake_minor,
+            )
+            self.markets[new] = order.market_id
+            self.owners[new] = order.user_id
         return order
 
 
@@ -159,7 +164,13 @@ def _check(customers: _Customers, told: list[object], running: RunningExchange) 
     for bet_id, (version, stake) in customers.bets.items():
         history = histories.get(bet_id, [])
         if not history:
-            continue  # a replacement of a bet that was never taken
+            replaced = next(
+                one.bet_id
+                for one in customers.sent
+                if isinstance(one, ReplaceOrder) and one.new_bet_id == bet_id
+            )
+            assert replaced not in histories, "every replacement of a bet that was taken is answered"
+            continue
         assert [bet.version for bet in history] == list(range(version + 1, version + 1 + len(history)))
         assert history[0].stake_minor == stake
         pending = msgspec.structs.replace(
