@@ -10,7 +10,9 @@ from fastapi import FastAPI
 
 from exchange_platform.api import (
     accounts,
+    bets,
     board,
+    changes,
     confirmation_pages,
     documentation,
     events,
@@ -19,7 +21,9 @@ from exchange_platform.api import (
     pages,
     preference_pages,
     problems,
+    refusals,
     static_files,
+    wallet,
     windows,
 )
 from exchange_platform.api.headers import Headers, MostBody
@@ -31,6 +35,9 @@ ROUTERS = (
     health.router,
     documentation.router,
     accounts.router,
+    bets.router,
+    wallet.router,
+    changes.router,
     pages.router,
     confirmation_pages.router,
     preference_pages.router,
@@ -53,6 +60,7 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        parts.prepare()
         yield
         parts.close()
 
@@ -67,6 +75,7 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> FastAPI:
     )
     app.state.parts = parts
     problems.install(app)
+    refusals.install(app)
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(MostBody)

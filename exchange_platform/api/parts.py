@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -24,8 +24,15 @@ from exchange_platform.stores.confirmation_tokens import ConfirmationTokens
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.event_index import EventIndex, open_event_index
 from exchange_platform.stores.event_reader import EventReader
+from exchange_platform.stores.outbox import Outbox
+from exchange_platform.stores.profile_view import ProfileView
+from exchange_platform.stores.wallets import Wallets
 from exchange_platform.stores.window_reading import WindowReader
+from exchange_platform.submission import BetSubmission
 from exchange_platform.unsubscribing import PreferenceLinks
+
+if TYPE_CHECKING:
+    from exchange_platform.api.changes import ChangeFeed
 
 
 class Parts:
@@ -111,6 +118,41 @@ class Parts:
         return BoardPages(self.static)
 
     @cached_property
+    def submission(self) -> BetSubmission:
+        """What can be done with bets."""
+        return BetSubmission(self.settings, database=self.database, clock=self.clock)
+
+    @cached_property
+    def wallets(self) -> Wallets:
+        """Accounts' money."""
+        return Wallets(self.database, clock=self.clock)
+
+    @cached_property
+    def profile_view(self) -> ProfileView:
+        """Profiles as the consumer writes them for applications."""
+        return ProfileView(self._dynamodb, self.settings.profiles_table)
+
+    @cached_property
+    def change_feed(self) -> ChangeFeed:
+        """Changes of bets, for those who listen."""
+        from exchange_platform.api.changes import ChangeFeed
+
+        return ChangeFeed(Outbox(self.database))
+
+    def prepare(self) -> None:
+        """Make what routes share before threads ask for it at the same time. Nothing is opened by that."""
+        for name in (
+            "database",
+            "accounts",
+            "account_reader",
+            "submission",
+            "wallets",
+            "profile_view",
+            "change_feed",
+        ):
+            getattr(self, name)
+
+    @cached_property
     def _dynamodb(self) -> Any:
         return aws_client(self.settings, "dynamodb", read_timeout_s=5)
 
@@ -123,6 +165,8 @@ class Parts:
             self.event_index.close()
         if "windows" in self.__dict__:
             self.windows.close()
+        if "submission" in self.__dict__:
+            self.submission.close()
         if "_dynamodb" in self.__dict__:
             self._dynamodb.close()
         if "database" in self.__dict__:

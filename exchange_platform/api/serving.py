@@ -33,6 +33,12 @@ class Server(uvicorn.Server):
         )
         self._parts: Parts = app.state.parts
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and to publish orders that some process committed and could not publish."""
+        await super().startup(sockets)
+        if self.started:
+            self._parts.submission.start()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams, then the rest."""
         self._parts.ending.set()

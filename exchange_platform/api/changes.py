@@ -1,0 +1,199 @@
+"""News of an account's bets as they come: server-sent events. Not here: what a change is (stores/bets.py), mails of it (mail/).
+
+One thread's worth of reading serves every listener: the outbox is a log in the order of commits, and its newest rows are handed to whoever
+listens to their account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Header
+from fastapi.responses import StreamingResponse
+
+from exchange_platform.api.accounts import AccountId
+from exchange_platform.api.applications import Application
+from exchange_platform.api.bets import details
+from exchange_platform.api.parts import PartsOfApp
+from exchange_platform.api.problems import Problem, problems
+from exchange_platform.bets import Bet
+from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.outbox import ChangeRow, Outbox
+
+router = APIRouter(tags=["bets"], dependencies=[Application])
+
+MOST_LISTENERS = 1000
+_LOOK_S = 0.2
+_HEARTBEAT_S = 15.0
+_MOST_ROWS = 2000
+_MOST_MISSED = 20_000
+"""How far back a listener that comes again may ask; whoever was away for longer reads the bets anew."""
+_MOST_WAITING = 1000
+
+_bets = msgspec.json.Decoder(Bet)
+
+
+class ChangeFeed:
+    """Reads the outbox's newest changes while anybody listens, and hands each to the listeners of its account. One event loop."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._listeners: defaultdict[str, set[asyncio.Queue[ChangeRow | None]]] = defaultdict(set)
+        self._count = 0
+        self._read_to = 0
+        self._reading: asyncio.Task[None] | None = None
+
+    async def listen(
+        self, account_id: str, after: int | None
+    ) -> tuple[list[ChangeRow], asyncio.Queue[ChangeRow | None]]:
+        """Begin to listen: the account's changes since `after` that were missed, and a queue of those to come (None: too slow, ended)."""
+        if self._count >= MOST_LISTENERS:
+            raise Problem(
+                503,
+                "too_many_listeners",
+                f"{MOST_LISTENERS} listen already; try again later, or read the bets",
+                headers={"Retry-After": "5"},
+            )
+        queue: asyncio.Queue[ChangeRow | None] = asyncio.Queue(_MOST_WAITING)
+        self._count += 1
+        self._listeners[account_id].add(queue)
+        try:
+            if self._reading is None or self._reading.done():
+                self._read_to = await asyncio.to_thread(self._outbox.newest)
+                self._reading = asyncio.create_task(self._read())
+            missed = await self._missed(account_id, after) if after is not None else []
+        except BaseException:
+            self.leave(account_id, queue)
+            raise
+        return missed, queue
+
+    def leave(self, account_id: str, queue: asyncio.Queue[ChangeRow | None]) -> None:
+        """Listen no more."""
+        if queue in self._listeners[account_id]:
+            self._listeners[account_id].discard(queue)
+            self._count -= 1
+        if not self._listeners[account_id]:
+            del self._listeners[account_id]
+
+    async def _missed(self, account_id: str, after: int) -> list[ChangeRow]:
+        read_to = self._read_to
+        if read_to - after > _MOST_MISSED:
+            raise Problem(
+                410,
+                "too_long_away",
+                "the changes since that id are too many to be told; read the bets, and listen without Last-Event-ID",
+            )
+        missed: list[ChangeRow] = []
+        while after < read_to:
+            rows = await asyncio.to_thread(self._outbox.after, after, _MOST_ROWS)
+            if not rows:
+                break
+            missed += [row for row in rows if row.user_id == account_id and row.sequence <= read_to]
+            after = rows[-1].sequence
+        return missed
+
+    async def _read(self) -> None:
+        while self._count:
+            with suppress(StoreUnavailable):
+                rows = await asyncio.to_thread(self._outbox.after, self._read_to, _MOST_ROWS)
+                for row in rows:
+                    self._read_to = row.sequence
+                    for queue in tuple(self._listeners.get(row.user_id, ())):
+                        self._hand(queue, row)
+                if len(rows) == _MOST_ROWS:
+                    continue
+            await asyncio.sleep(_LOOK_S)
+        self._reading = None
+
+    def _hand(self, queue: asyncio.Queue[ChangeRow | None], row: ChangeRow) -> None:
+        try:
+            queue.put_nowait(row)
+        except asyncio.QueueFull:  # it does not read: it comes again with its last id
+            while not queue.empty():
+                queue.get_nowait()
+            queue.put_nowait(None)
+
+
+def as_event(row: ChangeRow) -> str:
+    """A change as a server-sent event: its sequence, what changed, and the bet as it is then."""
+    data = {
+        "change": row.change,
+        "status_before": row.status_before,
+        "bet": details(_bets.decode(row.bet)).model_dump(mode="json"),
+    }
+    return f"id: {row.sequence}\nevent: bet\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+
+
+@router.get(
+    "/accounts/{account_id}/changes",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "Server-sent events `bet`: `change`, `status_before` and the whole `bet`; `id` is where to go on.",
+            "content": {"text/event-stream": {}},
+        },
+        **problems(401, 404, 410, 422, 503),
+    },
+)
+async def changes(
+    account_id: AccountId,
+    parts: PartsOfApp,
+    last_event_id: Annotated[
+        int | None,
+        Header(
+            alias="Last-Event-ID",
+            ge=0,
+            le=2**63 - 1,
+            description="The last id that was seen: what came since is told first.",
+        ),
+    ] = None,
+) -> StreamingResponse:
+    """Listen to an account's bets: each change within half a second of its commit, in the order of the commits."""
+    if await asyncio.to_thread(parts.account_reader.get, account_id) is None:
+        raise Problem(404, "no_such_account", f"there is no account {account_id}")
+    missed, queue = await parts.change_feed.listen(account_id, last_event_id)
+    return StreamingResponse(
+        _told(parts, account_id, missed, queue),
+        media_type="text/event-stream",
+        headers={"X-Accel-Buffering": "no"},
+    )
+
+
+async def _told(
+    parts: PartsOfApp, account_id: str, missed: list[ChangeRow], queue: asyncio.Queue[ChangeRow | None]
+) -> AsyncIterator[str]:
+    with _listening(parts.change_feed, account_id, queue):
+        yield "retry: 1000\n\n"
+        told = 0
+        for row in missed:
+            told = row.sequence
+            yield as_event(row)
+        silent_s = 0.0
+        while not parts.ending.is_set():
+            try:
+                row_or_end = await asyncio.wait_for(queue.get(), 0.5)
+            except TimeoutError:
+                silent_s += 0.5
+                if silent_s >= _HEARTBEAT_S:
+                    silent_s = 0.0
+                    yield ": still here\n\n"
+                continue
+            if row_or_end is None:
+                return
+            silent_s = 0.0
+            if row_or_end.sequence > told:
+                yield as_event(row_or_end)
+
+
+@contextmanager
+def _listening(feed: ChangeFeed, account_id: str, queue: asyncio.Queue[ChangeRow | None]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        feed.leave(account_id, queue)
