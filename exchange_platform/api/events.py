@@ -39,7 +39,7 @@ Sport = Annotated[
     "/events/search",
     response_model=FoundEvents,
     dependencies=[Depends(bounded)],
-    responses=problems(429, 503),
+    responses=problems(422, 429, 503),
 )
 def search(
     parts: PartsOfApp,
@@ -83,7 +83,7 @@ def listed(
 @router.get(
     "/events/{event_id}",
     response_model=WholeEvent,
-    responses={**problems(404, 503), 304: {"description": "Unchanged."}},
+    responses={**problems(404, 422, 503), 304: {"description": "Unchanged."}},
 )
 def one(parts: PartsOfApp, request: Request, event_id: Identifier) -> Response:
     """Tell an event with its scores, markets and selections. Its ETag changes with any of them, so asking again costs little."""

@@ -53,7 +53,7 @@ def _known(parts: PartsOfApp, event_id: Identifier) -> str:
             "description": "Messages, for as long as the client stays.",
             "content": {"text/event-stream": {}},
         },
-        **problems(404, 503),
+        **problems(404, 422, 503),
     },
 )
 async def follow(parts: PartsOfApp, event_id: Annotated[str, Depends(_known)]) -> _Stream:
