@@ -6,7 +6,7 @@ import ctypes
 import functools
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 _DATA_FRAMES = ("pandas", "pyarrow", "numpy")
@@ -24,13 +24,9 @@ def give_back() -> None:
 
 
 @contextmanager
-def without_data_frames() -> Iterator[None]:
-    """Let this process import no data frame library meanwhile; what is imported already stays.
-
-    DuckDB imports pandas, and with it pyarrow and numpy, at the first parameter or batch that it is given, only to ask whether that is
-    one of theirs: 110 MB. It does without where they are not installed, which is what it finds here. For a process that only consumes.
-    """
-    kept_out = [name for name in _DATA_FRAMES if name not in sys.modules]
+def keeping_out(*names: str) -> Iterator[None]:
+    """Let nothing import these modules meanwhile: it finds them not installed. What is imported already stays."""
+    kept_out = [name for name in names if name not in sys.modules]
     blocked: dict[str, Any] = dict.fromkeys(kept_out)
     sys.modules.update(blocked)  # None: the import of that name fails, as the import system documents it
     try:
@@ -39,6 +35,15 @@ def without_data_frames() -> Iterator[None]:
         for name in kept_out:
             if sys.modules.get(name, name) is None:
                 del sys.modules[name]
+
+
+def without_data_frames() -> AbstractContextManager[None]:
+    """Let this process import no data frame library meanwhile; what is imported already stays.
+
+    DuckDB imports pandas, and with it pyarrow and numpy, at the first parameter or batch that it is given, only to ask whether that is
+    one of theirs: 110 MB. It does without where they are not installed, which is what it finds here. For a process that only consumes.
+    """
+    return keeping_out(*_DATA_FRAMES)
 
 
 @functools.cache

@@ -10,10 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
-import httpx
 import msgspec
 
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.lean_httpx import httpx
 from exchange_platform.streams.source import (
     SHARD_END,
     Read,

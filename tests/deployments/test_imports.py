@@ -50,18 +50,49 @@ with without_data_frames():
 """
 
 
-def test_a_consumer_run_imports_nothing_that_it_can_do_without(tmp_path: Path) -> None:
+CONSUME_FEED = """
+import sys
+from pathlib import Path
+
+import deployments.local
+from exchange_platform.memory import without_data_frames
+from exchange_platform.settings import Settings
+from exchange_platform.stores.database import Database, metadata
+from exchange_platform.streams.exchange_feed import build_consumer
+
+settings = Settings(data_dir=Path(sys.argv[1]), exchange_url="http://127.0.0.1:1")
+database = Database(settings.operational_database_url)
+metadata.create_all(database.engine)
+with without_data_frames():
+    for report in build_consumer(settings, run_id="a-run", duration_s=0.5).run():
+        assert report.final
+    print(*{name.split(".")[0] for name, module in sys.modules.items() if module is not None})
+"""
+
+
+def imported_by(code: str, directory: Path) -> set[str]:
+    """The packages that a process has imported after this."""
     done = subprocess.run(
-        [sys.executable, "-c", CONSUME, str(tmp_path)],
+        [sys.executable, "-c", code, str(directory)],
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    imported = set(done.stdout.split())
+    return set(done.stdout.split())
+
+
+def test_a_consumer_run_imports_nothing_that_it_can_do_without(tmp_path: Path) -> None:
+    imported = imported_by(CONSUME, tmp_path)
     assert {"dagster", "duckdb", "nanoarrow"} <= imported
-    assert not imported & NOT_FOR_CONSUMERS
+    assert imported & NOT_FOR_CONSUMERS == set()
+
+
+def test_the_feed_s_run_imports_its_index_and_nothing_else_that_it_can_do_without(tmp_path: Path) -> None:
+    imported = imported_by(CONSUME_FEED, tmp_path)
+    assert {"dagster", "httpx", "tantivy"} <= imported
+    assert imported & NOT_FOR_CONSUMERS == {"tantivy"}
 
 
 def test_data_frames_may_be_imported_again_afterwards() -> None:
