@@ -120,6 +120,17 @@ class EventReader:
             )
             return {sport: int(count) for sport, count in rows}
 
+    def changed_since(self, index_version: int) -> list[str]:
+        """The ids of the events whose `index_version` is as high or higher."""
+        with self._database.read() as connection:
+            return list(
+                connection.execute(
+                    sa.select(events.c.event_id)
+                    .where(events.c.index_version >= index_version)
+                    .order_by(events.c.index_version)
+                ).scalars()
+            )
+
     def pages(self, size: int = 500) -> Iterator[list[StoredEvent]]:
         """Every event by its id, in pages, each read in a transaction of its own."""
         after = ""

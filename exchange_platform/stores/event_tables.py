@@ -36,6 +36,7 @@ events = sa.Table(
         comment="grows with every change of the event or one of its markets: the version of its document in the event index",
     ),
     sa.Index(None, "status", "starts_at_us"),
+    sa.Index(None, "index_version"),
     comment="Each event at its newest version.",
 )
 
@@ -59,6 +60,7 @@ markets = sa.Table(
     sa.Column("settled_at_us", sa.BigInteger, nullable=True),
     sa.Column("updated_at_us", sa.BigInteger, nullable=False),
     sa.Column("changed_at_us", sa.BigInteger, nullable=False),
+    sa.Index(None, "status"),
     comment="Each market at its newest version. One that is not OPEN takes no bets.",
 )
 

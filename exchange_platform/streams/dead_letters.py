@@ -1,36 +1,65 @@
-"""Replaying dead letters: what today's decoder and today's state accept is applied after all. Not here: listing them."""
+"""Replaying dead letters: what today's decoder and today's state accept is applied after all. Not here: listing them
+(stores/dead_letters.py), what applying means for a source (dead_bets.py, dead_updates.py).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from exchange_platform.aws import aws_client
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.records import BetUpdate, Execution, Record, UndecodableRecord, decode
+from exchange_platform.records import UndecodableRecord
 from exchange_platform.settings import Settings
-from exchange_platform.stores.bets import apply_bet_updates
-from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.database import Database, dead_letters
 from exchange_platform.stores.dead_letters import UNDELIVERED, DeadLetter, DeadLetters
-from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.profile_view import ProfileView, ProfileViewMissing
-from exchange_platform.stores.profiles import Profiles
 from exchange_platform.stores.upsert import chunks
+from exchange_platform.stores.verdicts import Verdict
+from exchange_platform.streams.dead_bets import DeadBets
+from exchange_platform.streams.dead_updates import DeadUpdates
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
 
 _BATCH = 200
+
+
+class Replaying(Protocol):
+    """How one source's dead letters are applied."""
+
+    def decode(self, data: bytes) -> Any:
+        """The record, or `UndecodableRecord`."""
+        ...
+
+    def apply(self, connection: sa.Connection, records: Sequence[Any], now_us: int) -> Sequence[Verdict]:
+        """Apply records in the caller's transaction; one verdict each. If the transaction fails, doing it again does no harm."""
+        ...
+
+    def finish(self) -> None:
+        """Bring the other stores up to date with what was applied, and close what was opened."""
+        ...
+
+
+_REPLAYING: Mapping[str, Callable[[Settings, Database], Replaying]] = {
+    EXCHANGE_BETS: DeadBets,
+    EXCHANGE_FEED: DeadUpdates,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """What became of the dead letters that were tried."""
 
-    applied: int
-    repeats: int
-    """Accepted, but known by now: a newer version of the bet was applied meanwhile."""
-    still_dead: int
+    applied: int = 0
+    repeats: int = 0
+    """Accepted, but known by now: a newer version was applied meanwhile."""
+    still_dead: int = 0
+
+    def __add__(self, other: Replayed) -> Replayed:
+        return Replayed(
+            self.applied + other.applied, self.repeats + other.repeats, self.still_dead + other.still_dead
+        )
 
 
 def replay_dead_letters(
@@ -38,93 +67,61 @@ def replay_dead_letters(
 ) -> Replayed:
     """Try dead records again (None: all that wait), oldest first, beside a running consumer or without one.
 
-    An accepted one is in every store on return and marked as replayed; one that is refused again keeps waiting with its new reason.
-    Repeatable: records are known by their ids and versions. Raises `StoreUnavailable`; what was done until then is marked.
+    An accepted one is in the stores of its source on return and marked as replayed; one that is refused again keeps waiting with its new
+    reason. Repeatable: records are known by their ids and versions. Raises `StoreUnavailable`; what was done until then is marked.
     """
     database = Database(settings.operational_database_url)
-    lake = Lake.from_settings(settings)
+    sources: dict[str, Replaying] = {}
+    total = Replayed()
     try:
         letters = DeadLetters(database)
         chosen = letters.waiting_ids() if ids is None else list(ids)
-        applied = repeats = still_dead = 0
-        users: set[str] = set()
         for some in chunks(chosen, _BATCH):
+            shown = (letters.show(one) for one in some)
             waiting = [
                 letter
-                for letter in (letters.show(one) for one in some)
+                for letter in shown
                 if letter is not None and letter.replayed_at_us is None and letter.shard not in UNDELIVERED
             ]
-            batch = _replay(database, lake, waiting, clock.now_us(), users)
-            applied, repeats, still_dead = (
-                applied + batch.applied,
-                repeats + batch.repeats,
-                still_dead + batch.still_dead,
-            )
-        _refresh_view(settings, database, sorted(users))
-        return Replayed(applied, repeats, still_dead)
+            for name in sorted({letter.source for letter in waiting}):
+                of_it = [letter for letter in waiting if letter.source == name]
+                if name not in _REPLAYING:
+                    total += Replayed(still_dead=len(of_it))  # another platform's: nothing here can judge it
+                    continue
+                if name not in sources:
+                    sources[name] = _REPLAYING[name](settings, database)
+                total += _replay(database, sources[name], of_it, clock.now_us())
+        return total
     finally:
-        lake.close()
+        for source in sources.values():
+            source.finish()
         database.dispose()
 
 
-def _replay(
-    database: Database, lake: Lake, letters: Sequence[DeadLetter], now_us: int, users: set[str]
-) -> Replayed:
-    accepted: list[tuple[DeadLetter, Record]] = []
+def _replay(database: Database, source: Replaying, letters: Sequence[DeadLetter], now_us: int) -> Replayed:
+    alive: list[tuple[DeadLetter, Any]] = []
     refused: list[tuple[DeadLetter, str]] = []
     for letter in letters:
         try:
-            accepted.append((letter, decode(letter.data)))
+            alive.append((letter, source.decode(letter.data)))
         except UndecodableRecord as error:
             refused.append((letter, str(error)))
     applied = repeats = 0
-    alive: list[tuple[DeadLetter, Record]] = []
     with database.write() as connection:
-        updates = [record for _, record in accepted if isinstance(record, BetUpdate)]
-        verdicts = iter(apply_bet_updates(connection, updates))
-        for letter, record in accepted:
-            if isinstance(record, BetUpdate):
-                verdict = next(verdicts)
-                if verdict.reason is not None:
-                    refused.append((letter, verdict.reason))
-                    continue
-                users.add(record.user_id)
-                applied += verdict.applied
-                repeats += not verdict.applied
-            alive.append((letter, record))
-        # Into the lake before this transaction ends: if it then fails, doing both again changes nothing there.
-        executions = [record for _, record in alive if isinstance(record, Execution)]
-        done = lake.commit(
-            "dead-letters",
-            0,
-            [],
-            executions,
-            [record for _, record in alive if isinstance(record, BetUpdate)],
-        )
-        applied += done.executions
-        repeats += len(executions) - done.executions
-        for letter, _ in alive:
-            connection.execute(
-                sa.update(dead_letters)
-                .where(dead_letters.c.dead_letter_id == letter.dead_letter_id)
-                .values(replayed_at_us=now_us)
-            )
+        verdicts = source.apply(connection, [record for _, record in alive], now_us)
+        for (letter, _), verdict in zip(alive, verdicts, strict=True):
+            if verdict.reason is not None:
+                refused.append((letter, verdict.reason))
+                continue
+            applied += verdict.applied
+            repeats += not verdict.applied
+            _change(connection, letter, replayed_at_us=now_us)
         for letter, reason in refused:
-            connection.execute(
-                sa.update(dead_letters)
-                .where(dead_letters.c.dead_letter_id == letter.dead_letter_id)
-                .values(reason=reason)
-            )
+            _change(connection, letter, reason=reason)
     return Replayed(applied, repeats, len(refused))
 
 
-def _refresh_view(settings: Settings, database: Database, users: Sequence[str]) -> None:
-    if not users:
-        return
-    client = aws_client(settings, "dynamodb")
-    try:
-        ProfileView(client, settings.profiles_table).put(Profiles(database).read(users))
-    except ProfileViewMissing as error:
-        raise StoreUnavailable(f"{error}: a consumer run makes it") from error
-    finally:
-        client.close()
+def _change(connection: sa.Connection, letter: DeadLetter, **values: Any) -> None:
+    connection.execute(
+        sa.update(dead_letters).where(dead_letters.c.dead_letter_id == letter.dead_letter_id).values(**values)
+    )

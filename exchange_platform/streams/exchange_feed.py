@@ -16,7 +16,9 @@ from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.event_documents import DatabaseEventDocuments
 from exchange_platform.stores.event_index import EventIndex, open_event_index
+from exchange_platform.stores.event_reader import EventReader
 from exchange_platform.stores.events import apply_feed_updates
+from exchange_platform.stores.upsert import chunks
 from exchange_platform.streams.consumer import Consumer
 from exchange_platform.streams.feed import FeedSource
 from exchange_platform.streams.operational_sink import OperationalSink
@@ -28,7 +30,9 @@ EXCHANGE_FEED = "exchange-feed"
 
 EVENT_INDEX = "event_index"
 _LOOK_ANEW_S = 2.0
-"""How often it is looked whether the index is still there."""
+"""How often it is looked whether the index is still there, and whether somebody else changed events."""
+_LOOKS_BACK_US, _FIRST_LOOKS_BACK_US = 6_000_000, 1_800_000_000
+"""How far back such a look goes: some looks, and at first all that a consumer before it may have left."""
 _HAND_OVER_S = 5.0
 """How long after its claim a consumer asks for the index again and again, while the one before it lets go."""
 _ASK_EVERY_S = 0.03
@@ -92,7 +96,8 @@ class EventIndexSink:
     """The events that the batches changed, as they are in the operational database by then, in the event index.
 
     Its checkpoint lies in the operational database and is written after the index: a document carries its event's version, so putting it again,
-    or an older consumer's putting it late, does no harm. An index that is not there, or was deleted, is filled from the database.
+    or an older consumer's putting it late, does no harm. An index that is not there, or was deleted, is filled from the database; what
+    others change in the database (a dead letter is applied after all) follows within seconds.
     """
 
     name = EVENT_INDEX
@@ -102,12 +107,14 @@ class EventIndexSink:
         self.interval_s = interval_s
         self._database = database
         self._documents = DatabaseEventDocuments(database)
+        self._reader = EventReader(database)
         self._index = index
         self._clock = clock
         self._checkpoints = Checkpoints(database, self.name)
         self._claimed_s = float("-inf")
         self._taken = False
         self._looked_s = float("-inf")
+        self._looks_back_us = _FIRST_LOOKS_BACK_US
         self._ended = threading.Event()
 
     def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
@@ -134,9 +141,15 @@ class EventIndexSink:
         return SinkCommit(written, max(0, len(documents) - written))
 
     def tick(self, epoch: int) -> None:  # noqa: ARG002
-        """Take the index while nothing comes, and fill it if it is gone."""
+        """Take the index while nothing comes, fill it if it is gone, and put what others changed."""
         self._take()
+        if self._clock.monotonic_s() - self._looked_s < _LOOK_ANEW_S:
+            return
         self._keep_filled()
+        changed = self._reader.changed_since(self._clock.now_us() - self._looks_back_us)
+        for some in chunks(changed, self.enough_records):
+            self._index.put(self._documents.read(some))
+        self._looks_back_us = _LOOKS_BACK_US
 
     def close(self) -> None:
         """Let the index go; the database is its owner's to close."""
@@ -155,7 +168,7 @@ class EventIndexSink:
                     raise
 
     def _keep_filled(self) -> int:
-        """Fill an index that was deleted, or never filled; returns with how many documents."""
+        """Fill an index that was deleted, or never filled, looking now and then; returns with how many documents."""
         now_s = self._clock.monotonic_s()
         if now_s - self._looked_s < _LOOK_ANEW_S:
             return 0

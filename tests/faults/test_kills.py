@@ -243,7 +243,7 @@ def test_replaying_dead_letters_applies_what_a_mended_decoder_accepts(
     assert replay_dead_letters(ready).still_dead == len(records) + 1
 
     monkeypatch.setattr(
-        "exchange_platform.streams.dead_letters.decode", lambda data: decode(data.replace(b'"v":2', b'"v":1'))
+        "exchange_platform.records.decode", lambda data: decode(data.replace(b'"v":2', b'"v":1'))
     )
     replayed = replay_dead_letters(ready)
     assert (replayed.applied, replayed.still_dead) == (len(records), 1)

@@ -68,6 +68,7 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_events_status_starts_at_us"), ["status", "starts_at_us"], unique=False
         )
+        batch_op.create_index(batch_op.f("ix_events_index_version"), ["index_version"], unique=False)
 
     op.create_table(
         "markets",
@@ -107,6 +108,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("markets", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_markets_event_id"), ["event_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_markets_status"), ["status"], unique=False)
 
     op.create_table(
         "selections",
