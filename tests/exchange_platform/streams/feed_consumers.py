@@ -19,6 +19,7 @@ from exchange_platform.stores.schema import migrate_database
 from exchange_platform.streams.exchange_feed import EXCHANGE_FEED, build_consumer
 from exchange_platform.streams.feed import FeedSource
 from tests.exchange_platform.streams.engine_parts import HastyClock, Running
+from tests.platform_parts import wait_for
 
 
 class FeedPlatform:
@@ -51,7 +52,7 @@ class FeedPlatform:
         """Run a consumer until it has caught up with the feed, then stop it."""
         since_us = SYSTEM_CLOCK.now_us()
         running = self.consume()
-        running.until(lambda: self.is_caught_up(since_us), "caught up")
+        wait_for(lambda: running.error or self.is_caught_up(since_us), timeout_s=200, what="caught up")
         running.stop()
 
     def is_caught_up(self, since_us: int) -> bool:
