@@ -25,7 +25,7 @@ from exchange_platform.windows import WINDOW, WindowRow
 CONNECTIONS = 3
 _MEMORY_MB = 200
 _WAIT_S = 5.0
-_LITTLE_S = 0.2
+_LITTLE_S = 1.0
 _DAY = timedelta(days=1)
 DEFAULT_SPAN = timedelta(days=1)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)

@@ -74,7 +74,12 @@ async function load(market, { since = null } = {}) {
   }
 }
 
-const loadAll = () => Promise.all([...markets.values()].filter((market) => market.isOpen).map((market) => load(market)));
+/** Reads the windows of every market that is unfolded; those of the first, which the reader sees, before the others. */
+async function loadAll() {
+  const [first, ...others] = [...markets.values()].filter((market) => market.isOpen);
+  if (first) await load(first);
+  await Promise.all(others.map((market) => load(market)));
+}
 
 /** Shows a newer state of the event. */
 async function show(event) {
