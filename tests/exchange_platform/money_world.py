@@ -36,7 +36,8 @@ from tests.exchange_platform.answering import AnsweringExchange
 from tests.exchange_platform.betting import EVENT, SetClock, add_account, add_event, add_market, set_market
 from tests.exchange_platform.recording import RecordingStream
 
-ACCOUNTS = ("ann", "bob")
+ACCOUNTS = {"ann": 3000, "bob": 1_000_000}
+"""What each begins with."""
 MARKETS = {"m1": 1, "m2": 2, "m3": 1}
 """How many selections win, a market."""
 SELECTIONS = 4
@@ -77,8 +78,8 @@ class World:
         add_event(database)
         for market_id, winners in MARKETS.items():
             add_market(database, market_id, winners=winners, of_selections=range(1, SELECTIONS + 1))
-        for account_id in ACCOUNTS:
-            add_account(database, account_id, funds_minor=10_000)
+        for account_id, funds_minor in ACCOUNTS.items():
+            add_account(database, account_id, funds_minor=funds_minor)
         self.exchange = AnsweringExchange(
             directory / "exchange.sqlite", self.clock, winners=MARKETS, selections=SELECTIONS, event_id=EVENT
         )
@@ -87,8 +88,9 @@ class World:
                 for side, odds, stake in RESTING:
                     self.exchange.trade(market_id, selection_id, side, Decimal(odds), stake)
         self._told = 0
-        self._acceptance = Acceptance({"GBP": 100})
-        self.wallets = Wallets(database, clock=self.clock)
+        self._drawn = 0
+        self._acceptance = Acceptance({"GBP": 100}, draw=self._draw)
+        self.wallets = Wallets(database, clock=self.clock, draw=self._draw)
         self._relay = OrderRelay(database, self.orders, clock=self.clock)
         self._reconciliation = Reconciliation(
             Settings(data_dir=directory, pending_limit_s=30),
@@ -97,6 +99,10 @@ class World:
             _Restating(self),
             clock=self.clock,
         )
+
+    def _draw(self, letter: str, now_us: int) -> str:
+        self._drawn += 1
+        return f"{letter}-{self._drawn:06d}"
 
     # Applications.
 

@@ -34,12 +34,13 @@ from exchange_platform.stores.schema import migrate_database
 from tests.exchange_platform.money_world import ACCOUNTS, MARKETS, SELECTIONS, Death, World
 
 ODDS = [Decimal(text) for text in ("1.01", "1.5", "2", "2.02", "3.05", "3.1", "7.4", "32")]
-accounts = st.sampled_from(ACCOUNTS)
+accounts = st.sampled_from(sorted(ACCOUNTS))
 markets = st.sampled_from(sorted(MARKETS))
 selections = st.integers(1, SELECTIONS)
 sides = st.sampled_from(Side)
 odds = st.sampled_from(ODDS)
 stakes = st.sampled_from([100, 101, 333, 1000, 2499])
+ALL, A_PENNY_MORE = -1, -2
 deaths = st.sampled_from([Death.NEVER] * 5 + list(Death))
 some = st.sampled_from([1, 3, 1000, 1000])
 again = st.sampled_from([0, 0, 1, 7])
@@ -101,7 +102,7 @@ class MoneyMachine(RuleBasedStateMachine):
         selection=selections,
         side=sides,
         at=odds,
-        stake=stakes,
+        stake=stakes | st.sampled_from([ALL, A_PENNY_MORE]),
         death=deaths,
         arrive=st.booleans(),
     )
@@ -116,7 +117,11 @@ class MoneyMachine(RuleBasedStateMachine):
         death: Death,
         arrive: bool,
     ) -> None:
-        """An application submits a bet, and may die on the way."""
+        """An application submits a bet, at times of all that there is, and may die on the way."""
+        if stake < 0:
+            available = self.world.wallets.wallet(account).available_minor
+            at = Decimal(2)  # a lay costs its stake, too
+            stake = max(100, available + (stake == A_PENNY_MORE))
         self.world.ask(self.order(account, market, selection, side, at, stake), death=death)
         if arrive:
             self.world.exchange_reads(1000)
@@ -219,10 +224,15 @@ class MoneyMachine(RuleBasedStateMachine):
         other=st.integers(0, 5),
         steps=st.integers(1, 4),
         known=st.booleans(),
+        close=st.integers(0, 3),
     )
     @precondition(lambda self: self.asked > 6)
-    def conclude(self, market: str, most: int, first: int, other: int, steps: int, known: bool) -> None:
+    def conclude(
+        self, market: str, most: int, first: int, other: int, steps: int, known: bool, close: int
+    ) -> None:
         """A market goes on towards its end: it closes, is settled, at times void or taken back, some bets at a time."""
+        if close and self.world.exchange.is_open(market):
+            return
         winners = [(first + place) % SELECTIONS for place in range(MARKETS[market])]
         for step in range(steps):
             self.world.exchange.conclude(market, winners, most, otherwise=other == step)
@@ -317,7 +327,7 @@ def test_money_is_conserved_whatever_happens(empty: EmptyDatabase) -> None:
         MoneyMachine,
         settings=hypothesis_settings(
             max_examples=25,
-            stateful_step_count=50,
+            stateful_step_count=60,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
