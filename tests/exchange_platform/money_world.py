@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from enum import Enum, auto
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -232,10 +233,10 @@ class World:
 
     def _check_money(
         self,
-        profiles: dict[str, sa.Row],
-        house: Sequence[sa.Row],
-        entries: Sequence[sa.Row],
-        transfers: Sequence[sa.Row],
+        profiles: dict[str, sa.Row[Any]],
+        house: Sequence[sa.Row[Any]],
+        entries: Sequence[sa.Row[Any]],
+        transfers: Sequence[sa.Row[Any]],
     ) -> None:
         assert (
             sum(row.balance_minor for row in profiles.values()) + sum(row.amount_minor for row in house) == 0
@@ -254,9 +255,9 @@ class World:
         self,
         bets: Sequence[Bet],
         positions: dict[tuple[str, str, int], Position],
-        exposures: Sequence[sa.Row],
-        credited: Sequence[sa.Row],
-        profiles: dict[str, sa.Row],
+        exposures: Sequence[sa.Row[Any]],
+        credited: Sequence[sa.Row[Any]],
+        profiles: dict[str, sa.Row[Any]],
     ) -> None:
         by_id = {bet.bet_id: bet for bet in bets}
         held: defaultdict[tuple[str, str, int], Position] = defaultdict(lambda: FLAT)
@@ -281,13 +282,10 @@ class World:
         for user_id, row in profiles.items():
             assert row.exposure_minor == total[user_id]
 
-    def _check_accounts(self, bets: Sequence[Bet], profiles: dict[str, sa.Row]) -> None:
+    def _check_accounts(self, bets: Sequence[Bet], profiles: dict[str, sa.Row[Any]]) -> None:
         """No account's exposure exceeds its balance, but where a market is half settled or a result was taken back."""
-        settled, live = set(), set()
-        for bet in bets:
-            (settled if bet.status is BetStatus.SETTLED else live if bet.status in LIVE else set()).add(
-                (bet.user_id, bet.market_id)
-            )
+        settled = {(bet.user_id, bet.market_id) for bet in bets if bet.status is BetStatus.SETTLED}
+        live = {(bet.user_id, bet.market_id) for bet in bets if bet.status in LIVE}
         settling = {user_id for user_id, _ in settled & live}
         for account_id in ACCOUNTS:
             row = profiles[account_id]
