@@ -35,8 +35,12 @@ NEVER_TAKEN = "the exchange never took it"
 
 class _Unknown(NamedTuple):
     bet: Bet
-    since_us: int
+    replaces: str | None
     published_at_us: int | None
+
+
+class _Contradiction(Exception):
+    """What was told can't follow from what is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ class Reconciliation:
             if told is None or told.version <= one.bet.version:
                 found["unknown"].append(one.bet.bet_id)
                 continue
-            reason = self._apply(told)
+            reason = self._apply([*self._replaced(one), told])
             if reason is None:
                 found[outcome].append(one.bet.bet_id)
             else:
@@ -124,31 +128,45 @@ class Reconciliation:
         )
         with self._database.read() as connection:
             rows = connection.execute(
-                sa.select(bets, pending_bets.c.since_us, published.label("published_at_us"))
+                sa.select(bets, replaced.label("replaces"), published.label("published_at_us"))
                 .select_from(pending_bets.join(bets, bets.c.bet_id == pending_bets.c.bet_id))
                 .where(pending_bets.c.since_us <= before_us)
                 .order_by(pending_bets.c.since_us)
                 .limit(MOST_A_ROUND)
             ).all()
-        return [_Unknown(bet_from_row(row), row.since_us, row.published_at_us) for row in rows]
+        return [_Unknown(bet_from_row(row), row.replaces, row.published_at_us) for row in rows]
 
     def _is_past(self, one: _Unknown, now_us: int) -> bool:
         """Whether the order is gone from the stream without having been taken: then it will never be."""
         kept_us = int(self._settings.orders_kept_s * 1e6)
         return one.published_at_us is not None and one.published_at_us + kept_us < now_us
 
-    def _apply(self, told: BetUpdate) -> str | None:
+    def _replaced(self, one: _Unknown) -> list[BetUpdate]:
+        """What became of the bet whose rest it was to take over: to be known first, as in the stream, or both would count."""
+        told = self._exchange.bet(one.replaces) if one.replaces is not None else None
+        return [told] if told is not None else []
+
+    def _apply(self, told: Sequence[BetUpdate]) -> str | None:
         """Apply what was told, and publish it for the other stores; the reason if it contradicts what is known.
 
         Published before the commit: what was not committed then comes through the stream.
         """
-        with self._database.write() as connection:
-            (verdict,) = apply_bet_updates(connection, [told])
-            if verdict.reason is not None:
-                log.error("bet %s: %s", told.bet_id, verdict.reason)
-                return verdict.reason
-            if verdict.applied:
-                self._publisher.publish([(told.market_id, encode(told))])
+        try:
+            with self._database.write() as connection:
+                verdicts = apply_bet_updates(connection, told)
+                for verdict in verdicts:
+                    if verdict.reason is not None:
+                        raise _Contradiction(verdict.reason)
+                self._publisher.publish(
+                    [
+                        (update.market_id, encode(update))
+                        for update, verdict in zip(told, verdicts, strict=True)
+                        if verdict.applied
+                    ]
+                )
+        except _Contradiction as contradiction:
+            log.error("bet %s: %s", told[-1].bet_id, contradiction)
+            return str(contradiction)
         return None
 
 

@@ -235,7 +235,7 @@ class World:
         self,
         profiles: dict[str, sa.Row[Any]],
         house: Sequence[sa.Row[Any]],
-        entries: Sequence[sa.Row[Any]],
+        entries: Sequence[Any],
         transfers: Sequence[sa.Row[Any]],
     ) -> None:
         assert (

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from exchange_platform.submission import BetSubmission
 from tests.exchange_platform.betting import SetClock, add_account, order
 from tests.exchange_platform.recording import RecordingStream
 from tests.exchange_platform.stores.bet_lives import later
+from tests.exchange_platform.stores.bet_tables import applied
 from tests.platform_parts import wait_for
 
 KEPT_S = 3600.0
@@ -214,6 +216,27 @@ def test_an_answer_that_can_not_be_published_is_not_applied_either(
     assert stored(market) == bet
     bets_stream.away = False
     assert reconciliation.run().answered == [bet.bet_id]
+
+
+def test_a_replacement_is_known_together_with_the_bet_that_it_replaced(
+    reconciliation: Reconciliation,
+    submission: BetSubmission,
+    bet: Bet,
+    exchange: Answers,
+    clock: SetClock,
+    market: Database,
+    bets_stream: RecordingStream,
+) -> None:
+    old = later(bet, status=BetStatus.OPEN)
+    applied(market, [old])
+    new = submission.replace("a1", old.bet_id, Decimal(4)).bet
+    clock.pass_s(31)
+    exchange.bets[old.bet_id] = told(old, status=BetStatus.CANCELLED, remaining_minor=0, cancelled_minor=1000)
+    exchange.bets[new.bet_id] = told(new, status=BetStatus.OPEN)
+    assert reconciliation.run().answered == [new.bet_id]
+    wallet = Wallets(market).wallet("a1")
+    assert (wallet.balance_minor, wallet.exposure_minor) == (1000, 1000)
+    assert [decode(data).bet_id for _, data in bets_stream.records] == [old.bet_id, new.bet_id]  # type: ignore[union-attr]
 
 
 def test_an_exchange_that_is_away_says_nothing(
