@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import heapq
+import operator
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
@@ -34,6 +35,8 @@ class Side(enum.Enum):
     BACK = "back"
     LAY = "lay"
 
+    __hash__ = object.__hash__  # an enum's own is in Python, and asked for several times a record
+
 
 class BetStatus(enum.Enum):
     """Where a bet is in its life."""
@@ -48,6 +51,8 @@ class BetStatus(enum.Enum):
     LAPSED = "LAPSED"
     VOIDED = "VOIDED"
 
+    __hash__ = object.__hash__  # as above
+
 
 class BetResult(enum.Enum):
     """How a settled bet ended."""
@@ -55,6 +60,8 @@ class BetResult(enum.Enum):
     WON = "won"
     LOST = "lost"
     VOID = "void"
+
+    __hash__ = object.__hash__  # as above
 
 
 _S = BetStatus
@@ -223,7 +230,7 @@ class Bet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         )
 
 
-_IDENTITY = (
+IDENTITY = (
     "user_id",
     "event_id",
     "market_id",
@@ -234,6 +241,9 @@ _IDENTITY = (
     "stake_minor",
     "placed_at",
 )
+"""What is fixed for a bet's life."""
+
+_identity = operator.attrgetter(*IDENTITY)
 
 
 def check_transition(before: Bet, after: Bet) -> None:
@@ -245,9 +255,11 @@ def check_transition(before: Bet, after: Bet) -> None:
     """
     if after.version <= before.version:
         raise IllegalTransition(f"version {after.version} does not follow version {before.version}")
-    for name in _IDENTITY:
-        was, is_now = getattr(before, name), getattr(after, name)
-        if was != is_now:
+    if _identity(before) != _identity(after):
+        for name in IDENTITY:
+            was, is_now = getattr(before, name), getattr(after, name)
+            if was == is_now:
+                continue
             raise IllegalTransition(
                 f"{name} changed from {was!r} to {is_now!r}; it is fixed for a bet's life"
             )
@@ -297,7 +309,13 @@ def market_exposure_minor(
         differences.append(position.if_wins_minor - position.if_loses_minor)
     unbacked = max(0, number_of_selections - len(differences))
     differences.extend([0] * min(unbacked, number_of_winners))
-    return max(0, -(total + sum(heapq.nsmallest(number_of_winners, differences))))
+    # Nearly every market has one winner.
+    worst = (
+        min(differences, default=0)
+        if number_of_winners == 1
+        else sum(heapq.nsmallest(number_of_winners, differences))
+    )
+    return max(0, -(total + worst))
 
 
 def winnings_minor(stake_minor: int, odds: Decimal) -> int:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.memory import without_data_frames
 from exchange_platform.stores.accounts import purge_unconfirmed
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.limits import forget_idle
@@ -26,7 +27,7 @@ class Retention(dg.Config):
 @dg.op
 def tidy_lake(context: dg.OpExecutionContext, platform: PlatformResource) -> None:
     """Move inlined rows to Parquet, merge small files, drop old snapshots."""
-    with platform.lake(read_only=False) as lake:
+    with without_data_frames(), platform.lake(read_only=False) as lake:
         lake.maintain()
         context.log.info(f"lake tidied: {lake.counts()}")
 

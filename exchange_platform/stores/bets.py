@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from exchange_platform.bets import (
     FLAT,
+    IDENTITY,
     Bet,
     BetResult,
     BetStatus,
@@ -36,7 +37,9 @@ _COUNTED_OPEN = frozenset({BetStatus.PENDING, BetStatus.OPEN, BetStatus.MATCHED,
 _encoder = msgspec.json.Encoder()
 
 
-_upsert_bets = upsert(bets, replace=[column.name for column in bets.columns if not column.primary_key])
+# What is fixed for a bet's life stays as it is, and with it the indexes.
+_FIXED = {"bet_id", "placed_at_us", *IDENTITY}
+_upsert_bets = upsert(bets, replace=[column.name for column in bets.columns if column.name not in _FIXED])
 _insert_pending = insert(pending_bets)
 _answer = sa.delete(pending_bets).where(pending_bets.c.bet_id == sa.bindparam("key_bet_id"))
 _delete_pending = Bulk({"sqlite": _answer, "mysql": _answer}, [])
@@ -156,8 +159,8 @@ class BetFold:
                     "bet_version": after.version,
                     "user_id": after.user_id,
                     "change": change,
-                    "status_before": before.status.value if before is not None else None,
-                    "status_after": after.status.value,
+                    "status_before": before.status._value_ if before is not None else None,
+                    "status_after": after.status._value_,
                     "bet": _encoder.encode(after).decode(),
                     "changed_at_us": to_us(after.updated_at),
                 }
@@ -285,6 +288,15 @@ def _counts(bet: Bet) -> tuple[int, ...]:
     )
 
 
+_NAMED = {
+    BetStatus.REJECTED: "rejected",
+    BetStatus.CANCELLED: "cancelled",
+    BetStatus.LAPSED: "lapsed",
+    BetStatus.VOIDED: "voided",
+    BetStatus.UNSETTLED: "unsettled",
+}
+
+
 def _change(before: Bet | None, after: Bet) -> str | None:
     """What the owner is told of; None where nothing that concerns the owner changed."""
     status = after.status
@@ -300,13 +312,7 @@ def _change(before: Bet | None, after: Bet) -> str | None:
         )
         return "settled" if differs else None
     if status is not was:
-        named = {
-            BetStatus.REJECTED: "rejected",
-            BetStatus.CANCELLED: "cancelled",
-            BetStatus.LAPSED: "lapsed",
-            BetStatus.VOIDED: "voided",
-            BetStatus.UNSETTLED: "unsettled",
-        }.get(status)
+        named = _NAMED.get(status)
         if named is not None:
             return named
     matched_before = before.matched_minor if before is not None else 0
