@@ -29,7 +29,7 @@ from exchange_platform.stores.ledger import CLEARING, COMMISSION, Books
 from exchange_platform.stores.positions import SelectionKey, Standings
 from exchange_platform.stores.profile_sums import ProfileSums
 from exchange_platform.stores.replacements import Replacements
-from exchange_platform.stores.upsert import Bulk, chunks, insert, upsert
+from exchange_platform.stores.upsert import Bulk, Lookup, insert, upsert
 from exchange_platform.stores.verdicts import APPLIED, REPEATED, Verdict
 from exchange_platform.stores.wallet_tables import pending_bets
 
@@ -332,7 +332,8 @@ def _change(before: Bet | None, after: Bet) -> str | None:
     return None
 
 
+_BETS = Lookup(sa.select(bets), bets.c.bet_id)
+
+
 def _known_bets(connection: sa.Connection, bet_ids: Sequence[str]) -> Iterable[Bet]:
-    for some in chunks(bet_ids):
-        for row in connection.execute(sa.select(bets).where(bets.c.bet_id.in_(some))):
-            yield bet_from_row(row)
+    return map(bet_from_row, _BETS.rows(connection, bet_ids))

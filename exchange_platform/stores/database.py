@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -264,8 +265,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+@lru_cache(maxsize=4096)
 def to_us(instant: datetime) -> int:
-    """Microseconds since 1970 UTC, exactly."""
+    """Microseconds since 1970 UTC, exactly."""  # remembered, as each record's instants are asked for several times
     return (instant - _EPOCH) // _MICROSECOND
 
 

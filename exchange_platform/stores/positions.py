@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from exchange_platform.bets import FLAT, Position, market_exposure_minor
 from exchange_platform.stores.database import market_exposures, positions
-from exchange_platform.stores.upsert import Bulk, chunks, upsert
+from exchange_platform.stores.upsert import Bulk, Lookup, upsert
 
 SelectionKey = tuple[int, str]
 """A selection's id and its handicap as text."""
@@ -134,22 +134,23 @@ _delete_positions = _delete(positions)
 _delete_exposures = _delete(market_exposures)
 
 
+_EXPOSURES = Lookup(sa.select(market_exposures), market_exposures.c.user_id)
+_POSITIONS = Lookup(sa.select(positions), positions.c.user_id)
+
+
 def _read(
     connection: sa.Connection, users: Sequence[str], markets: Sequence[str]
 ) -> dict[tuple[str, str], Standing]:
     wanted = set(markets)
     known: dict[tuple[str, str], Standing] = {}
-    for some in chunks(users):
-        for row in connection.execute(
-            sa.select(market_exposures).where(market_exposures.c.user_id.in_(some))
-        ):
-            if row.market_id in wanted:
-                known[row.user_id, row.market_id] = Standing(
-                    row.currency, row.number_of_winners, row.number_of_selections, row.exposure_minor
-                )
-        for row in connection.execute(sa.select(positions).where(positions.c.user_id.in_(some))):
-            if row.market_id in wanted:
-                known[row.user_id, row.market_id].positions[row.selection_id, row.handicap] = Position(
-                    row.if_wins_minor, row.if_loses_minor
-                )
+    for row in _EXPOSURES.rows(connection, users):
+        if row.market_id in wanted:
+            known[row.user_id, row.market_id] = Standing(
+                row.currency, row.number_of_winners, row.number_of_selections, row.exposure_minor
+            )
+    for row in _POSITIONS.rows(connection, users):
+        if row.market_id in wanted:
+            known[row.user_id, row.market_id].positions[row.selection_id, row.handicap] = Position(
+                row.if_wins_minor, row.if_loses_minor
+            )
     return known

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from exchange_platform.stores.database import profiles
-from exchange_platform.stores.upsert import Bulk, chunks, insert, upsert
+from exchange_platform.stores.upsert import Bulk, Lookup, insert, upsert
 
 SUMS = (
     "version",
@@ -37,13 +37,18 @@ _upsert_profiles = upsert(profiles, add=SUMS, newest=["last_bet_at_us", "updated
 _insert_missing = insert(profiles, keep_known=True)
 _deletion = sa.delete(profiles).where(profiles.c.user_id == sa.bindparam("key_user_id"))
 _delete_profiles = Bulk({"sqlite": _deletion, "mysql": _deletion}, [])
-_HELD = sa.select(
+_HELD = Lookup(
+    sa.select(
+        profiles.c.user_id,
+        profiles.c.currency,
+        profiles.c.version,
+        profiles.c.balance_minor,
+        profiles.c.exposure_minor,
+    )
+    .order_by(profiles.c.user_id)
+    .with_for_update(),
     profiles.c.user_id,
-    profiles.c.currency,
-    profiles.c.version,
-    profiles.c.balance_minor,
-    profiles.c.exposure_minor,
-).order_by(profiles.c.user_id)
+)
 
 
 @dataclass(slots=True)
@@ -114,11 +119,10 @@ class ProfileSums:
     def _read(self, connection: sa.Connection, users: list[str]) -> list[str]:
         """Take the profiles that there are; returns the users who have one that says anything."""
         used: list[str] = []
-        for some in chunks(users):
-            for row in connection.execute(_HELD.where(profiles.c.user_id.in_(some)).with_for_update()):
-                self.held[row.user_id] = Held(row.currency, row.balance_minor, row.exposure_minor)
-                if row.version:
-                    used.append(row.user_id)
+        for row in _HELD.rows(connection, users):
+            self.held[row.user_id] = Held(row.currency, row.balance_minor, row.exposure_minor)
+            if row.version:
+                used.append(row.user_id)
         return used
 
 

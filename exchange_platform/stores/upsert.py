@@ -52,6 +52,35 @@ class Bulk:
             connection.exec_driver_sql(sql, [pick(row) for row in rows])
 
 
+class Lookup:
+    """The rows of a query whose column is one of many values: compiled once a dialect and size.
+
+    SQLAlchemy renders an IN list anew at each call, value by value. Here the values are filled up to a power of two by repeating one, so
+    that there are few statements. Rows come as the driver has them: for columns of texts and whole numbers.
+    """
+
+    _VALUES = "VALUES_GO_HERE"
+
+    def __init__(self, query: sa.Select[Any], column: sa.ColumnElement[Any]) -> None:
+        self._query = query.where(column.in_([sa.literal_column(self._VALUES)]))
+        self._compiled: dict[tuple[str, int], str] = {}
+
+    def rows(self, connection: sa.Connection, values: Sequence[Any]) -> Iterator[sa.Row[Any]]:
+        """The rows, in the query's order for each thousand of the values."""
+        for some in chunks(values):
+            size = 1 << (len(some) - 1).bit_length()
+            filled = (*some, *[some[-1]] * (size - len(some)))
+            yield from connection.exec_driver_sql(self._sql(connection.dialect, size), filled)
+
+    def _sql(self, dialect: sa.Dialect, size: int) -> str:
+        key = (dialect.name, size)
+        if key not in self._compiled:
+            place = "?" if dialect.paramstyle == "qmark" else "%s"
+            text = str(self._query.compile(dialect=dialect))
+            self._compiled[key] = text.replace(self._VALUES, ", ".join([place] * size))
+        return self._compiled[key]
+
+
 def insert(
     table: sa.Table, *, ignore_known: bool = False, keep_known: bool = False, leave_out: Sequence[str] = ()
 ) -> Bulk:
