@@ -46,7 +46,7 @@ COLUMNS = [outbox.c[name] for name in ChangeRow.__dataclass_fields__]
 
 
 def append(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Append changes, rows without `sequence`, inside the caller's transaction: as its last statement, as later writers wait for its end.
+    """Append changes inside the caller's transaction, as its last statement: later writers wait for its end. The rows get their `sequence`.
 
     Whoever sees a sequence sees every lower one that will ever be: the number is drawn under a lock that is held to the commit.
     """
@@ -56,8 +56,9 @@ def append(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
     newest = connection.execute(
         sa.select(outbox_sequences.c.newest).where(outbox_sequences.c.outbox == NOTIFICATIONS)
     ).scalar_one()
-    first = newest - len(rows) + 1
-    _insert.execute(connection, [{"sequence": first + place, **row} for place, row in enumerate(rows)])
+    for sequence, row in enumerate(rows, newest - len(rows) + 1):
+        row["sequence"] = sequence
+    _insert.execute(connection, rows)
 
 
 class Outbox:
