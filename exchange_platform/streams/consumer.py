@@ -167,7 +167,8 @@ class Consumer:
                     break
                 report = self._report(self._clock.monotonic_s() - reported, counted, dead)
                 give_back()
-                reported, counted, dead = self._clock.monotonic_s(), report.records_total, self._dead
+                reported, counted = self._clock.monotonic_s(), report.records_total
+                dead += report.dead_letters  # not `self._dead`, which may have grown since
                 yield report
             self._shut_down()
             if self._failure is not None:

@@ -15,6 +15,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.bet_reading import read_bet
 from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.database import Database
+from exchange_platform.streams.aggregation import disaggregate
 from exchange_platform.streams.kinesis import ensure_stream
 from tests.exchange_platform.betting import add_account, add_event, add_market
 from tests.exchange_platform.stores.bet_lives import later
@@ -61,7 +62,11 @@ def _orders(settings: Settings) -> list[Any]:
     )["ShardIterator"]
     records = client.get_records(ShardIterator=iterator)["Records"]
     client.close()
-    return [decode_order(record["Data"]) for record in records]
+    return [
+        decode_order(data)
+        for record in records
+        for _, data in disaggregate(record["PartitionKey"], record["Data"])
+    ]
 
 
 def test_a_placed_bet_is_pending_its_exposure_reserved_and_its_order_in_the_stream(
