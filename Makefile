@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV
 unexport PYTHONPATH
 
-.PHONY: help setup demo test check lint types floors test-servers test-faults lock clean
+.PHONY: help setup demo test check lint types floors terraform test-servers test-faults lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,7 +40,7 @@ demo: setup ## Start everything with the simulated exchange (DEMO_FOR=120 ends b
 test: setup ## The fast suite
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
 
-check: lint types floors test-servers test-faults ## Style, types, floors, the suites against servers, the fault tests
+check: lint types floors terraform test-servers test-faults ## Style, types, floors, the suites against servers, the fault tests
 
 lint: setup ## Style
 	@$(BIN)/ruff check .
@@ -51,6 +51,9 @@ types: setup ## Strict types
 
 floors: setup ## A line may only reach down
 	@$(BIN)/lint-imports
+
+terraform: ## The infrastructure's format and validity (skipped, saying so, without terraform and its provider)
+	@deployments/terraform/check
 
 test-servers: setup ## The suites against servers, and in a browser (skipped, saying so, where there is none)
 	@$(BIN)/python -m pytest -m "servers and not faults" -rs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchange_platform import events, orders
 from exchange_platform.odds import CLASSIC
 from exchange_platform.records import BetUpdate, Execution, UndecodableRecord, decode, encode, json_schema
 from tests.workload import matched_pairs
 
-DOCUMENTED = Path(__file__).parents[2] / "docs" / "exchange-bets.schema.json"
+DOCUMENTS = Path(__file__).parents[2] / "docs"
 
 ids = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=64)
 executions = st.builds(
@@ -73,8 +75,16 @@ def test_records_are_what_the_schema_says() -> None:
     assert list(validator.iter_errors(_execution(surprise=1)))
 
 
-def test_the_documented_schema_is_the_code_s() -> None:
-    assert json.loads(DOCUMENTED.read_text()) == json_schema()
+@pytest.mark.parametrize(
+    ("name", "schema"),
+    [
+        ("exchange-bets", json_schema),
+        ("bet-orders", orders.json_schema),
+        ("exchange-feed", events.json_schema),
+    ],
+)
+def test_the_documented_schema_is_the_code_s(name: str, schema: Callable[[], dict[str, Any]]) -> None:
+    assert json.loads((DOCUMENTS / f"{name}.schema.json").read_text()) == json.loads(json.dumps(schema()))
 
 
 def test_numbers_may_travel_as_json_numbers() -> None:

@@ -1,0 +1,214 @@
+# Who may do what. `execution` starts containers, `services` are Dagster's own, `runs` are what consumes, notifies and tidies.
+data "aws_iam_policy_document" "tasks_assume" {
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "Service"
+      identifiers = ["ecs-tasks.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [data.aws_caller_identity.current.account_id]
+    }
+  }
+}
+
+resource "aws_iam_role" "execution" {
+  name               = "${var.name}-execution"
+  assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
+}
+
+data "aws_iam_policy_document" "execution" {
+  statement {
+    sid       = "PullImages"
+    actions   = ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"]
+    resources = var.repository_arns
+  }
+
+  # A token for the registry as a whole: AWS knows no narrower resource for it.
+  statement {
+    sid       = "EnterRegistry"
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "WriteLogs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = [for group in aws_cloudwatch_log_group.this : "${group.arn}:*"]
+  }
+
+  statement {
+    sid       = "ReadSecrets"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = var.secret_arns
+  }
+
+  statement {
+    sid       = "DecryptSecrets"
+    actions   = ["kms:Decrypt"]
+    resources = [var.key_arn]
+  }
+}
+
+resource "aws_iam_role_policy" "execution" {
+  name   = "start-containers"
+  role   = aws_iam_role.execution.id
+  policy = data.aws_iam_policy_document.execution.json
+}
+
+resource "aws_iam_role" "services" {
+  name               = "${var.name}-dagster"
+  assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
+}
+
+data "aws_iam_policy_document" "services" {
+  source_policy_documents = [var.lake_read_policy]
+
+  statement {
+    sid       = "LaunchRuns"
+    actions   = ["ecs:RunTask"]
+    resources = ["arn:aws:ecs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:task-definition/${aws_ecs_task_definition.run.family}:*"]
+    condition {
+      test     = "ArnEquals"
+      variable = "ecs:cluster"
+      values   = [aws_ecs_cluster.this.arn]
+    }
+  }
+
+  statement {
+    sid       = "FollowRuns"
+    actions   = ["ecs:DescribeTasks", "ecs:StopTask", "ecs:TagResource"]
+    resources = ["arn:aws:ecs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:task/${aws_ecs_cluster.this.name}/*"]
+  }
+
+  # These two calls know no resource.
+  statement {
+    sid       = "ReadDefinitions"
+    actions   = ["ecs:DescribeTaskDefinition", "ecs:ListTagsForResource"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "HandRolesToRuns"
+    actions   = ["iam:PassRole"]
+    resources = [aws_iam_role.runs.arn, aws_iam_role.execution.arn]
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ecs-tasks.amazonaws.com"]
+    }
+  }
+
+  statement {
+    sid       = "ComputeLogs"
+    actions   = ["s3:GetObject", "s3:PutObject"]
+    resources = ["${module.compute_logs.arn}/*"]
+  }
+
+  statement {
+    sid       = "ListComputeLogs"
+    actions   = ["s3:ListBucket"]
+    resources = [module.compute_logs.arn]
+  }
+
+  # Figures know no resource; the namespace is what can be held to.
+  statement {
+    sid       = "TellFigures"
+    actions   = ["cloudwatch:PutMetricData"]
+    resources = ["*"]
+    condition {
+      test     = "StringEquals"
+      variable = "cloudwatch:namespace"
+      values   = [var.metric_namespace]
+    }
+  }
+
+  statement {
+    sid       = "RunLogs"
+    actions   = ["logs:GetLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.this["run"].arn}:*"]
+  }
+
+  statement {
+    sid       = "UseKey"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [var.key_arn]
+  }
+}
+
+resource "aws_iam_role_policy" "services" {
+  name   = "run-dagster"
+  role   = aws_iam_role.services.id
+  policy = data.aws_iam_policy_document.services.json
+}
+
+resource "aws_iam_role" "runs" {
+  name               = "${var.name}-runs"
+  assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
+}
+
+data "aws_iam_policy_document" "runs" {
+  source_policy_documents = [var.lake_write_policy]
+
+  statement {
+    sid       = "ReadStream"
+    actions   = ["kinesis:ListShards", "kinesis:GetShardIterator", "kinesis:GetRecords", "kinesis:DescribeStreamSummary"]
+    resources = [var.stream_arns["exchange-bets"]]
+  }
+
+  statement {
+    sid       = "PublishOrders"
+    actions   = ["kinesis:PutRecords", "kinesis:DescribeStreamSummary"]
+    resources = [var.stream_arns["bet-orders"]]
+  }
+
+  statement {
+    sid       = "WriteProfiles"
+    actions   = ["dynamodb:DescribeTable", "dynamodb:TransactWriteItems", "dynamodb:PutItem", "dynamodb:ConditionCheckItem", "dynamodb:BatchGetItem"]
+    resources = [var.table_arns["profiles"]]
+  }
+
+  statement {
+    sid       = "WriteTokens"
+    actions   = ["dynamodb:DescribeTable", "dynamodb:PutItem"]
+    resources = [var.table_arns["tokens"]]
+  }
+
+  statement {
+    sid       = "TellOfBets"
+    actions   = ["sns:Publish"]
+    resources = [var.bet_status_topic_arn]
+  }
+
+  statement {
+    sid       = "SendMail"
+    actions   = ["ses:SendEmail"]
+    resources = [var.mail_identity_arn, var.mail_configuration_set_arn]
+  }
+
+  statement {
+    sid       = "ReadFeedback"
+    actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+    resources = [var.mail_feedback_queue_arn]
+  }
+
+  statement {
+    sid       = "ComputeLogs"
+    actions   = ["s3:PutObject"]
+    resources = ["${module.compute_logs.arn}/*"]
+  }
+
+  statement {
+    sid       = "UseKey"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [var.key_arn]
+  }
+}
+
+resource "aws_iam_role_policy" "runs" {
+  name   = "consume-and-notify"
+  role   = aws_iam_role.runs.id
+  policy = data.aws_iam_policy_document.runs.json
+}

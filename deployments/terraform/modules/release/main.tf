@@ -1,0 +1,131 @@
+# What a release needs: image repositories, a bucket of artifacts, and roles that GitHub Actions enters by OIDC, with no key that lasts.
+data "aws_caller_identity" "current" {}
+
+resource "aws_ecr_repository" "this" {
+  for_each             = toset(["dagster", "api", "exchange"])
+  name                 = "${var.name}/${each.key}"
+  image_tag_mutability = "IMMUTABLE"
+  force_delete         = !var.deletion_protection
+
+  image_scanning_configuration {
+    scan_on_push = true
+  }
+
+  encryption_configuration {
+    encryption_type = "KMS"
+    kms_key         = var.key_arn
+  }
+}
+
+resource "aws_ecr_lifecycle_policy" "this" {
+  for_each   = aws_ecr_repository.this
+  repository = each.value.name
+  policy = jsonencode({
+    rules = [{
+      rulePriority = 1
+      description  = "Keep the newest ${var.images_kept}: as far back as a roll-back goes"
+      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = var.images_kept }
+      action       = { type = "expire" }
+    }]
+  })
+}
+
+module "artifacts" {
+  source              = "../bucket"
+  bucket              = "${var.name}-artifacts-${var.suffix}"
+  key_arn             = var.key_arn
+  old_version_days    = 90
+  deletion_protection = var.deletion_protection
+}
+
+resource "aws_iam_openid_connect_provider" "github" {
+  url            = "https://token.actions.githubusercontent.com"
+  client_id_list = ["sts.amazonaws.com"]
+}
+
+# Only a version's tag of this repository may publish; only its environment of this name (which asks for approval) may apply.
+locals {
+  subjects = {
+    publish = "repo:${var.github_repository}:ref:refs/tags/v*"
+    apply   = "repo:${var.github_repository}:environment:${var.environment}"
+  }
+}
+
+data "aws_iam_policy_document" "github_assume" {
+  for_each = local.subjects
+
+  statement {
+    actions = ["sts:AssumeRoleWithWebIdentity"]
+    principals {
+      type        = "Federated"
+      identifiers = [aws_iam_openid_connect_provider.github.arn]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "token.actions.githubusercontent.com:aud"
+      values   = ["sts.amazonaws.com"]
+    }
+    condition {
+      test     = "StringLike"
+      variable = "token.actions.githubusercontent.com:sub"
+      values   = [each.value]
+    }
+  }
+}
+
+resource "aws_iam_role" "publish" {
+  name                 = "${var.name}-publish"
+  description          = "Publishes images and artifacts of a version"
+  assume_role_policy   = data.aws_iam_policy_document.github_assume["publish"].json
+  max_session_duration = 3600
+}
+
+data "aws_iam_policy_document" "publish" {
+  statement {
+    sid       = "EnterRegistry"
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid = "PushImages"
+    actions = [
+      "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:CompleteLayerUpload", "ecr:DescribeImages",
+      "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart",
+    ]
+    resources = [for repository in aws_ecr_repository.this : repository.arn]
+  }
+
+  statement {
+    sid       = "UploadArtifacts"
+    actions   = ["s3:PutObject", "s3:GetObject"]
+    resources = ["${module.artifacts.arn}/*"]
+  }
+
+  statement {
+    sid       = "UseKey"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [var.key_arn]
+  }
+}
+
+resource "aws_iam_role_policy" "publish" {
+  name   = "publish"
+  role   = aws_iam_role.publish.id
+  policy = data.aws_iam_policy_document.publish.json
+}
+
+# Terraform makes roles, so whoever applies is as mighty as the account: hence the approval, and a boundary that the account's owner sets.
+resource "aws_iam_role" "apply" {
+  name                 = "${var.name}-apply"
+  description          = "Plans and applies this environment"
+  assume_role_policy   = data.aws_iam_policy_document.github_assume["apply"].json
+  permissions_boundary = var.apply_boundary_arn
+  max_session_duration = 3600
+}
+
+resource "aws_iam_role_policy_attachment" "apply" {
+  for_each   = toset(var.apply_policy_arns)
+  role       = aws_iam_role.apply.name
+  policy_arn = each.value
+}

@@ -1,0 +1,24 @@
+output "repository_urls" {
+  description = "Where each target's images are pushed."
+  value       = { for key, repository in aws_ecr_repository.this : key => repository.repository_url }
+}
+
+output "repository_arns" {
+  description = "The repositories."
+  value       = [for repository in aws_ecr_repository.this : repository.arn]
+}
+
+output "artifacts_bucket" {
+  description = "Where the function's zip and other artifacts lie."
+  value       = module.artifacts.name
+}
+
+output "publish_role_arn" {
+  description = "The role that a version's tag enters."
+  value       = aws_iam_role.publish.arn
+}
+
+output "apply_role_arn" {
+  description = "The role that an approved apply enters."
+  value       = aws_iam_role.apply.arn
+}

@@ -1,0 +1,67 @@
+output "environment_variables" {
+  description = "What configures the platform: EXCHANGE_PLATFORM_* without secrets (`terraform output -json environment_variables`)."
+  value       = local.environment_variables
+}
+
+output "secret_variables" {
+  description = "The variables that are secrets: where each is kept, never its value."
+  value       = local.secret_variables
+}
+
+output "api_url" {
+  description = "Where the API answers; public_url is to point to it."
+  value       = module.api.url
+}
+
+output "dkim_tokens" {
+  description = "Publish for each a CNAME <token>._domainkey.<mail_domain> to <token>.dkim.amazonses.com."
+  value       = module.messaging.dkim_tokens
+}
+
+output "repository_urls" {
+  description = "Where images are pushed."
+  value       = module.release.repository_urls
+}
+
+output "artifacts_bucket" {
+  description = "Where the function's zip is uploaded."
+  value       = module.release.artifacts_bucket
+}
+
+output "publish_role_arn" {
+  description = "The role that a version's tag enters (GitHub: AWS_PUBLISH_ROLE)."
+  value       = module.release.publish_role_arn
+}
+
+output "apply_role_arn" {
+  description = "The role that an approved apply enters (GitHub: AWS_APPLY_ROLE)."
+  value       = module.release.apply_role_arn
+}
+
+output "cluster_name" {
+  description = "The ECS cluster of Dagster and the API."
+  value       = module.dagster.cluster_name
+}
+
+output "run_task_family" {
+  description = "The task definition that Dagster's runs are started from."
+  value       = module.dagster.run_task_family
+}
+
+output "network" {
+  description = "Where one-off tasks (migrations) run."
+  value = {
+    subnet_ids        = module.network.private_subnet_ids
+    security_group_id = module.network.tasks_group_id
+  }
+}
+
+output "dashboard" {
+  description = "The CloudWatch dashboard."
+  value       = module.observability.dashboard
+}
+
+output "policies" {
+  description = "What each task may do."
+  value       = merge(module.dagster.policies, { api = module.api.policy })
+}
