@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from exchange_platform.stores.event_documents import DatabaseEventDocuments
 from exchange_platform.stores.event_index import EventIndex, open_event_index
 from exchange_platform.stores.event_tables import events
 from tests.exchange_platform.stores.bet_tables import new_database
+from tests.exchange_platform.stores.event_index_parts import delete_directory
 from tests.exchange_platform.stores.event_store import NOW_US, applied
 from tests.feed_updates import event, market
 
@@ -106,7 +106,7 @@ def test_events_that_the_database_does_not_have_are_counted(database: Database, 
 def test_an_index_that_is_gone_is_said_to_be_gone(
     database: Database, index: EventIndex, tmp_path: Path
 ) -> None:
-    shutil.rmtree(tmp_path / "event-index")
+    delete_directory(tmp_path / "event-index")
     outcome = index_agrees(database, index, wait=never)
     assert (outcome.passed, outcome.description) == (False, "the event index was deleted, or never filled")
 

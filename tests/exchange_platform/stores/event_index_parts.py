@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -132,3 +133,9 @@ def index_settings(engine: str, data_dir: Path) -> Iterator[Settings]:
 
 
 ENGINES = ("tantivy", pytest.param("elasticsearch", marks=pytest.mark.servers))
+
+
+def delete_directory(directory: Path) -> None:
+    """Delete an index on disk while its writer and readers go on: files come and go meanwhile."""
+    while directory.exists():
+        shutil.rmtree(directory, ignore_errors=True)

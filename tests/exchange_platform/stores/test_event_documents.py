@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,14 @@ from exchange_platform.stores.event_documents import DatabaseEventDocuments
 from exchange_platform.stores.event_index import EventDocument
 from exchange_platform.stores.event_tables import events, markets
 from exchange_platform.stores.schema import migrate
-from tests.exchange_platform.stores.event_index_parts import ENGINES, hold, index_settings, names, opened
+from tests.exchange_platform.stores.event_index_parts import (
+    ENGINES,
+    delete_directory,
+    hold,
+    index_settings,
+    names,
+    opened,
+)
 
 
 @pytest.fixture
@@ -197,7 +203,7 @@ def test_the_index_is_deleted_and_rebuilt_from_the_database_while_searches_go_on
         try:
             for version in (2, 3):
                 if engine == "tantivy":
-                    shutil.rmtree(settings.data_dir / "event-index")
+                    delete_directory(settings.data_dir / "event-index")
                 else:
                     delete_index(settings)
                 assert not index.is_filled()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.event_index import EventDocument, EventQuery, open_event_index
 from exchange_platform.stores.event_index_directory import IndexDirectory
-from tests.exchange_platform.stores.event_index_parts import Source, event, names, opened
+from tests.exchange_platform.stores.event_index_parts import Source, delete_directory, event, names, opened
 from tests.platform_parts import wait_for
 
 WRITING = """
@@ -108,7 +107,7 @@ def test_the_index_deleted_under_reader_and_writer_is_made_again(settings: Setti
         writer.rebuild(Source([event(f"Team {number} v Other") for number in range(200)]))
         writer.put([event("Kept v Forgotten")])
         assert names(reader, "kept") == ["Kept v Forgotten"]
-        shutil.rmtree(directory)
+        delete_directory(directory)
         assert names(reader, "kept") == ["Kept v Forgotten"]  # it goes on with what it had
         assert names(reader, "team 77") == ["Team 77 v Other"]
         assert (reader.is_filled(), reader.count(), reader.versions()) == (False, 0, {})
@@ -205,7 +204,7 @@ def test_searches_in_many_threads_while_it_is_written_rebuilt_and_deleted(
             for version in range(2, 12):
                 writer.put([event("Team 1 v Other", event_id="e1", version=version)])
                 if version % 4 == 0:
-                    shutil.rmtree(directory)
+                    delete_directory(directory)
                     writer.rebuild(Source(documents))
         finally:
             ended.set()

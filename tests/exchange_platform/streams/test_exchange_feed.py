@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.events import EventStatus, MarketStatus, decode_update, encode_update
 from exchange_platform.streams.dead_letters import Replayed, replay_dead_letters
+from tests.exchange_platform.stores.event_index_parts import delete_directory
 from tests.exchange_platform.stores.event_store import applied
 from tests.exchange_platform.streams.feed_consumers import FeedPlatform, feed_platform
 from tests.exchange_platform.streams.feed_server import FeedServer, feed_server
@@ -103,9 +103,7 @@ def test_an_index_that_is_deleted_meanwhile_is_filled_again(
     server.append(*(event(f"e{number}") for number in range(1, 30)))
     running = platform.consume_hastily()
     running.until(lambda: platform.status("e29") and platform.index_agrees(), "indexed")
-    index = platform.settings.data_dir / "event-index"
-    while index.exists():  # its writer writes on
-        shutil.rmtree(index, ignore_errors=True)
+    delete_directory(platform.settings.data_dir / "event-index")
     server.append(event("e30"))
     running.until(lambda: platform.status("e30") and platform.index_agrees(), "filled again")
     running.stop()
@@ -116,7 +114,7 @@ def test_an_index_that_was_never_filled_gets_the_events_of_before(
 ) -> None:
     server.append(event(), event("e2"))
     platform.consume_all()
-    shutil.rmtree(platform.settings.data_dir / "event-index")
+    delete_directory(platform.settings.data_dir / "event-index")
     running = platform.consume()
     running.until(platform.index_agrees, "filled")
     running.stop()
