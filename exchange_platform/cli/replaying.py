@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from exchange_platform.aws import aws_client
+from exchange_platform.exchanges.betfair.recorded import sports_data_beside
 from exchange_platform.exchanges.betfair.replay import ReplayProgress, ReplaySummary, replay
+from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from exchange_platform.local.running import require_stream
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
@@ -21,14 +23,21 @@ from exchange_platform.streams.kinesis import Publisher
 
 
 def replay_files(settings: Settings, files: Sequence[Path], speed: float | None) -> int:
-    """Publish the files' executions; 1 if it was interrupted. Raises `NotRunning`, `NotARecording` and what the stream raises."""
+    """Publish what the files hold, and the sports data beside them; 1 if it was interrupted.
+
+    Raises `NotRunning`, `NotARecording` and what the stream raises.
+    """
     require_stream(settings)
+    console = Console(stderr=True)
+    beside = sports_data_beside(files)
+    for path in beside:
+        console.print(f"{path} lies beside its market stream, and is replayed too", markup=False)
     stopping = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stopping.set())
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     database = Database(settings.operational_database_url)
     client = aws_client(settings, "kinesis")
-    console = Console(stderr=True)
+    feed = FeedJournal(settings.data_dir / FEED_FILE)
     began = time.monotonic()
     try:
         with Progress(
@@ -50,14 +59,16 @@ def replay_files(settings: Settings, files: Sequence[Path], speed: float | None)
                 )
 
             summary = replay(
-                files,
+                [*files, *beside],
                 publisher=Publisher(client, settings.bets_stream, stopping=stopping),
                 restatements=Restatements(database),
+                feed=feed,
                 speed=speed,
                 on_progress=show,
                 stopping=stopping,
             )
     finally:
+        feed.close()
         client.close()
         database.dispose()
     _say(summary, time.monotonic() - began, console)
@@ -69,6 +80,7 @@ def _say(summary: ReplaySummary, seconds: float, console: Console) -> None:
         f"{summary.executions:,} executions published, stake {summary.stake:,}, from {summary.messages:,} messages"
         f" in {seconds:.1f} s"
     )
+    print(f"{summary.updates:,} updates of {len(summary.events):,} events told")
     classes = ", ".join(f"{count} {name}" for name, count in summary.restatement_classes.most_common())
     print(f"{summary.restatements:,} restatements{f' ({classes})' if classes else ''}")
     for damage in summary.damaged.first[:10]:

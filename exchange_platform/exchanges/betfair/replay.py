@@ -16,17 +16,19 @@ from pathlib import Path
 from typing import Protocol
 
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.exchanges.betfair.messages import Message
+from exchange_platform.events import EventUpdate, FeedUpdate, encode_update
+from exchange_platform.exchanges.betfair.messages import Message, SportsMessage
 from exchange_platform.exchanges.betfair.recorded import (
     DamagedLine,
-    Derived,
     FirstOf,
     Recording,
-    Refused,
-    VolumeLadders,
+    SportsRecording,
+    open_recording,
 )
+from exchange_platform.exchanges.betfair.states import FeedStates
+from exchange_platform.exchanges.betfair.volumes import Derived, Refused, VolumeLadders
 from exchange_platform.records import encode
-from exchange_platform.stores.restatements import Restatement, Restatements
+from exchange_platform.stores.restatements import Restatement
 
 _BATCH = 500
 _PUBLISH_EVERY_S = 0.05
@@ -38,6 +40,22 @@ class RecordPublisher(Protocol):
 
     def publish(self, records: Sequence[tuple[str, bytes]]) -> None:
         """Publish them."""
+        ...
+
+
+class RestatementStore(Protocol):
+    """Takes restatements; they are stored on return."""
+
+    def add(self, rows: Sequence[Restatement]) -> None:
+        """Store them."""
+        ...
+
+
+class UpdateJournal(Protocol):
+    """Takes updates of the exchange's feed; they are in the feed on return."""
+
+    def append(self, updates: Sequence[bytes]) -> int:
+        """Append them; returns the newest cursor."""
         ...
 
 
@@ -72,9 +90,12 @@ class ReplayProgress:
 
 @dataclass(slots=True)
 class ReplaySummary:
-    """What a replay did; executions and restatements that were published and stored. `interrupted` when it was stopped early."""
+    """What a replay did; executions, updates and restatements that were published and stored. `interrupted` when it was stopped early."""
 
     messages: int = 0
+    updates: int = 0
+    events: set[str] = field(default_factory=set)
+    """Of which the updates told."""
     executions: int = 0
     stake: Decimal = Decimal(0)
     restatements: int = 0
@@ -88,23 +109,25 @@ def replay(
     files: Sequence[Path],
     *,
     publisher: RecordPublisher,
-    restatements: Restatements,
+    restatements: RestatementStore,
+    feed: UpdateJournal,
     speed: float | None = None,
     clock: Clock = SYSTEM_CLOCK,
     on_progress: Callable[[ReplayProgress], None] | None = None,
     stopping: threading.Event | None = None,
 ) -> ReplaySummary:
-    """Publish the executions of recorded files, merged by publish time, and store their restatements.
+    """Publish the executions of recorded files, tell the feed of their events and markets, and store their restatements.
 
-    `speed` is how many times faster than recorded; None is as fast as the stream takes them. Every file is checked before
+    The files are merged by publish time: market streams, and the sports data of their events. `speed` is how many times faster than recorded; None is as fast as the stream takes them. Every file is checked before
     anything is published (`NotARecording`). A restatement is stored after what precedes it was published. Stopping or
     failing half-way leaves nothing half done: a replay repeats the same ids, and readers drop what they have. What the publisher and the
-    store raise is passed on. Each file is a recording of its own: its volumes start at nothing.
+    store raise is passed on. Each file is a recording of its own: its volumes start at nothing. Events of which the sports data tell and no
+    market stream does are passed over, unless there is no market stream at all.
     """
     if speed is not None and not (math.isfinite(speed) and speed > 0):
         raise ValueError(f"speed {speed} is not possible; a number above 0, or None for as fast as can be")
-    recordings = [Recording(path) for path in files]  # each may raise, before anything is published
-    replaying = _Replay(recordings, publisher, restatements, clock, on_progress)
+    recordings = [open_recording(path) for path in files]  # each may raise, before anything is published
+    replaying = _Replay(recordings, publisher, restatements, feed, clock, on_progress)
     return replaying.run(_Pace(speed, clock, stopping or threading.Event()))
 
 
@@ -141,33 +164,42 @@ class _Pace:
 class _Replay:
     def __init__(
         self,
-        recordings: Sequence[Recording],
+        recordings: Sequence[Recording | SportsRecording],
         publisher: RecordPublisher,
-        restatements: Restatements,
+        restatements: RestatementStore,
+        feed: UpdateJournal,
         clock: Clock,
         on_progress: Callable[[ReplayProgress], None] | None,
     ) -> None:
         self._recordings = recordings
         self._publisher = publisher
         self._restatements = restatements
+        self._feed = feed
         self._clock = clock
         self._on_progress = on_progress
         self._summary = ReplaySummary()
         self._waiting: list[tuple[str, bytes]] = []
         self._waiting_stake = Decimal(0)
         self._restated: list[Restatement] = []
+        self._told: list[FeedUpdate] = []
         self._flushed_s = clock.monotonic_s()
 
     def run(self, pace: _Pace) -> ReplaySummary:
         ladders = [VolumeLadders() for _ in self._recordings]
+        alone = not any(isinstance(recording, Recording) for recording in self._recordings)
+        states = FeedStates(of_sports_data_alone=alone)
         for number, line, message in _merged(self._recordings):
             if pace.wait(message.pt or 0, self._flush):
                 self._summary.interrupted = True
                 break
             self._summary.messages += 1
-            self._add(ladders[number].apply(message, line))
+            if isinstance(message, SportsMessage):
+                self._told += states.after_sports(message)
+            else:
+                self._add(ladders[number].apply(message, line))
+                self._told += states.after(message, ladders[number].traded)
             if (
-                len(self._waiting) + len(self._restated) >= _BATCH
+                len(self._waiting) + len(self._restated) + len(self._told) >= _BATCH
                 or self._clock.monotonic_s() - self._flushed_s >= _PUBLISH_EVERY_S
             ):
                 self._flush()
@@ -189,6 +221,11 @@ class _Replay:
             summary.executions += len(self._waiting)
             summary.stake += self._waiting_stake
             self._waiting, self._waiting_stake = [], Decimal(0)
+        if self._told:
+            self._feed.append([encode_update(update) for update in self._told])
+            summary.updates += len(self._told)
+            summary.events |= {update.event_id for update in self._told if isinstance(update, EventUpdate)}
+            self._told = []
         if self._restated:
             self._restatements.add(self._restated)
             summary.restatements += len(self._restated)
@@ -208,10 +245,14 @@ class _Replay:
             )
 
 
-def _merged(recordings: Sequence[Recording]) -> Iterator[tuple[int, int, Message]]:
+def _merged(
+    recordings: Sequence[Recording | SportsRecording],
+) -> Iterator[tuple[int, int, Message | SportsMessage]]:
     """(recording's number, line, message) of all recordings, by publish time; each recording's own order is kept."""
 
-    def numbered(number: int, recording: Recording) -> Iterator[tuple[int, int, int, Message | None]]:
+    def numbered(
+        number: int, recording: Recording | SportsRecording
+    ) -> Iterator[tuple[int, int, int, Message | SportsMessage | None]]:
         newest_ms = recording.first_published_at_ms
         # The merge asks every recording for its first entry at once; this one opens no file.
         yield newest_ms, number, 0, None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from exchange_platform.exchanges.betfair.messages import decode_line
-from exchange_platform.exchanges.betfair.recorded import Derived, VolumeLadders
+from exchange_platform.exchanges.betfair.volumes import Derived, VolumeLadders
 
 START_MS = 1_650_392_673_420
 

@@ -14,13 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange_platform.exchanges.betfair.messages import Undecodable, decode_line
-from exchange_platform.exchanges.betfair.recorded import (
-    DamagedLine,
-    Derived,
-    NotARecording,
-    Recording,
-    VolumeLadders,
-)
+from exchange_platform.exchanges.betfair.recorded import DamagedLine, NotARecording, Recording
+from exchange_platform.exchanges.betfair.volumes import Derived, VolumeLadders
 from exchange_platform.records import Execution, decode, encode
 from exchange_platform.stores.restatements import RestatementClass
 from exchange_platform.windows import aggregate

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from exchange_platform.events import FeedUpdate, decode_update
 from exchange_platform.exchanges.betfair.recorded import NotARecording
 from exchange_platform.exchanges.betfair.replay import ReplayProgress, replay
 from exchange_platform.records import Execution, decode
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
-from exchange_platform.stores.restatements import Restatements
+from exchange_platform.stores.restatements import Restatement, Restatements
 from exchange_platform.stores.schema import migrate
 from tests.exchange_platform.exchanges.betfair.messages import line, rc, write
 
@@ -63,6 +64,31 @@ class Published:
         return [execution.execution_id for execution in self.executions]
 
 
+class Fed:
+    """A feed that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.updates: list[FeedUpdate] = []
+
+    def append(self, updates: Sequence[bytes]) -> int:
+        self.updates += [decode_update(update) for update in updates]
+        return len(self.updates)
+
+
+class Forgotten:
+    """Restatements that nobody asks for."""
+
+    def add(self, rows: Sequence[Restatement]) -> None:
+        pass
+
+
+def replayed_updates(files: Sequence[Path]) -> list[FeedUpdate]:
+    """What the feed is told by a replay."""
+    feed = Fed()
+    replay(files, publisher=Published(), restatements=Forgotten(), feed=feed)
+    return feed.updates
+
+
 @pytest.fixture
 def restatements(tmp_path: Path) -> Iterator[Restatements]:
     settings = Settings(data_dir=tmp_path / "data")
@@ -80,7 +106,7 @@ def test_files_are_merged_in_publish_order_and_all_is_published(
     feeds: Path, restatements: Restatements
 ) -> None:
     published = Published()
-    summary = replay(_files(feeds), publisher=published, restatements=restatements)
+    summary = replay(_files(feeds), publisher=published, restatements=restatements, feed=Fed())
     times = [execution.executed_at for execution in published.executions]
     assert times == sorted(times)
     assert len(set(published.ids)) == len(times) == summary.executions == 11_209 + 809 + 260
@@ -98,7 +124,7 @@ def test_a_second_replay_repeats_the_same_ids_and_adds_no_restatement(
 ) -> None:
     first, second = Published(), Published()
     for published in (first, second):
-        replay(_files(feeds), publisher=published, restatements=restatements)
+        replay(_files(feeds), publisher=published, restatements=restatements, feed=Fed())
     assert first.executions == second.executions
     assert restatements.count() == 28
 
@@ -108,10 +134,12 @@ def test_a_stopped_replay_published_a_beginning_and_the_next_completes_it(
 ) -> None:
     stopping = threading.Event()
     begun, again = Published(after=3, then=stopping.set), Published()
-    summary = replay(_files(feeds)[:1], publisher=begun, restatements=restatements, stopping=stopping)
+    summary = replay(
+        _files(feeds)[:1], publisher=begun, restatements=restatements, feed=Fed(), stopping=stopping
+    )
     assert summary.interrupted
     assert summary.executions == len(begun.ids)
-    replay(_files(feeds)[:1], publisher=again, restatements=restatements)
+    replay(_files(feeds)[:1], publisher=again, restatements=restatements, feed=Fed())
     assert 0 < len(begun.ids) < len(again.ids) == 11_209
     assert again.ids[: len(begun.ids)] == begun.ids
     assert restatements.count() == 28
@@ -124,10 +152,12 @@ def test_a_failed_publish_is_raised_and_nothing_after_it_is_stored(
         raise ConnectionError("the stream is gone")
 
     with pytest.raises(ConnectionError):
-        replay(_files(feeds)[:1], publisher=Published(after=0, then=fail), restatements=restatements)
+        replay(
+            _files(feeds)[:1], publisher=Published(after=0, then=fail), restatements=restatements, feed=Fed()
+        )
     assert restatements.count() == 0
     published = Published()
-    replay(_files(feeds)[:1], publisher=published, restatements=restatements)
+    replay(_files(feeds)[:1], publisher=published, restatements=restatements, feed=Fed())
     assert (len(published.ids), restatements.count()) == (11_209, 28)
 
 
@@ -137,7 +167,7 @@ def test_a_restatement_is_stored_after_what_precedes_it_was_published(
     stored_at_publish: list[int] = []
     published = Published(after=0, then=lambda: stored_at_publish.append(restatements.count()))
     path = write(tmp_path / "r", [line(0, rc(7, [("2", "4")])), line(1, rc(7, [("2", "2")]))])
-    replay([path], publisher=published, restatements=restatements)
+    replay([path], publisher=published, restatements=restatements, feed=Fed())
     assert (stored_at_publish, restatements.count()) == ([0], 1)
 
 
@@ -153,6 +183,7 @@ def test_records_go_out_in_the_recording_s_pace(
         [write(tmp_path / "r", lines)],
         publisher=published,
         restatements=restatements,
+        feed=Fed(),
         speed=speed,
         clock=clock,
     )
@@ -176,6 +207,7 @@ def test_a_replay_stops_while_it_waits(tmp_path: Path, restatements: Restatement
         [path],
         publisher=published,
         restatements=restatements,
+        feed=Fed(),
         speed=1.0,
         clock=clock,
         stopping=stopping,
@@ -188,7 +220,7 @@ def test_a_replay_stops_while_it_waits(tmp_path: Path, restatements: Restatement
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])
 def test_an_impossible_speed_is_refused(tmp_path: Path, restatements: Restatements, speed: float) -> None:
     with pytest.raises(ValueError, match="speed"):
-        replay([], publisher=Published(), restatements=restatements, speed=speed)
+        replay([], publisher=Published(), restatements=restatements, feed=Fed(), speed=speed)
 
 
 def test_one_file_that_is_no_recording_stops_all_before_anything_is_published(
@@ -197,7 +229,7 @@ def test_one_file_that_is_no_recording_stops_all_before_anything_is_published(
     bad = write(tmp_path / "bad", [b"nothing"])
     published = Published()
     with pytest.raises(NotARecording, match="bad"):
-        replay([*_files(feeds), bad], publisher=published, restatements=restatements)
+        replay([*_files(feeds), bad], publisher=published, restatements=restatements, feed=Fed())
     assert not published.calls
 
 
@@ -209,7 +241,7 @@ def test_damage_and_refusals_are_summed_over_the_files(tmp_path: Path, restateme
         )
         for n in range(2)
     ]
-    summary = replay(paths, publisher=Published(), restatements=restatements)
+    summary = replay(paths, publisher=Published(), restatements=restatements, feed=Fed())
     assert (summary.executions, summary.refused.count) == (2, 2)
     assert (summary.damaged.count, len(summary.damaged.first)) == (160, 100)
     assert (summary.damaged.first[0].file, summary.damaged.first[0].line) == (paths[0], 2)
@@ -217,7 +249,9 @@ def test_damage_and_refusals_are_summed_over_the_files(tmp_path: Path, restateme
 
 def test_progress_tells_each_file_and_ends_complete(feeds: Path, restatements: Restatements) -> None:
     told: list[ReplayProgress] = []
-    replay(_files(feeds), publisher=Published(), restatements=restatements, on_progress=told.append)
+    replay(
+        _files(feeds), publisher=Published(), restatements=restatements, feed=Fed(), on_progress=told.append
+    )
     last = told[-1]
     assert [file.messages for file in last.files] == [18_529, 166, 166]
     assert all(file.bytes_read == file.bytes_total > 0 for file in last.files)
