@@ -78,6 +78,26 @@ class Settings(BaseSettings):
         None, description="Where the exchange answers over HTTP: its event feed, and bets by their ids."
     )
 
+    betfair_app_key: SecretStr | None = Field(None, description="Betfair: application key.")
+    betfair_session_token: SecretStr | None = Field(
+        None,
+        description="Betfair: a session token that was obtained elsewhere, instead of name and password.",
+    )
+    betfair_username: SecretStr | None = Field(None, description="Betfair: name to log in with.")
+    betfair_password: SecretStr | None = Field(None, description="Betfair: password.")
+    betfair_certificate: Path | None = Field(
+        None, description="Betfair: file of the client certificate, with its key or without."
+    )
+    betfair_certificate_key: Path | None = Field(None, description="Betfair: file of the certificate's key.")
+    betfair_stream: str = Field(
+        "stream-api.betfair.com:443",
+        pattern=r"^[^:/\s]+:\d{1,5}$",
+        description="Betfair: host and port of the exchange stream.",
+    )
+    betfair_identity_url: str | None = Field(
+        None, description="Betfair: where to log in. Default: the international exchange's."
+    )
+
     api_tokens: SecretStr | None = Field(
         None, description="Bearer tokens of the applications that call the API, separated by commas."
     )

@@ -6,7 +6,7 @@ Imports stand inside the commands, so that `--help` and `status` do not wait for
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -115,6 +115,51 @@ def replay(
     from exchange_platform.settings import load_settings
 
     return replay_files(load_settings(data_dir), files, speed)
+
+
+def _codes(name: str, what: str) -> Any:
+    return typer.Option(name, parser=arguments.betfair_code, metavar="ID", help=f"{what}; may be repeated.")
+
+
+@app.command()
+def betfair(
+    market: Annotated[list[str] | None, _codes("--market", "A market, such as 1.234567890")] = None,
+    event: Annotated[list[str] | None, _codes("--event", "An event")] = None,
+    sport: Annotated[list[str] | None, _codes("--sport", "A sport's event type, such as 4 (cricket)")] = None,
+    market_type: Annotated[
+        list[str] | None, _codes("--market-type", "A type of market, such as MATCH_ODDS")
+    ] = None,
+    country: Annotated[list[str] | None, _codes("--country", "A country of events, such as GB")] = None,
+    conflate: Annotated[
+        int | None,
+        typer.Option(
+            parser=arguments.conflation,
+            metavar="MS",
+            help="Let Betfair make one of several changes of a market within so many milliseconds. (default 0)",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+) -> int:
+    """Follow Betfair's live stream: publish its executions and events to the running platform until interrupted."""
+    if not any((market, event, sport, market_type, country)):
+        raise typer.BadParameter(
+            "name what to follow: --market, --event, --sport, --market-type or --country (Betfair gives 200 markets at the most)",
+            param_hint="'--market'",
+        )
+    from exchange_platform.cli.following import follow
+    from exchange_platform.exchanges.betfair.live import Subscription
+    from exchange_platform.settings import load_settings
+
+    wanted = Subscription(
+        market_ids=market or (),
+        event_ids=event or (),
+        event_type_ids=sport or (),
+        market_types=market_type or (),
+        country_codes=country or (),
+        conflate_ms=conflate or 0,
+    )
+    return follow(load_settings(data_dir), wanted)
 
 
 @app.command()

@@ -83,6 +83,22 @@ def count(text: str) -> int:
     return int(text)
 
 
+def conflation(text: str) -> int:
+    """Milliseconds in which several changes of a market may become one."""
+    if not re.fullmatch(r"\d{1,9}", text) or int(text) > 120_000:
+        raise typer.BadParameter(f"{text!r} is not possible; allowed is 0 to 120000 milliseconds")
+    return int(text)
+
+
+def betfair_code(text: str) -> str:
+    """One of Betfair's ids or codes, such as 1.234567890, 4, MATCH_ODDS or GB."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", text):
+        raise typer.BadParameter(
+            f"{text!r} is none of Betfair's ids or codes; they have letters, digits, '.', '_' and '-'"
+        )
+    return text
+
+
 def dead_letter_id(text: str) -> int:
     """A dead letter's number."""
     if not re.fullmatch(r"\d{1,18}", text) or int(text) < 1:

@@ -31,7 +31,9 @@ def replay_files(settings: Settings, files: Sequence[Path], speed: float | None)
     console = Console(stderr=True)
     beside = sports_data_beside(files)
     for path in beside:
-        console.print(f"{path} lies beside its market stream, and is replayed too", markup=False)
+        console.print(
+            f"{path} lies beside its market stream, and is replayed too", markup=False, soft_wrap=True
+        )
     stopping = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stopping.set())
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
@@ -84,10 +86,14 @@ def _say(summary: ReplaySummary, seconds: float, console: Console) -> None:
     classes = ", ".join(f"{count} {name}" for name, count in summary.restatement_classes.most_common())
     print(f"{summary.restatements:,} restatements{f' ({classes})' if classes else ''}")
     for damage in summary.damaged.first[:10]:
-        console.print(f"{damage.file}, line {damage.line}: passed over: {damage.reason}", markup=False)
+        console.print(
+            f"{damage.file}, line {damage.line}: passed over: {damage.reason}", markup=False, soft_wrap=True
+        )
     if summary.damaged.count:
-        console.print(f"{summary.damaged.count:,} damaged lines passed over", markup=False)
+        console.print(f"{summary.damaged.count:,} damaged lines passed over", markup=False, soft_wrap=True)
     for refused in summary.refused.first[:10]:
-        console.print(f"not published: {refused}", markup=False)
+        console.print(f"not published: {refused}", markup=False, soft_wrap=True)
     if summary.interrupted:
-        console.print("interrupted; replaying again repeats nothing that is stored", markup=False)
+        console.print(
+            "interrupted; replaying again repeats nothing that is stored", markup=False, soft_wrap=True
+        )

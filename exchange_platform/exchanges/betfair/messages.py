@@ -61,12 +61,13 @@ class RunnerChange(msgspec.Struct, frozen=True):
 
 
 class MarketChange(msgspec.Struct, frozen=True, rename={"definition": "marketDefinition"}):
-    """A market's change; with `img` it replaces all that was known."""
+    """A market's change; with `img` it replaces all that was known, with `con` several changes became one."""
 
     id: Id
     img: bool | None = None
     definition: MarketDefinition | None = None
     rc: list[RunnerChange] | None = None
+    con: bool | None = None
 
 
 class Message(msgspec.Struct, frozen=True):
