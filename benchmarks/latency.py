@@ -178,7 +178,11 @@ def _watch_database(settings: Settings, watched: dict[str, Samples], ended: thre
     database = Database(settings.operational_database_url)
     while not ended.wait(0.005):
         with database.read() as connection:
-            rows = connection.execute(sa.select(checkpoints.c.sink, checkpoints.c.position)).all()
+            rows = connection.execute(
+                sa.select(checkpoints.c.sink, checkpoints.c.position).where(
+                    checkpoints.c.source == EXCHANGE_BETS
+                )
+            ).all()
         now = time.monotonic()
         for sink, position in rows:
             _note(watched[sink], now, position)

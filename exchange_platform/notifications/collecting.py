@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -26,9 +27,10 @@ from exchange_platform.stores.accounts import Account, Accounts
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.consumers import Checkpoints
 from exchange_platform.stores.database import Database
+from exchange_platform.stores.dead_letters import bury_again
 from exchange_platform.stores.mail_tables import mail_changes, mails
 from exchange_platform.stores.mails import MAIL, MailState, queue_mails
-from exchange_platform.stores.outbox import NOTIFICATIONS, POSITION, Outbox
+from exchange_platform.stores.outbox import NOTIFICATIONS, POSITION, ChangeRow, Outbox
 from exchange_platform.stores.upsert import chunks, insert
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class Collector:
         self._kept: str | None = None
         self._read_to = 0
         self._kept_at_us = 0
+        self._unreadable: list[tuple[ChangeRow, str]] = []
 
     def claim(self, epoch: int) -> None:
         """Take the position over. Raises `Superseded`, `StoreUnavailable`."""
@@ -62,7 +65,7 @@ class Collector:
         self._read_to = int(self._kept or 0)
 
     def collect(self, under_way: Collection[str]) -> None:
-        """Read on to the outbox's end, or some thousands of changes. What makes no mail costs a write a second at the most.
+        """Read on to the next changes that make mails, the outbox's end, or some thousands of changes. Those without mail cost a write a second at most.
 
         A mail under way takes no further changes. Raises `Superseded`, `StoreUnavailable`; nothing was kept of what it read then.
         """
@@ -75,8 +78,8 @@ class Collector:
             if told:
                 self._keep(self._planned(told, owners, under_way), rows[-1][0])
             self._read_to = rows[-1][0]
-            if len(rows) < _PAGE:
-                break
+            if told or len(rows) < _PAGE:
+                break  # what was found is sent before more is looked for
         if self._clock.now_us() - self._kept_at_us >= _KEEP_EVERY_US:
             self.keep_position()
 
@@ -98,6 +101,7 @@ class Collector:
                 changes.append(read(row))
             except (msgspec.MsgspecError, ValueError) as error:  # written by another version of this code
                 log.error("change %d of bet %s can't be read: %s", row.sequence, row.bet_id, error)
+                self._unreadable.append((row, f"{type(error).__name__}: {error}"))
         chosen = [(change, owners[change.bet.user_id].mail_choice) for change in changes]
         fills = self._gathering(
             ChangeKind.MATCHED,
@@ -154,8 +158,26 @@ class Collector:
                     .where(mails.c.mail_id == mail_id, mails.c.state == MailState.WAITING.value)
                     .values(due_at_us=due_at_us)
                 )
+            for row, reason in self._unreadable:
+                bury_again(connection, _dead_letter(row, reason, now_us))
+        self._unreadable = []
         self._kept = str(read_to)
         self._kept_at_us = now_us
+
+
+def _dead_letter(row: ChangeRow, reason: str, now_us: int) -> dict[str, Any]:
+    return {
+        "source": NOTIFICATIONS,
+        "shard": MAIL,
+        "position": f"{bet_thread(row.bet_id)}.{row.bet_version}",
+        "part": 0,
+        "stage": "collect",
+        "reason": reason,
+        "data": row.bet.encode(),
+        "partition_key": row.user_id,
+        "arrived_at_us": row.changed_at_us,
+        "dead_at_us": now_us,
+    }
 
 
 def _takes_mail(account: Account | None) -> bool:

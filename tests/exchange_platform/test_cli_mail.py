@@ -38,7 +38,8 @@ def test_mails_of_the_embedded_sender_are_listed_and_shown(
     )
     assert status == 0
     assert "Subject:          Bet lapsed" in output
-    assert "Your bet of £10.00 is matched." in output
+    assert "Your bet of £10.00 is matched.\n" in output
+    assert "\\r" not in output
     assert "<p>Your bet" in page.read_text()
     status, output, _ = call(capsys, "mail", "show", number, "--data-dir", str(tmp_path), "--json")
     assert json.loads(output)["html"].startswith("<p>Your bet")
