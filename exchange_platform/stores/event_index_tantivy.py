@@ -104,7 +104,7 @@ class TantivyEventIndex:
                 before = self._directory.current()
                 self._directory.tidy(*([before.name] if before is not None else []))
                 folder = self._directory.new_folder()
-            building = _Writer(folder, self._schema, _REBUILD_BYTES)
+            building = _Writer(folder, self._schema, _REBUILD_BYTES, new=True)
             try:
                 held: dict[str, int] = {}
                 for page in source.pages():
@@ -150,9 +150,9 @@ class TantivyEventIndex:
 
     def _open_writer(self, current: Generation | None) -> _Writer:
         if current is not None:
-            return _Writer(self._directory.path(current), self._schema, _WRITER_BYTES)
+            return _Writer(self._directory.path(current), self._schema, _WRITER_BYTES, new=False)
         folder = self._directory.new_folder()
-        writer = _Writer(folder, self._schema, _WRITER_BYTES)
+        writer = _Writer(folder, self._schema, _WRITER_BYTES, new=True)
         self._directory.point_at(folder, filled=False)
         return writer
 
@@ -202,7 +202,7 @@ class _Reader:
     ) -> None:
         self.generation = generation
         self.stamp = stamp
-        self.index = index or _open(directory.path(generation), schema)
+        self.index = index or _open(directory.path(generation))
         self.index.reload()
         self.searcher = self.index.searcher()
         self._schema = schema
@@ -229,10 +229,10 @@ class _Reader:
 class _Writer:
     """The one writer of a generation."""
 
-    def __init__(self, folder: Path, schema: tantivy.Schema, heap_bytes: int) -> None:
+    def __init__(self, folder: Path, schema: tantivy.Schema, heap_bytes: int, *, new: bool) -> None:
         self.folder = folder
         self._schema = schema
-        self._index = _open(folder, schema)
+        self._index = _made(folder, schema) if new else _open(folder)
         self._writer: tantivy.IndexWriter | None = self._index.writer(heap_size=heap_bytes, num_threads=1)
 
     def put(self, documents: Sequence[EventDocument]) -> tuple[int, dict[str, str]]:
@@ -317,8 +317,17 @@ def _schema() -> tantivy.Schema:
     return builder.build()
 
 
-def _open(folder: Path, schema: tantivy.Schema) -> tantivy.Index:
-    index = tantivy.Index(schema, path=str(folder))
+def _made(folder: Path, schema: tantivy.Schema) -> tantivy.Index:
+    """A new index in an empty folder."""
+    return _ready(tantivy.Index(schema, path=str(folder), reuse=False))
+
+
+def _open(folder: Path) -> tantivy.Index:
+    """The index in a folder; never makes one, which in a folder that is being deleted would be an empty one that passes for it."""
+    return _ready(tantivy.Index.open(str(folder)))
+
+
+def _ready(index: tantivy.Index) -> tantivy.Index:
     index.register_tokenizer("terms", tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build())
     index.config_reader("manual")
     return index

@@ -198,6 +198,7 @@ def test_the_index_is_deleted_and_rebuilt_from_the_database_while_searches_go_on
                     return
 
         threads = [threading.Thread(target=search) for _ in range(2)]
+        assert len(names(reader, "netherlands", limit=10)) == 10
         for thread in threads:
             thread.start()
         try:
