@@ -12,9 +12,9 @@ from typing import Any
 from uuid import uuid4
 
 import duckdb
-from duckdb_extensions import import_extension
 from filelock import FileLock, Timeout
 
+from exchange_platform.stores import lake_extensions
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.lake_s3 import S3Access
 
@@ -185,8 +185,7 @@ class LakeConnection:
                 "temp_directory": str(Path(tempfile.gettempdir()) / f"exchange-platform-lake-{uuid4().hex}"),
                 # A consumer lives long beside other processes, and reads no file twice.
                 "enable_external_file_cache": "true" if self.read_only else "false",
-                "autoload_known_extensions": "false",
-                "autoinstall_known_extensions": "false",
+                **lake_extensions.CONFIG,
             }
         )
         try:
@@ -199,15 +198,12 @@ class LakeConnection:
 
     def _attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         on_s3 = self._data_path.startswith("s3://")
-        for extension, needed in (
-            ("ducklake", True),
-            ("sqlite_scanner", self.is_sqlite),
-            ("postgres_scanner", not self.is_sqlite),
-            ("httpfs", on_s3),
-        ):
-            if needed:
-                import_extension(extension, con=connection)
-                connection.execute(f"LOAD {extension}")
+        lake_extensions.load(
+            connection,
+            "ducklake",
+            "sqlite_scanner" if self.is_sqlite else "postgres_scanner",
+            *(["httpfs"] if on_s3 else []),
+        )
         if self.is_sqlite:
             # Each scanning thread has a SQLite connection of its own, outside the transaction: while files are merged, it sees
             # neither the old nor the new ones, and a table seems empty. One thread sees one state, and is faster.
