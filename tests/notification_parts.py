@@ -22,13 +22,13 @@ from exchange_platform.stores import accounts
 from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.mail_tables import mails
-from exchange_platform.stores.schema import migrate_database
+from tests.prepared import prepare_database
 
 
 def ready(settings: Settings) -> Database:
     """The operational database and the topic of a platform."""
     database = Database(settings.operational_database_url)
-    migrate_database(database)
+    prepare_database(database)
     sns = aws_client(settings, "sns")
     ensure_topic(sns, settings.status_topic)
     sns.close()

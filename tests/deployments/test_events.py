@@ -13,11 +13,11 @@ from deployments.local import build_definitions
 from exchange_platform.checks import EVERYTHING
 from exchange_platform.search.documents import EventQuery
 from exchange_platform.settings import Settings
-from exchange_platform.stores.schema import migrate
 from resources.platform import PlatformResource
 from sensors.exchange_feed import exchange_feed_sensor
 from tests.exchange_platform.streams.feed_server import FeedServer, feed_server
 from tests.feed_updates import event, market
+from tests.prepared import prepare
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def platform(
     tmp_path: Path, server: FeedServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[PlatformResource]:
     monkeypatch.setenv("EXCHANGE_PLATFORM_EXCHANGE_URL", server.url)
-    migrate(Settings(data_dir=tmp_path))
+    prepare(Settings(data_dir=tmp_path))
     platform = PlatformResource(data_dir=str(tmp_path))
     yield platform
     platform.database.dispose()

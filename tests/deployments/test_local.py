@@ -27,7 +27,6 @@ from exchange_platform.stores.confirmation_tokens import ConfirmationTokens, ens
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database, bets, profiles
 from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.schema import migrate
 from exchange_platform.streams.consumer import Consumer
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.kinesis import Publisher, ensure_stream
@@ -36,6 +35,7 @@ from sensors.exchange_bets import exchange_bets_sensor
 from sensors.reconciliation import reconciliation_sensor
 from tests.exchange_platform.stores.bet_lives import matched, opened
 from tests.notification_parts import change, register
+from tests.prepared import prepare
 from tests.workload import START, matched_pairs
 
 CHECKS: dict[str, Check] = {check.key: check for check in ALL}
@@ -55,7 +55,7 @@ class _InAWeek(SystemClock):
 def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlatformResource]:
     for name in ("aws_endpoint_url", "bets_stream", "profiles_table", "tokens_table", "status_topic"):
         monkeypatch.setenv(f"EXCHANGE_PLATFORM_{name.upper()}", str(getattr(settings, name)))
-    migrate(settings)
+    prepare(settings)
     yield PlatformResource(data_dir=str(settings.data_dir))
     Database(settings.operational_database_url).dispose()
 

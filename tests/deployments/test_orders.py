@@ -13,7 +13,6 @@ from exchange_platform.aws import aws_client
 from exchange_platform.bets import BetStatus
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
-from exchange_platform.stores.schema import migrate_database
 from exchange_platform.stores.wallet_tables import order_outbox
 from exchange_platform.streams.kinesis import ensure_stream
 from exchange_platform.submission import BetSubmission
@@ -23,6 +22,7 @@ from sensors.orders import orders_sensor
 from tests.exchange_platform.betting import add_account, add_event, add_market, order
 from tests.exchange_platform.recording import RecordingStream
 from tests.platform_parts import environment
+from tests.prepared import prepare_database
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pl
         if name.startswith("EXCHANGE_PLATFORM_"):
             monkeypatch.setenv(name, value)
     platform = PlatformResource(data_dir=str(settings.data_dir))
-    migrate_database(platform.database)
+    prepare_database(platform.database)
     add_event(platform.database)
     add_market(platform.database)
     add_account(platform.database, funds_minor=5000)

@@ -15,7 +15,7 @@ from exchange_platform.cli import run
 from exchange_platform.cli.output import visible_bytes
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database, dead_letters
-from exchange_platform.stores.schema import migrate
+from tests.prepared import prepare
 
 NONSENSE = [
     (["up", "--rate", "-1"], "allowed is more than 0, up to 2000"),
@@ -229,7 +229,7 @@ def test_a_dead_letters_bytes_can_not_command_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = Settings(data_dir=tmp_path)
-    migrate(settings)
+    prepare(settings)
     database = Database(settings.operational_database_url)
     with database.write() as connection:
         connection.execute(

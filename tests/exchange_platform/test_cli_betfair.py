@@ -18,12 +18,12 @@ from exchange_platform.records import Execution, decode
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.restatements import Restatements
-from exchange_platform.stores.schema import migrate
 from exchange_platform.streams.kinesis import KinesisSource, ensure_stream
 from tests.certificates import Certificate
 from tests.exchange_platform.exchanges.betfair.stream_server import APP_KEY, SESSION, stream_server
 from tests.exchange_platform.exchanges.betfair.test_live import made_lines, of_recording
 from tests.platform_parts import environment, wait_for
+from tests.prepared import prepare
 
 
 def published(settings: Settings) -> list[Execution]:
@@ -37,7 +37,7 @@ def published(settings: Settings) -> list[Execution]:
 
 def test_it_publishes_what_it_follows_until_it_is_interrupted(settings: Settings, tmp_path: Path) -> None:
     certificate = Certificate(tmp_path)
-    migrate(settings)
+    prepare(settings)
     client = aws_client(settings, "kinesis")
     ensure_stream(client, settings.bets_stream)
     lines = made_lines()

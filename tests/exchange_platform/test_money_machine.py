@@ -32,6 +32,7 @@ from exchange_platform.refusals import InsufficientFunds
 from exchange_platform.stores.database import Database, metadata
 from exchange_platform.stores.schema import migrate_database
 from tests.exchange_platform.money_world import ACCOUNTS, MARKETS, SELECTIONS, Death, World
+from tests.prepared import prepare_database
 
 ODDS = [Decimal(text) for text in ("1.01", "1.5", "2", "2.02", "3.05", "3.1", "7.4", "32")]
 accounts = st.sampled_from(sorted(ACCOUNTS))
@@ -278,17 +279,10 @@ class EmptyDatabase:
 class CopiedFiles(EmptyDatabase):
     """Copies of one SQLite file with the schema."""
 
-    def __init__(self, directory: Path) -> None:
-        self._file = directory / "empty.sqlite"
-        database = Database(f"sqlite:///{self._file}")
-        metadata.create_all(database.engine)
-        with database.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        database.dispose()
-
     def database(self, directory: Path) -> Database:
-        shutil.copyfile(self._file, directory / "operational.sqlite")
-        return Database(f"sqlite:///{directory / 'operational.sqlite'}")
+        database = Database(f"sqlite:///{directory / 'operational.sqlite'}")
+        prepare_database(database)
+        return database
 
     def done(self, database: Database) -> None:
         database.dispose()
@@ -312,13 +306,13 @@ class EmptiedServer(EmptyDatabase):
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.servers)])
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmptyDatabase]:
+def empty(request: pytest.FixtureRequest) -> Iterator[EmptyDatabase]:
     if request.param == "mariadb":
         server = EmptiedServer(str(request.getfixturevalue("mysql_url")))
         yield server
         server._database.dispose()
     else:
-        yield CopiedFiles(tmp_path)
+        yield CopiedFiles()
 
 
 def test_money_is_conserved_whatever_happens(empty: EmptyDatabase) -> None:

@@ -12,9 +12,9 @@ from exchange_platform.settings import Settings
 from exchange_platform.status import SOURCES, NoPlatform, StatusReader
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database
-from exchange_platform.stores.schema import migrate
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
+from tests.prepared import prepare
 
 NOW_US = 1_800_000_000_000_000
 
@@ -46,7 +46,7 @@ def clock() -> SetClock:
 @pytest.fixture
 def stores(tmp_path: Path) -> Settings:
     settings = Settings(data_dir=tmp_path)
-    migrate(settings)
+    prepare(settings)
     return settings
 
 

@@ -30,7 +30,6 @@ from exchange_platform.refusals import (
 )
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database, bets, outbox
-from exchange_platform.stores.schema import migrate_database
 from exchange_platform.stores.wallet_tables import order_outbox, pending_bets, submissions
 from exchange_platform.stores.wallets import Wallets
 from exchange_platform.streams.kinesis import KinesisSource, ensure_stream
@@ -40,6 +39,7 @@ from tests.exchange_platform.recording import RecordingStream
 from tests.exchange_platform.stores.bet_lives import later
 from tests.exchange_platform.stores.bet_tables import applied
 from tests.platform_parts import wait_for
+from tests.prepared import prepare_database
 
 
 def wallet_of(database: Database, account_id: str = "a1") -> tuple[int, int, int]:
@@ -560,7 +560,7 @@ def test_nothing_is_asked_of_a_closed_submission(submission: BetSubmission, mark
 
 def test_the_real_stream_carries_the_order(settings: Settings) -> None:
     database = Database(settings.operational_database_url, durable=True)
-    migrate_database(database)
+    prepare_database(database)
     add_event(database)
     add_market(database)
     add_account(database, funds_minor=5000)

@@ -17,7 +17,6 @@ from exchange_platform.bets import Bet, BetStatus, Side
 from exchange_platform.refusals import InsufficientFunds
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database, bets
-from exchange_platform.stores.schema import migrate_database
 from exchange_platform.stores.wallets import Wallets
 from exchange_platform.submission import BetSubmission
 from tests.exchange_platform.betting import add_account, add_event, add_market, order
@@ -25,6 +24,7 @@ from tests.exchange_platform.recording import RecordingStream
 from tests.exchange_platform.stores.bet_lives import later
 from tests.exchange_platform.stores.bet_tables import applied
 from tests.exchange_platform.submitting import submit_at_once
+from tests.prepared import prepare_database
 
 THREADS, FUNDED, PROCESSES = 50, 17, 20
 
@@ -40,7 +40,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def shared(url: str) -> Iterator[Database]:
     """A database with an open market, as several processes would find it."""
     database = Database(url, durable=True)
-    migrate_database(database)
+    prepare_database(database)
     add_event(database)
     add_market(database)
     yield database

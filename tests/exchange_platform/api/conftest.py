@@ -11,9 +11,9 @@ from pydantic import SecretStr
 
 from exchange_platform.api.app import create_app
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database, metadata
-from exchange_platform.stores.schema import migrate
+from exchange_platform.stores.database import Database
 from tests.account_parts import AccountParts, AccountsApi
+from tests.prepared import prepare, prepare_database
 
 TOKEN = "a-token-of-an-application"
 
@@ -22,7 +22,7 @@ TOKEN = "a-token-of-an-application"
 def api_settings(settings: Settings) -> Settings:
     """Settings with stores that exist and a token."""
     own = settings.model_copy(update={"api_tokens": SecretStr(f"another-token, {TOKEN}")})
-    migrate(own)
+    prepare(own)
     return own
 
 
@@ -44,7 +44,7 @@ def application(anybody: TestClient) -> TestClient:
 def serving_accounts(settings: Settings, **changes: str | int) -> Iterator[AccountsApi]:
     """The API over the accounts' stores alone, on a clock that stands; its mails are rendered when a test asks for them."""
     database = Database(settings.operational_database_url)
-    metadata.create_all(database.engine)
+    prepare_database(database)
     database.dispose()
     own = settings.model_copy(update={"api_tokens": SecretStr(TOKEN)})
     parts = AccountParts(own)

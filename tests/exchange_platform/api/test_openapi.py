@@ -19,7 +19,7 @@ from schemathesis.filters import HasAPIOperation
 from exchange_platform.api.app import create_app
 from exchange_platform.local.emulator import provision
 from exchange_platform.settings import Settings
-from exchange_platform.stores.schema import migrate
+from tests.prepared import prepare
 
 TOKEN = "a-token-of-an-application"
 # What a text may be, no JSON schema can say: a schema-valid address, name or bet may be refused with 422.
@@ -35,7 +35,7 @@ def app(settings: Settings) -> Iterator[FastAPI]:
         if name.startswith("limit_") and isinstance(field.default, str)
     }
     own = settings.model_copy(update={"api_tokens": SecretStr(TOKEN), **limits})
-    migrate(own)
+    prepare(own)
     provision(own)
     made = create_app(own)
     yield made

@@ -14,10 +14,11 @@ from exchange_platform.records import Execution, Record
 from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.consumers import Checkpoints
-from exchange_platform.stores.database import Database, metadata
+from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
+from tests.prepared import prepare_database, prepare_lake
 
 SHARD = "shardId-000000000000@1"
 EPOCH = 1
@@ -68,10 +69,10 @@ class Stores:
 def make_stores(directory: Path, *, with_lake: bool = True) -> Stores:
     """Empty stores in that directory, claimed; without a lake it is not there yet."""
     database = Database(f"sqlite:///{directory / 'operational.sqlite'}")
-    metadata.create_all(database.engine)
+    prepare_database(database)
     lake = Lake(f"sqlite:{directory / 'lake' / 'catalog.sqlite'}", str(directory / "lake" / "data"))
     Checkpoints(database, OPERATIONAL_DATABASE).claim(EXCHANGE_BETS, EPOCH, [SHARD], now_us=0)
     if with_lake:
-        lake.migrate()
+        prepare_lake(directory / "lake")
         lake.claim(EXCHANGE_BETS, EPOCH, [SHARD])
     return Stores(database, lake)

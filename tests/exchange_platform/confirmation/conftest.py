@@ -8,9 +8,9 @@ import pytest
 from pydantic import SecretStr
 
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database, metadata
-from exchange_platform.stores.schema import migrate_database
+from exchange_platform.stores.database import Database
 from tests.account_parts import AccountParts
+from tests.prepared import prepare_database
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mysql", marks=pytest.mark.servers)])
@@ -19,10 +19,7 @@ def parts(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Accoun
     if request.param == "mysql":
         own = settings.model_copy(update={"database_url": SecretStr(request.getfixturevalue("mysql_url"))})
     database = Database(own.operational_database_url)
-    if request.param == "mysql":
-        migrate_database(database)
-    else:
-        metadata.create_all(database.engine)  # a tenth of the time
+    prepare_database(database)
     database.dispose()
     made = AccountParts(own)
     yield made

@@ -20,11 +20,12 @@ from exchange_platform.confirmation.service import Pressed
 from exchange_platform.mail.delivery import DeliveryRun
 from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database, metadata
+from exchange_platform.stores.database import Database
 from exchange_platform.stores.dead_letters import DeadLetters
 from tests.account_parts import CLIENT, AccountParts, codes_in
 from tests.exchange_platform.confirmation.test_feedback import bounce
 from tests.platform_parts import wait_for
+from tests.prepared import prepare_database
 from tests.smtp_server import SmtpServer, first_times
 
 
@@ -51,7 +52,7 @@ def mailing(settings: Settings, smtp: SmtpServer) -> Iterator[AccountParts]:
         }
     )
     database = Database(own.operational_database_url)
-    metadata.create_all(database.engine)
+    prepare_database(database)
     database.dispose()
     parts = AccountParts(own)
     parts.clock.now = SYSTEM_CLOCK.now_us()

@@ -16,12 +16,12 @@ from exchange_platform.stores.database import (
     bets,
     ledger,
     market_exposures,
-    metadata,
     outbox,
     positions,
     profiles,
 )
 from exchange_platform.stores.verdicts import Verdict
+from tests.prepared import prepare_database
 
 TABLES = (bets, positions, market_exposures, profiles, ledger, outbox)
 Rows = dict[str, list[dict[str, Any]]]
@@ -31,7 +31,7 @@ Rows = dict[str, list[dict[str, Any]]]
 def new_database(directory: Path) -> Iterator[Database]:
     """A new, empty operational database in the directory."""
     database = Database(f"sqlite:///{directory / 'operational.db'}")
-    metadata.create_all(database.engine)
+    prepare_database(database)
     try:
         yield database
     finally:

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from exchange_platform.stores.checkpoints import Advance, Superseded
 from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
-from exchange_platform.stores.database import Database, metadata, restatements
+from exchange_platform.stores.database import Database, restatements
+from tests.prepared import prepare_database
 
 SOURCE, SHARD, OTHER = "exchange-bets", "shard-0", "shard-1"
 
@@ -19,7 +20,7 @@ SOURCE, SHARD, OTHER = "exchange-bets", "shard-0", "shard-1"
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path / 'operational.db'}")
-    metadata.create_all(database.engine)
+    prepare_database(database)
     yield database
     database.dispose()
 

@@ -16,7 +16,7 @@ from exchange_platform.events import EventStatus
 from exchange_platform.local.programs import free_ports
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.database import Database, metadata
+from exchange_platform.stores.database import Database
 from exchange_platform.stores.event_documents import DatabaseEventDocuments
 from exchange_platform.stores.event_index import EventDocument
 from exchange_platform.stores.event_tables import events, markets
@@ -29,12 +29,13 @@ from tests.exchange_platform.stores.event_index_parts import (
     names,
     opened,
 )
+from tests.prepared import prepare, prepare_database
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path / 'operational.sqlite'}")
-    metadata.create_all(database.engine)
+    prepare_database(database)
     yield database
     database.dispose()
 
@@ -151,7 +152,7 @@ def test_doctor_tells_of_an_index_that_lacks_the_database_s_events(engine: str, 
         return next(finding for finding in diagnose(settings) if finding.part == "event index")
 
     with index_settings(engine, tmp_path / "data") as settings:
-        migrate(settings)
+        prepare(settings)
         assert (found().level, found().found.split(": ")[-1]) == (Level.FINE, "0 of 0 events")
         database = Database(settings.operational_database_url)
         store(database, "1", "2")
@@ -164,7 +165,7 @@ def test_doctor_tells_of_an_index_that_lacks_the_database_s_events(engine: str, 
 
 
 def test_doctor_tells_of_a_server_that_is_not_there(tmp_path: Path) -> None:
-    migrate(Settings(data_dir=tmp_path))
+    prepare(Settings(data_dir=tmp_path))
     settings = Settings(data_dir=tmp_path, elasticsearch_url=f"http://127.0.0.1:{free_ports(1)[0]}")
     finding = next(finding for finding in diagnose(settings) if finding.part == "event index")
     assert finding.level is Level.WRONG

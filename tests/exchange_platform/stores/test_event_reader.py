@@ -10,13 +10,13 @@ from exchange_platform.events import EventStatus
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.event_reader import EventReader
-from exchange_platform.stores.schema import migrate
 from tests.event_data import KICK_OFF, MINUTE, event, market, store
+from tests.prepared import prepare
 
 
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
-    migrate(settings)
+    prepare(settings)
     database = Database(settings.operational_database_url)
     yield database
     database.dispose()

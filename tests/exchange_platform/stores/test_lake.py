@@ -22,12 +22,13 @@ from tests.exchange_platform.stores.lake_feed import (
     execution,
     lake_in,
 )
+from tests.prepared import prepare_lake
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
+    prepare_lake(tmp_path)
     lake = lake_in(tmp_path)
-    lake.migrate()
     yield lake
     lake.close()
 

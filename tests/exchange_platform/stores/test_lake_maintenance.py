@@ -11,6 +11,7 @@ import pytest
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.lake import Lake, LakeCommit
 from tests.exchange_platform.stores.lake_feed import NOON, Feed, bet, execution, lake_in
+from tests.prepared import prepare_lake
 
 ANSWERS = (
     "SELECT * FROM executions ORDER BY execution_id",
@@ -23,8 +24,8 @@ ANSWERS = (
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
+    prepare_lake(tmp_path)
     lake = lake_in(tmp_path)
-    lake.migrate()
     yield lake
     lake.close()
 

@@ -21,6 +21,7 @@ from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.lake import Lake, QueryError
 from exchange_platform.stores.lake_connection import without_password
 from tests.exchange_platform.stores.lake_feed import NOON, SHARD, SOURCE, Feed, bet, execution, lake_in
+from tests.prepared import prepare_lake
 
 ROOT = Path(__file__).parents[3]
 
@@ -68,8 +69,8 @@ while True:
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
+    prepare_lake(tmp_path)
     lake = lake_in(tmp_path)
-    lake.migrate()
     yield lake
     lake.close()
 

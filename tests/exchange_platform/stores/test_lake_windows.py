@@ -19,6 +19,7 @@ from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake_windows import ClosedDay, Recomputed
 from exchange_platform.windows import WINDOW, aggregate
 from tests.exchange_platform.stores.lake_feed import NOON, SOURCE, Feed, bet, execution, lake_in
+from tests.prepared import prepare_lake
 
 COLUMNS = [
     "market_id",
@@ -43,16 +44,17 @@ _examples = itertools.count()
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Feed]:
     """A lake for many examples, each with markets of its own."""
-    lake = lake_in(tmp_path_factory.mktemp("lake"))
-    lake.migrate()
+    directory = tmp_path_factory.mktemp("lake")
+    prepare_lake(directory)
+    lake = lake_in(directory)
     yield Feed(lake)
     lake.close()
 
 
 @pytest.fixture
 def feed(tmp_path: Path) -> Iterator[Feed]:
+    prepare_lake(tmp_path)
     lake = lake_in(tmp_path)
-    lake.migrate()
     yield Feed(lake)
     lake.close()
 

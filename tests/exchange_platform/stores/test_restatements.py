@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database, restatements
 from exchange_platform.stores.restatements import Restatement, RestatementClass, Restatements
-from exchange_platform.stores.schema import migrate
+from tests.prepared import prepare
 
 ONE = Restatement(
     "1.2-0000000000001-00000001-00000",
@@ -30,7 +30,7 @@ ONE = Restatement(
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     settings = Settings(data_dir=tmp_path)
-    migrate(settings)
+    prepare(settings)
     database = Database(settings.operational_database_url)
     yield database
     database.dispose()

@@ -21,6 +21,7 @@ from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.window_reading import MarketWindow, Span, WindowReader
 from exchange_platform.windows import WINDOW, aggregate
 from tests.exchange_platform.stores.lake_feed import NOON, SECOND, SOURCE, Feed, execution
+from tests.prepared import prepare
 
 ALL = Span()
 
@@ -29,9 +30,7 @@ ALL = Span()
 def own(tmp_path: Path) -> Settings:
     """A lake in a directory of its own."""
     settings = Settings(data_dir=tmp_path)
-    lake = Lake.from_settings(settings)
-    lake.migrate()
-    lake.close()
+    prepare(settings)
     return settings
 
 

@@ -25,6 +25,7 @@ from exchange_platform.streams.sink import Sink, SinkCommit
 from exchange_platform.streams.source import Read, ShardBatch, StreamRecord
 from tests.memory_source import MemorySource
 from tests.platform_parts import wait_for
+from tests.prepared import prepare_database
 from tests.workload import matched_pairs
 
 Place = tuple[str, str, int]
@@ -225,7 +226,7 @@ class Platform:
 
     def __init__(self, directory: Path) -> None:
         self.database = Database(f"sqlite:///{directory / 'operational.db'}")
-        metadata.create_all(self.database.engine)
+        prepare_database(self.database)
         self.clock = HastyClock()
         self.rows = ConsumerRows(self.database)
 

@@ -15,11 +15,11 @@ from exchange_platform.stores.database import Database
 from exchange_platform.stores.dead_letters import DeadLetter, DeadLetters
 from exchange_platform.stores.event_index import EventIndex, open_event_index
 from exchange_platform.stores.event_reader import EventReader
-from exchange_platform.stores.schema import migrate_database
 from exchange_platform.streams.exchange_feed import EXCHANGE_FEED, build_consumer
 from exchange_platform.streams.feed import FeedSource
 from tests.exchange_platform.streams.engine_parts import HastyClock, Running
 from tests.platform_parts import wait_for
+from tests.prepared import prepare_database
 
 
 class FeedPlatform:
@@ -28,7 +28,7 @@ class FeedPlatform:
     def __init__(self, directory: Path, url: str) -> None:
         self.settings = Settings(data_dir=directory, exchange_url=url)
         self.database = Database(self.settings.operational_database_url)
-        migrate_database(self.database)
+        prepare_database(self.database)
         self.reader = EventReader(self.database)
         self.rows = ConsumerRows(self.database)
         self.index: EventIndex = open_event_index(self.settings)

@@ -16,8 +16,8 @@ from exchange_platform.records import Execution, decode
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.restatements import Restatement, Restatements
-from exchange_platform.stores.schema import migrate
 from tests.exchange_platform.exchanges.betfair.messages import line, rc, write
+from tests.prepared import prepare
 
 
 class SetClock:
@@ -92,7 +92,7 @@ def replayed_updates(files: Sequence[Path]) -> list[FeedUpdate]:
 @pytest.fixture
 def restatements(tmp_path: Path) -> Iterator[Restatements]:
     settings = Settings(data_dir=tmp_path / "data")
-    migrate(settings)
+    prepare(settings)
     database = Database(settings.operational_database_url)
     yield Restatements(database)
     database.dispose()
