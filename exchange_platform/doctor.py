@@ -21,7 +21,8 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform import checks
-from exchange_platform.aws import aws_client, error_code, is_on_this_machine, topic_arn
+from exchange_platform.aws import aws_client, error_code, topic_arn
+from exchange_platform.aws_clients import is_on_this_machine
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings, read_platform_file
 from exchange_platform.status import SOURCES

@@ -1,12 +1,15 @@
 """The one typed settings object. Read once, at a process's edge; everything below is handed what it needs.
 
-Sources, strongest first: arguments, environment variables `EXCHANGE_PLATFORM_<NAME>`, and what a running
-`exchange-platform up` wrote into the data directory (`platform.json`: where its AWS emulator, exchange and pages are).
+Sources, strongest first: arguments, environment variables `EXCHANGE_PLATFORM_<NAME>`, AWS Secrets Manager (a secret's variable
+`EXCHANGE_PLATFORM_<NAME>_SECRET` says where it lies), and what a running `exchange-platform up` wrote into the data directory
+(`platform.json`: where its AWS emulator, exchange and pages are). Not here: how a setting is turned into a connection (locations.py).
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 
 from exchange_platform.limits import parse_limits
+from exchange_platform.locations import mysql_url, postgres_catalog
 
 DEFAULT_DATA_DIR = Path(".exchange-platform")
 EMBEDDED_MAIL_FROM = "Exchange Platform <mail@exchange-platform.invalid>"
@@ -22,6 +26,7 @@ EMBEDDED_MAIL_FROM = "Exchange Platform <mail@exchange-platform.invalid>"
 
 PLATFORM_FILE = "platform.json"
 DEFAULT_API_PORT = 8000
+PREFIX, KEPT = "EXCHANGE_PLATFORM_", "_SECRET"
 _TOLD_BY_THE_RUNNING = ("aws_endpoint_url", "exchange_url")
 
 
@@ -41,7 +46,7 @@ class InvalidSettings(ValueError):
 class Settings(BaseSettings):
     """Where everything is and how fast it goes. The defaults are the embedded platform: nothing to install or start."""
 
-    model_config = SettingsConfigDict(env_prefix="EXCHANGE_PLATFORM_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     data_dir: Path = Field(
         DEFAULT_DATA_DIR, description="Directory of everything that the embedded platform keeps."
@@ -51,8 +56,22 @@ class Settings(BaseSettings):
         None,
         description="Operational database, as mysql+pymysql://user:password@host/name. Default: SQLite in data_dir.",
     )
+    database_password: SecretStr | None = Field(
+        None, description="Its password, where the URL has none: so it can be kept as a secret of its own."
+    )
+    database_tls: Literal["preferred", "required", "verified"] = Field(
+        "preferred",
+        description="TLS to MySQL: if it offers it, always, or always and with the certificate checked (database_ca_file).",
+    )
+    database_ca_file: Path | None = Field(
+        None,
+        description="Certificates of the authority that signed the database's, for database_tls verified.",
+    )
     lake_catalog: SecretStr | None = Field(
         None, description="DuckLake catalog, as postgres:dbname=... host=.... Default: SQLite in data_dir."
+    )
+    lake_catalog_password: SecretStr | None = Field(
+        None, description="Its password, where the catalog's text has none."
     )
     lake_data_path: str | None = Field(
         None, description="Where the lake's Parquet lies. Default: a folder in data_dir."
@@ -63,6 +82,12 @@ class Settings(BaseSettings):
         None, description="Endpoint of an AWS emulator; none means AWS itself."
     )
     bets_stream: str = Field("exchange-bets", description="Kinesis stream of executions and bet updates.")
+    bets_consumers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="How many consumer runs share the shards of bets_stream; more than it has shards is waste.",
+    )
     orders_stream: str = Field(
         "bet-orders", description="Kinesis stream of the orders that go to the exchange."
     )
@@ -252,6 +277,11 @@ class Settings(BaseSettings):
     hand_over_lead_s: float = Field(
         30.0, ge=0, description="How long before a run's end its successor is requested."
     )
+    run_start_s: float = Field(
+        12.0,
+        gt=0,
+        description="How long a requested run may take to begin before another is requested; Fargate takes a minute.",
+    )
     stale_heartbeat_s: float = Field(
         4.0, gt=1, description="A consumer without a heartbeat for so long is taken for dead."
     )
@@ -288,6 +318,44 @@ class Settings(BaseSettings):
         60.0, gt=0, description="A market without news for so long (wall-clock) has its windows closed."
     )
 
+    environment: str = Field(
+        "local",
+        description="Name of this deployment, such as exchange-staging: the dimension of its metrics.",
+    )
+    metrics_namespace: str | None = Field(
+        None, description="CloudWatch namespace that the platform's figures are published to. None: nowhere."
+    )
+
+    dagster_host: str | None = Field(
+        None, description="PostgreSQL server of Dagster's own storage. Default: SQLite, in Dagster's home."
+    )
+    dagster_port: int = Field(5432, ge=1, le=65535, description="Its port.")
+    dagster_user: str = Field("exchange", description="Its user.")
+    dagster_password: SecretStr | None = Field(None, description="That user's password.")
+    dagster_database: str = Field("dagster", description="Its database; `migrate` creates it.")
+    compute_logs_bucket: str | None = Field(
+        None, description="S3 bucket of what runs print. Default: Dagster's home."
+    )
+    run_task: str | None = Field(
+        None, description="ECS task definition that each of Dagster's runs is started from."
+    )
+    code_server_host: str | None = Field(
+        None, description="Where Dagster's daemon and pages find the code server, on AWS."
+    )
+
+    @model_validator(mode="after")
+    def _check_passwords(self) -> Settings:
+        if self.database_password is not None:
+            if self.database_url is None:
+                raise ValueError("database_password is given, and no database_url")
+            if make_url(self.database_url.get_secret_value()).password:
+                raise ValueError("database_password is given, and database_url has one too: keep one")
+        if self.lake_catalog_password is not None and self.lake_catalog is None:
+            raise ValueError("lake_catalog_password is given, and no lake_catalog")
+        if self.database_tls == "verified" and self.database_ca_file is None:
+            raise ValueError("database_ca_file is needed with database_tls verified")
+        return self
+
     @model_validator(mode="after")
     def _check_mail(self) -> Settings:
         if self.mail_sender == "smtp" and self.smtp_host is None:
@@ -303,15 +371,20 @@ class Settings(BaseSettings):
     @property
     def operational_database_url(self) -> str:
         """The SQLAlchemy URL of the operational database, secrets included: never print it."""
-        if self.database_url is not None:
-            return self.database_url.get_secret_value()
-        return f"sqlite:///{self.data_dir / 'operational.sqlite'}"
+        if self.database_url is None:
+            return f"sqlite:///{self.data_dir / 'operational.sqlite'}"
+        return mysql_url(
+            self.database_url.get_secret_value(),
+            password=_shown(self.database_password),
+            tls=self.database_tls,
+            ca_file=self.database_ca_file,
+        )
 
     @property
     def lake_catalog_string(self) -> str:
         """What DuckLake attaches, after `ducklake:`; secrets included: never print it."""
         if self.lake_catalog is not None:
-            return self.lake_catalog.get_secret_value()
+            return postgres_catalog(self.lake_catalog.get_secret_value(), _shown(self.lake_catalog_password))
         return f"sqlite:{self.data_dir / 'lake' / 'catalog.sqlite'}"
 
     @property
@@ -342,6 +415,9 @@ def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
     """
     try:
         given: dict[str, Any] = {**overrides, **({"data_dir": data_dir} if data_dir is not None else {})}
+        places = _secret_places(os.environ, given)
+        if places:
+            given.update(_kept_secrets(places, given))
         stated = Settings(**given)
         chosen = stated.model_dump(include=stated.model_fields_set)
         chosen["data_dir"] = stated.data_dir.expanduser().resolve()
@@ -359,6 +435,48 @@ def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
             for problem in error.errors(include_url=False)
         )
         raise InvalidSettings(problems) from None
+
+
+def secret_settings() -> frozenset[str]:
+    """The names of the settings that are secrets: these may be kept in Secrets Manager."""
+    return frozenset(
+        name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)
+    )
+
+
+def _secret_places(environment: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str]:
+    """Where each secret lies of which the environment says only that, by setting. Raises `InvalidSettings`."""
+    secrets = secret_settings()
+    places: dict[str, str] = {}
+    for variable, text in environment.items():
+        if not (variable.startswith(PREFIX) and variable.endswith(KEPT)) or not text:
+            continue
+        name = variable.removeprefix(PREFIX).removesuffix(KEPT).lower()
+        if name not in secrets:
+            raise InvalidSettings(f"{variable}: {name} is no secret; these are: {', '.join(sorted(secrets))}")
+        if variable.removesuffix(KEPT) in environment:
+            raise InvalidSettings(f"{variable} and {variable.removesuffix(KEPT)} are both set: keep one")
+        if name not in given:
+            places[name] = text
+    return places
+
+
+def _kept_secrets(places: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str]:
+    from exchange_platform.kept_secrets import SecretUnreadable, read_secrets  # boto3 takes a while
+
+    fields = Settings.model_fields
+    region, endpoint = (
+        given.get(name) or os.environ.get(PREFIX + name.upper()) or fields[name].default
+        for name in ("aws_region", "aws_endpoint_url")
+    )
+    try:
+        return read_secrets(places, region=region, endpoint_url=endpoint)
+    except SecretUnreadable as error:
+        raise InvalidSettings(str(error)) from None
+
+
+def _shown(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
 
 
 def read_platform_file(data_dir: Path) -> dict[str, Any]:

@@ -7,37 +7,46 @@ locals {
 
   # What the application reads. Everything here may be shown; secrets are beside it, by where they are kept.
   environment_variables = {
-    EXCHANGE_PLATFORM_AWS_REGION             = var.region
-    EXCHANGE_PLATFORM_BETS_STREAM            = module.streams.names["exchange-bets"]
-    EXCHANGE_PLATFORM_ORDERS_STREAM          = module.streams.names["bet-orders"]
-    EXCHANGE_PLATFORM_PROFILES_TABLE         = module.tables.names.profiles
-    EXCHANGE_PLATFORM_TOKENS_TABLE           = module.tables.names.tokens
-    EXCHANGE_PLATFORM_STATUS_TOPIC           = module.messaging.bet_status_topic_arn
-    EXCHANGE_PLATFORM_MAIL_FEEDBACK_QUEUE    = module.messaging.mail_feedback_queue_url
-    EXCHANGE_PLATFORM_MAIL_SENDER            = "ses"
-    EXCHANGE_PLATFORM_MAIL_FROM              = "${var.mail_from_name} <${var.mail_from}@${var.mail_domain}>"
-    EXCHANGE_PLATFORM_MAIL_CONFIGURATION_SET = module.messaging.mail_configuration_set
-    EXCHANGE_PLATFORM_PUBLIC_URL             = var.public_url
-    EXCHANGE_PLATFORM_EXCHANGE_URL           = var.exchange_url
-    EXCHANGE_PLATFORM_ELASTICSEARCH_URL      = var.elasticsearch_url
-    EXCHANGE_PLATFORM_DATABASE_URL           = "mysql+pymysql://${local.mysql.user}@${local.mysql.host}:${local.mysql.port}/${local.mysql.database}"
-    EXCHANGE_PLATFORM_LAKE_CATALOG           = "postgres:host=${local.postgresql.host} port=${local.postgresql.port} dbname=${local.postgresql.database} user=${local.postgresql.user} sslmode=require"
-    EXCHANGE_PLATFORM_LAKE_DATA_PATH         = "s3://${module.lake.bucket}/lake/"
-    EXCHANGE_PLATFORM_DAGSTER_HOST           = local.postgresql.host
-    EXCHANGE_PLATFORM_DAGSTER_DATABASE       = "dagster"
-    EXCHANGE_PLATFORM_COMPUTE_LOGS_BUCKET    = "${local.name}-compute-logs-${local.suffix}"
-    EXCHANGE_PLATFORM_METRICS_NAMESPACE      = var.metric_namespace
-    EXCHANGE_PLATFORM_ENVIRONMENT            = local.name
-    EXCHANGE_PLATFORM_HAND_OVER_LEAD_S       = "90"
-    DAGSTER_HOME                             = "/opt/dagster"
+    EXCHANGE_PLATFORM_AWS_REGION            = var.region
+    EXCHANGE_PLATFORM_BETS_STREAM           = module.streams.names["exchange-bets"]
+    EXCHANGE_PLATFORM_ORDERS_STREAM         = module.streams.names["bet-orders"]
+    EXCHANGE_PLATFORM_PROFILES_TABLE        = module.tables.names.profiles
+    EXCHANGE_PLATFORM_TOKENS_TABLE          = module.tables.names.tokens
+    EXCHANGE_PLATFORM_STATUS_TOPIC          = module.messaging.bet_status_topic_arn
+    EXCHANGE_PLATFORM_MAIL_FEEDBACK_QUEUE   = module.messaging.mail_feedback_queue_url
+    EXCHANGE_PLATFORM_MAIL_FEEDBACK_TOPIC   = module.messaging.mail_feedback_topic_arn
+    EXCHANGE_PLATFORM_MAIL_SENDER           = "ses"
+    EXCHANGE_PLATFORM_MAIL_FROM             = "${var.mail_from_name} <${var.mail_from}@${var.mail_domain}>"
+    EXCHANGE_PLATFORM_SES_CONFIGURATION_SET = module.messaging.mail_configuration_set
+    EXCHANGE_PLATFORM_PUBLIC_URL            = var.public_url
+    EXCHANGE_PLATFORM_EXCHANGE_URL          = var.exchange_url
+    EXCHANGE_PLATFORM_ELASTICSEARCH_URL     = var.elasticsearch_url
+    EXCHANGE_PLATFORM_DATABASE_URL          = "mysql+pymysql://${local.mysql.user}@${local.mysql.host}:${local.mysql.port}/${local.mysql.database}"
+    EXCHANGE_PLATFORM_DATABASE_TLS          = "required"
+    EXCHANGE_PLATFORM_LAKE_CATALOG          = "postgres:host=${local.postgresql.host} port=${local.postgresql.port} dbname=${local.postgresql.database} user=${local.postgresql.user} sslmode=require"
+    EXCHANGE_PLATFORM_LAKE_DATA_PATH        = "s3://${module.lake.bucket}/lake/"
+    EXCHANGE_PLATFORM_DAGSTER_HOST          = local.postgresql.host
+    EXCHANGE_PLATFORM_DAGSTER_PORT          = tostring(local.postgresql.port)
+    EXCHANGE_PLATFORM_DAGSTER_USER          = local.postgresql.user
+    EXCHANGE_PLATFORM_DAGSTER_DATABASE      = "dagster"
+    EXCHANGE_PLATFORM_COMPUTE_LOGS_BUCKET   = "${local.name}-compute-logs-${local.suffix}"
+    EXCHANGE_PLATFORM_METRICS_NAMESPACE     = var.metric_namespace
+    EXCHANGE_PLATFORM_ENVIRONMENT           = local.name
+    EXCHANGE_PLATFORM_BETS_CONSUMERS        = tostring(var.bets_consumers)
+    EXCHANGE_PLATFORM_RUN_START_S           = "120"
+    EXCHANGE_PLATFORM_HAND_OVER_LEAD_S      = "120"
+    AWS_DEFAULT_REGION                      = var.region
+    PGSSLMODE                               = "require"
+    DAGSTER_HOME                            = "/opt/dagster"
   }
 
   # RDS keeps a user's password as JSON: `:password::` picks it out.
   secret_variables = {
     EXCHANGE_PLATFORM_DATABASE_PASSWORD     = "${module.databases.secret_arns["operational"]}:password::"
     EXCHANGE_PLATFORM_LAKE_CATALOG_PASSWORD = "${module.databases.secret_arns["catalog"]}:password::"
+    EXCHANGE_PLATFORM_DAGSTER_PASSWORD      = "${module.databases.secret_arns["catalog"]}:password::"
     EXCHANGE_PLATFORM_API_TOKENS            = aws_secretsmanager_secret.this["api-tokens"].arn
-    EXCHANGE_PLATFORM_SIGNING_KEY           = aws_secretsmanager_secret.this["signing-key"].arn
+    EXCHANGE_PLATFORM_MAIL_KEY              = aws_secretsmanager_secret.this["mail-key"].arn
     EXCHANGE_PLATFORM_ELASTICSEARCH_API_KEY = aws_secretsmanager_secret.this["elasticsearch-api-key"].arn
   }
 
@@ -55,7 +64,7 @@ module "encryption" {
 resource "aws_secretsmanager_secret" "this" {
   for_each = {
     api-tokens            = "Bearer tokens of the applications that call the API, separated by commas"
-    signing-key           = "Key of the links in mails"
+    mail-key              = "Key that signs the links in mails, 32 characters at least"
     elasticsearch-api-key = "API key of the event index"
   }
   name                    = "${local.name}/${each.key}"

@@ -149,6 +149,12 @@ variable "run_size" {
   default     = { cpu = 1024, memory = 2048 }
 }
 
+variable "bets_consumers" {
+  description = "How many consumer runs share the shards of exchange-bets; no more than there are shards."
+  type        = number
+  default     = 1
+}
+
 variable "api_runs_on" {
   description = "Where the API runs: `fargate`, `lambda`, or both (docs/deployment.md)."
   type        = list(string)

@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from filelock import FileLock
 
 from exchange_platform.settings import Settings
+from exchange_platform.stores.dagster_database import ensure_dagster_database
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.event_index import open_event_index
 from exchange_platform.stores.lake import Lake
@@ -22,7 +23,11 @@ _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 
 def migrate(settings: Settings) -> None:
-    """Create or upgrade the operational database, the lake and the event index. Idempotent; several processes may call it at once."""
+    """Create or upgrade the operational database, the lake, the event index, and make Dagster's database where it is on PostgreSQL.
+
+    Idempotent; several processes may call it at once.
+    """
+    ensure_dagster_database(settings)
     database = Database(settings.operational_database_url)
     try:
         migrate_database(database, lock_dir=settings.data_dir)

@@ -91,12 +91,15 @@ resource "aws_ecs_task_definition" "service" {
     essential              = true
     readonlyRootFilesystem = true
     user                   = "10001"
-    environment            = concat(local.environment, [{ name = "EXCHANGE_PLATFORM_RUN_TASK", value = aws_ecs_task_definition.run.family }])
-    secrets                = local.secrets
-    portMappings           = each.value.port == null ? [] : [{ containerPort = each.value.port, protocol = "tcp" }]
-    mountPoints            = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
-    linuxParameters        = { initProcessEnabled = true }
-    healthCheck            = { command = each.value.health, interval = 15, timeout = 10, retries = 4, startPeriod = 60 }
+    environment = concat(local.environment, [
+      { name = "EXCHANGE_PLATFORM_RUN_TASK", value = aws_ecs_task_definition.run.family },
+      { name = "EXCHANGE_PLATFORM_CODE_SERVER_HOST", value = "${aws_service_discovery_service.code_server.name}.${aws_service_discovery_private_dns_namespace.this.name}" },
+    ])
+    secrets         = local.secrets
+    portMappings    = each.value.port == null ? [] : [{ containerPort = each.value.port, protocol = "tcp" }]
+    mountPoints     = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
+    linuxParameters = { initProcessEnabled = true }
+    healthCheck     = { command = each.value.health, interval = 15, timeout = 10, retries = 4, startPeriod = 60 }
     logConfiguration = {
       logDriver = "awslogs"
       options = {

@@ -83,10 +83,10 @@ data "aws_iam_policy_document" "services" {
     resources = ["arn:aws:ecs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:task/${aws_ecs_cluster.this.name}/*"]
   }
 
-  # These two calls know no resource.
+  # These calls know no resource. A run is started in the subnets and security groups of the task that starts it: hence the interfaces.
   statement {
     sid       = "ReadDefinitions"
-    actions   = ["ecs:DescribeTaskDefinition", "ecs:ListTagsForResource"]
+    actions   = ["ecs:DescribeTaskDefinition", "ecs:ListTagsForResource", "ec2:DescribeNetworkInterfaces"]
     resources = ["*"]
   }
 

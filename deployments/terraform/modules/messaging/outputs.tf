@@ -13,6 +13,11 @@ output "mail_feedback_queue_url" {
   value       = aws_sqs_queue.mail_feedback.id
 }
 
+output "mail_feedback_topic_arn" {
+  description = "The only topic whose messages in that queue are believed."
+  value       = aws_sns_topic.mail_feedback.arn
+}
+
 output "mail_feedback_dead_queue_name" {
   description = "Feedback that nobody could read."
   value       = aws_sqs_queue.mail_feedback_dead.name
