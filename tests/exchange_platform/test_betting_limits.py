@@ -103,4 +103,5 @@ def test_no_limit_is_ever_loosened_within_a_day_of_asking(wishes: list[tuple[int
     held = [loose(stake_limit(changes, hour)) for hour in range(first, 240)]
     for hour, (before, after) in enumerate(itertools.pairwise(held), start=first + 1):
         if after > before:
-            assert any(hour - 24 == at and loose(value) == after for at, value in wishes)
+            # Less than the raise that has come, where something lower was asked for in the same hour.
+            assert any(hour - 24 == at and loose(value) >= after for at, value in wishes)

@@ -157,6 +157,10 @@ def test_only_a_confirmed_account_is_mailed_and_only_what_its_owner_chose(
     assert {one.recipient.split("@")[0] for one in smtp_server.received} == {"settler", "silent"}
 
 
+def _waiting(database: Database) -> list[str]:
+    return [mail_id for mail_id, state in mail_states(database).items() if state == "waiting"]
+
+
 def test_a_digest_gathers_what_is_not_urgent(
     notifying: Settings, database: Database, smtp_server: SmtpServer
 ) -> None:
@@ -168,7 +172,8 @@ def test_a_digest_gathers_what_is_not_urgent(
         change(database, later(second, status=BetStatus.VOIDED, voided_minor=1000, remaining_minor=0))
         wait_for(lambda: len(smtp_server.received) == 1, timeout_s=20)
         assert smtp_server.received[0].subject.startswith("Bet void")
-        (digest,) = [mail_id for mail_id, state in mail_states(database).items() if state == "waiting"]
+        wait_for(lambda: len(_waiting(database)) == 1, what="the mail that was accepted is marked as sent")
+        (digest,) = _waiting(database)
         _let_be_due(database, digest)
         wait_for(lambda: len(smtp_server.received) == 2, timeout_s=20)
     mail = smtp_server.received[1]
