@@ -37,8 +37,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: setup ## Start everything with the simulated exchange (DEMO_FOR=120 ends by itself)
 	@$(BIN)/exchange-platform up $(if $(DEMO_FOR),--for $(DEMO_FOR))
 
+# A file's tests stay together: what its fixtures make for all of them is made once.
 test: setup ## The fast suite
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: lint types floors terraform test-servers test-faults ## Style, types, floors, the suites against servers, the fault tests
 

@@ -31,7 +31,7 @@ def prepare(settings: Settings) -> None:
     ):
         migrate(settings)
         return
-    _copy(_migrated() / _DATABASE, settings.data_dir / _DATABASE)
+    copy_file(_migrated() / _DATABASE, settings.data_dir / _DATABASE)
     prepare_lake(settings.data_dir / _LAKE)
 
 
@@ -41,14 +41,19 @@ def prepare_database(database: Database) -> None:
         migrate_database(database)
         return
     assert database.engine.url.database, "a database in memory can not be copied"
-    _copy(_migrated() / _DATABASE, Path(database.engine.url.database))
+    copy_file(_migrated() / _DATABASE, Path(database.engine.url.database))
 
 
 def prepare_lake(directory: Path) -> None:
     """Leave a new lake without rows in the directory: its catalog `catalog.sqlite`, and `data` beside it."""
-    catalog, data = directory / _CATALOG, directory / _DATA
-    _copy(_migrated() / _LAKE / _CATALOG, catalog)
-    data.mkdir()
+    copy_lake(_migrated() / _LAKE, directory)
+
+
+def copy_lake(source: Path, target: Path) -> None:
+    """Copy a lake that nobody has open from one directory to another, as if it had been written there."""
+    catalog, data = target / _CATALOG, target / _DATA
+    copy_file(source / _CATALOG, catalog)
+    shutil.copytree(source / _DATA, data)
     with closing(sqlite3.connect(catalog)) as connection, connection:
         connection.execute("PRAGMA synchronous = OFF")
         place = [f"{data}/"]
@@ -69,7 +74,7 @@ def _migrated() -> Path:
     return directory
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
     """Copy a SQLite file that nobody has open."""
     assert not source.with_name(f"{source.name}-wal").exists(), (
         f"{source} is open: a copy would lack its newest rows"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.accounts import Accounts
 from exchange_platform.stores.confirmation_tokens import ConfirmationTokens, ensure_tokens_table
 from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database, bets, profiles
+from exchange_platform.stores.database import bets, profiles
 from exchange_platform.stores.lake import Lake
 from exchange_platform.streams.consumer import Consumer
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
@@ -53,11 +54,43 @@ class _InAWeek(SystemClock):
 
 @pytest.fixture
 def platform(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[PlatformResource]:
+    platform = _prepared(settings, monkeypatch)
+    yield platform
+    platform.database.dispose()
+
+
+def _prepared(settings: Settings, environment: pytest.MonkeyPatch) -> PlatformResource:
     for name in ("aws_endpoint_url", "bets_stream", "profiles_table", "tokens_table", "status_topic"):
-        monkeypatch.setenv(f"EXCHANGE_PLATFORM_{name.upper()}", str(getattr(settings, name)))
+        environment.setenv(f"EXCHANGE_PLATFORM_{name.upper()}", str(getattr(settings, name)))
     prepare(settings)
-    yield PlatformResource(data_dir=str(settings.data_dir))
-    Database(settings.operational_database_url).dispose()
+    return PlatformResource(data_dir=str(settings.data_dir))
+
+
+@pytest.fixture(scope="module")
+def consumed_data(tmp_path_factory: pytest.TempPathFactory, emulator_url: str) -> Path:
+    """The data directory of a platform that has consumed a small workload. Copy it."""
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("consumed") / "data",
+        aws_endpoint_url=emulator_url,
+        bets_stream="exchange-bets-consumed",
+        profiles_table="profiles-consumed",
+        tokens_table="confirmation-tokens-consumed",
+        status_topic="bet-status-consumed",
+    )
+    with pytest.MonkeyPatch.context() as environment:
+        platform = _prepared(settings, environment)
+        _consumed(platform, 20)
+    platform.database.dispose()
+    return settings.data_dir
+
+
+@pytest.fixture
+def consumed(consumed_data: Path, tmp_path: Path) -> Iterator[PlatformResource]:
+    """A platform whose stores a test may corrupt; it has no streams."""
+    shutil.copytree(consumed_data, tmp_path / "data")
+    platform = PlatformResource(data_dir=str(tmp_path / "data"))
+    yield platform
+    platform.database.dispose()
 
 
 def _publish(platform: PlatformResource, pairs: int) -> int:
@@ -284,12 +317,12 @@ def _change(platform: PlatformResource, statement: str) -> None:
     ],
 )
 def test_a_check_catches_what_was_corrupted(
-    platform: PlatformResource, check: str, corruption: str, monkeypatch: pytest.MonkeyPatch
+    consumed: PlatformResource, check: str, corruption: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _consumed(platform, 20)
-    _change(platform, corruption)
     monkeypatch.setattr("exchange_platform.checks.lake._PAUSE_S", 0)
-    assert not _passes(check, platform)
+    assert _passes(check, consumed)
+    _change(consumed, corruption)
+    assert not _passes(check, consumed)
 
 
 def test_a_changed_window_is_caught_and_recomputing_its_day_mends_it(platform: PlatformResource) -> None:

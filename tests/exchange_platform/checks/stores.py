@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,19 @@ from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
-from tests.prepared import prepare_database, prepare_lake
+from tests.prepared import copy_file, copy_lake, prepare_database, prepare_lake
 
 SHARD = "shardId-000000000000@1"
 EPOCH = 1
+DATABASE_FILE = "operational.sqlite"
+LAKE_FOLDER = "lake"
 
 
 @dataclass
 class Stores:
     """The two stores. Records go to one, the other or both; each keeps its own position."""
 
+    directory: Path
     database: Database
     lake: Lake
     position: str | None = None
@@ -65,14 +68,35 @@ class Stores:
         with self.database.write() as connection:
             connection.execute(sa.text(statement), values)
 
+    def close(self) -> None:
+        """Close both; they open again when they are used."""
+        self.lake.close()
+        self.database.dispose()
+
+    def copy(self, directory: Path) -> Stores:
+        """The same in another directory. These must be closed."""
+        copied = replace(self, directory=directory, database=_database(directory), lake=_lake(directory))
+        copy_file(self.directory / DATABASE_FILE, directory / DATABASE_FILE)
+        if (self.directory / LAKE_FOLDER).exists():
+            copy_lake(self.directory / LAKE_FOLDER, directory / LAKE_FOLDER)
+        return copied
+
 
 def make_stores(directory: Path, *, with_lake: bool = True) -> Stores:
     """Empty stores in that directory, claimed; without a lake it is not there yet."""
-    database = Database(f"sqlite:///{directory / 'operational.sqlite'}")
-    prepare_database(database)
-    lake = Lake(f"sqlite:{directory / 'lake' / 'catalog.sqlite'}", str(directory / "lake" / "data"))
-    Checkpoints(database, OPERATIONAL_DATABASE).claim(EXCHANGE_BETS, EPOCH, [SHARD], now_us=0)
+    stores = Stores(directory, _database(directory), _lake(directory))
+    prepare_database(stores.database)
+    Checkpoints(stores.database, OPERATIONAL_DATABASE).claim(EXCHANGE_BETS, EPOCH, [SHARD], now_us=0)
     if with_lake:
-        prepare_lake(directory / "lake")
-        lake.claim(EXCHANGE_BETS, EPOCH, [SHARD])
-    return Stores(database, lake)
+        prepare_lake(directory / LAKE_FOLDER)
+        stores.lake.claim(EXCHANGE_BETS, EPOCH, [SHARD])
+    return stores
+
+
+def _database(directory: Path) -> Database:
+    return Database(f"sqlite:///{directory / DATABASE_FILE}")
+
+
+def _lake(directory: Path) -> Lake:
+    folder = directory / LAKE_FOLDER
+    return Lake(f"sqlite:{folder / 'catalog.sqlite'}", str(folder / "data"))

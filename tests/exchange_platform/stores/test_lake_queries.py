@@ -21,7 +21,7 @@ from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.lake import Lake, QueryError
 from exchange_platform.stores.lake_connection import without_password
 from tests.exchange_platform.stores.lake_feed import NOON, SHARD, SOURCE, Feed, bet, execution, lake_in
-from tests.prepared import prepare_lake
+from tests.prepared import copy_lake, prepare_lake
 
 ROOT = Path(__file__).parents[3]
 
@@ -75,9 +75,28 @@ def lake(tmp_path: Path) -> Iterator[Lake]:
     lake.close()
 
 
-@pytest.fixture
-def reader(lake: Lake, tmp_path: Path) -> Iterator[Lake]:
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a lake with two executions and a bet. Copy it."""
+    directory = tmp_path_factory.mktemp("filled")
+    prepare_lake(directory)
+    lake = lake_in(directory)
     Feed(lake).commit([execution(1), execution(2)], [bet(1)])
+    lake.close()
+    return directory
+
+
+@pytest.fixture
+def filled_lake(filled: Path, tmp_path: Path) -> Iterator[Lake]:
+    copy_lake(filled, tmp_path)
+    lake = lake_in(tmp_path)
+    yield lake
+    lake.close()
+
+
+@pytest.fixture
+def reader(filled_lake: Lake, tmp_path: Path) -> Iterator[Lake]:
+    """Reads what `filled_lake` writes."""
     reader = lake_in(tmp_path, read_only=True)
     yield reader
     reader.close()
@@ -128,11 +147,12 @@ def test_what_reads_is_answered(reader: Lake, sql: str) -> None:
         "FROM sqlite_query('__ducklake_metadata_lake', 'DELETE FROM ducklake_snapshot RETURNING 1')",
     ],
 )
-def test_what_writes_is_refused_and_changes_nothing(reader: Lake, lake: Lake, sql: str) -> None:
-    before = lake.query("SELECT max(snapshot_id) FROM ducklake_snapshots('lake')").to_pylist()
+def test_what_writes_is_refused_and_changes_nothing(reader: Lake, filled_lake: Lake, sql: str) -> None:
+    newest = "SELECT max(snapshot_id) FROM ducklake_snapshots('lake')"
+    before = filled_lake.query(newest).to_pylist()
     with pytest.raises(QueryError):
         reader.query(sql)
-    assert lake.query("SELECT max(snapshot_id) FROM ducklake_snapshots('lake')").to_pylist() == before
+    assert filled_lake.query(newest).to_pylist() == before
     assert reader.query("SELECT count(*) FROM executions")[0].to_pylist() == [2]
 
 
@@ -267,9 +287,9 @@ def test_a_thousand_queries_from_a_second_process_meet_no_error(lake: Lake, tmp_
     assert len(taken) == 1000
 
 
-def test_a_password_is_never_told() -> None:
+def test_a_password_is_never_told(tmp_path: Path) -> None:
     catalog = "postgres:dbname=lake host=127.0.0.1 port=1 user=me password='hun\\'ter 2' connect_timeout=1"
-    lake = Lake(catalog, "s3-is-not-reached")
+    lake = Lake(catalog, str(tmp_path / "is-not-reached"))
     with pytest.raises(StoreUnavailable) as told:
         lake.counts()
     assert "hun" not in str(told.value)
