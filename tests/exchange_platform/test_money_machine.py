@@ -315,12 +315,13 @@ def empty(request: pytest.FixtureRequest) -> Iterator[EmptyDatabase]:
         yield CopiedFiles()
 
 
-def test_money_is_conserved_whatever_happens(empty: EmptyDatabase) -> None:
+@pytest.mark.parametrize("runs", [12, pytest.param(50, marks=[pytest.mark.faults, pytest.mark.timeout(900)])])
+def test_money_is_conserved_whatever_happens(empty: EmptyDatabase, runs: int) -> None:
     MoneyMachine.empty = empty
     run_state_machine_as_test(
         MoneyMachine,
         settings=hypothesis_settings(
-            max_examples=25,
+            max_examples=runs,
             stateful_step_count=60,
             deadline=None,
             suppress_health_check=list(HealthCheck),

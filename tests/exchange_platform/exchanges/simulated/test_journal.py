@@ -118,7 +118,7 @@ def test_published_batches_are_kept_for_ten_minutes_and_unpublished_ones_for_as_
     tmp_path: Path,
 ) -> None:
     running = RunningExchange(tmp_path / "journal.sqlite", MadeUpTime(), rate=2)
-    told = running.run(1300, published=None, tick_s=0.5)
+    told = running.run(900, published=None, tick_s=0.5)
     kept = running.retained()
     assert kept == told[-len(kept) :]
     oldest = decode(kept[0][1])
@@ -126,7 +126,7 @@ def test_published_batches_are_kept_for_ten_minutes_and_unpublished_ones_for_as_
     age_s = running.clock.us / 1e6 - at.timestamp()
     assert 595 <= age_s <= 710  # forgotten every 200 ticks, here 100 s
     waiting = RunningExchange(tmp_path / "waiting.sqlite", MadeUpTime(), rate=1)
-    told = waiting.run(1300, published=0, tick_s=0.5)
+    told = waiting.run(900, published=0, tick_s=0.5)
     assert waiting.retained() == told
     assert waiting.journal.unpublished_records() == len(told)
 
