@@ -10,6 +10,9 @@ import duckdb
 
 from exchange_platform.stores.checkpoints import StoreUnavailable
 
+LARGEST_FILE = "50GB"
+"""DuckDB uploads a file in 10,000 parts at most and holds a whole part in memory: 80 MB of its default of 800 GB, 5 MB of this."""
+
 
 @dataclass(frozen=True, slots=True)
 class S3Access:
@@ -46,6 +49,7 @@ class S3Access:
             ]
         try:
             connection.execute(f"CREATE OR REPLACE SECRET lake_files (TYPE s3, {', '.join(options)})")
+            connection.execute(f"SET s3_uploader_max_filesize = '{LARGEST_FILE}'")
         except duckdb.Error as error:  # its message may quote the statement
             raise StoreUnavailable(
                 f"lake: DuckDB refuses the S3 credentials ({type(error).__name__})"

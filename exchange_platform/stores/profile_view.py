@@ -99,15 +99,23 @@ class ProfileView:
 
 
 def ensure_table(client: Any, table: str) -> None:
-    """Create the table unless it exists, and wait until it can be used."""
-    with contextlib.suppress(client.exceptions.ResourceInUseException):
-        client.create_table(
-            TableName=table,
-            KeySchema=[{"AttributeName": "user_id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "user_id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+    """Create the table unless it exists, and wait until it can be used. Where it exists, nobody needs the right to create it."""
+    if not _exists(client, table):
+        with contextlib.suppress(client.exceptions.ResourceInUseException):
+            client.create_table(
+                TableName=table,
+                KeySchema=[{"AttributeName": "user_id", "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": "user_id", "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
     client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+
+
+def _exists(client: Any, table: str) -> bool:
+    with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+        client.describe_table(TableName=table)
+        return True
+    return False
 
 
 def _item(profile: Profile) -> dict[str, dict[str, str]]:
