@@ -62,6 +62,7 @@ module "encryption" {
 
 # Their values are put in by hand or by a rotation, never by Terraform: so they are in no state (docs/deployment.md).
 resource "aws_secretsmanager_secret" "this" {
+  #checkov:skip=CKV2_AWS_57:Who gives out a token or key changes it, and applications with it; docs/operations.md says how
   for_each = {
     api-tokens            = "Bearer tokens of the applications that call the API, separated by commas"
     mail-key              = "Key that signs the links in mails, 32 characters at least"
@@ -81,6 +82,7 @@ module "network" {
   nat_per_zone        = var.nat_per_zone
   allowed_cidrs       = var.allowed_cidrs
   interface_endpoints = var.interface_endpoints
+  outside_ports       = flatten([for url in [var.elasticsearch_url, var.exchange_url] : regexall("^https://[^/]+:([0-9]+)", url)])
   log_retention_days  = var.log_retention_days
   key_arn             = module.encryption.key_arn
 }

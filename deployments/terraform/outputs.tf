@@ -33,6 +33,11 @@ output "publish_role_arn" {
   value       = module.release.publish_role_arn
 }
 
+output "plan_role_arn" {
+  description = "The role that a version's tag enters to plan (GitHub: AWS_PLAN_ROLE)."
+  value       = module.release.plan_role_arn
+}
+
 output "apply_role_arn" {
   description = "The role that an approved apply enters (GitHub: AWS_APPLY_ROLE)."
   value       = module.release.apply_role_arn

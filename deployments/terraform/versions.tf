@@ -8,7 +8,7 @@ terraform {
     }
   }
 
-  # Each environment's own bucket: terraform init -backend-config=environments/<environment>.tfbackend
+  # Each environment's own bucket: terraform init -backend-config=environments/<environment>.tfbackend -backend-config=bucket=NAME
   backend "s3" {
     encrypt      = true
     use_lockfile = true

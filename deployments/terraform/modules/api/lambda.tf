@@ -16,6 +16,8 @@ resource "aws_iam_role" "lambda" {
 }
 
 data "aws_iam_policy_document" "lambda" {
+  #checkov:skip=CKV_AWS_111:The calls for network interfaces and traces know no narrower resource
+  #checkov:skip=CKV_AWS_356:The calls for network interfaces and traces know no narrower resource
   source_policy_documents = [data.aws_iam_policy_document.api.json]
 
   statement {
@@ -52,6 +54,8 @@ resource "aws_iam_role_policy" "lambda" {
 }
 
 resource "aws_lambda_function" "api" {
+  #checkov:skip=CKV_AWS_116:Called by API Gateway alone, which waits for the answer: nothing to keep
+  #checkov:skip=CKV_AWS_272:Only the role that a version's tag enters writes to the bucket of the zip
   count                          = local.on_lambda ? 1 : 0
   function_name                  = "${var.name}-api"
   description                    = "The HTTP API of the Exchange Platform"
@@ -109,6 +113,7 @@ resource "aws_apigatewayv2_integration" "api" {
 }
 
 resource "aws_apigatewayv2_route" "api" {
+  #checkov:skip=CKV_AWS_309:The application compares tokens itself; its pages are open
   count     = local.on_lambda ? 1 : 0
   api_id    = aws_apigatewayv2_api.api[0].id
   route_key = "$default"

@@ -1,5 +1,6 @@
 # A network of three tiers: public (load balancer, NAT), private (tasks), isolated (databases: no way out at all).
 data "aws_availability_zones" "available" {
+  #checkov:skip=CKV_AWS_394:Only the first zones of the list are used, as many as a variable says
   state = "available"
 }
 
@@ -119,18 +120,21 @@ resource "aws_route_table_association" "isolated" {
 
 # Who talks to whom. Each rule is a resource of its own, so that groups may name each other.
 resource "aws_security_group" "load_balancer" {
+  #checkov:skip=CKV2_AWS_5:Attached in the modules of the API, of Dagster and of the databases
   name        = "${var.name}-load-balancer"
   description = "HTTPS from outside"
   vpc_id      = aws_vpc.this.id
 }
 
 resource "aws_security_group" "tasks" {
+  #checkov:skip=CKV2_AWS_5:Attached in the modules of the API, of Dagster and of the databases
   name        = "${var.name}-tasks"
   description = "Tasks and functions"
   vpc_id      = aws_vpc.this.id
 }
 
 resource "aws_security_group" "databases" {
+  #checkov:skip=CKV2_AWS_5:Attached in the modules of the API, of Dagster and of the databases
   name        = "${var.name}-databases"
   description = "MySQL and PostgreSQL, from tasks alone"
   vpc_id      = aws_vpc.this.id
@@ -153,47 +157,52 @@ resource "aws_vpc_security_group_ingress_rule" "outside" {
 }
 
 resource "aws_vpc_security_group_egress_rule" "to_tasks" {
+  for_each                     = { api = 8000 }
   security_group_id            = aws_security_group.load_balancer.id
-  description                  = "The API and the operators' pages"
+  description                  = each.key
   referenced_security_group_id = aws_security_group.tasks.id
-  from_port                    = 3000
-  to_port                      = 8000
+  from_port                    = each.value
+  to_port                      = each.value
   ip_protocol                  = "tcp"
 }
 
 resource "aws_vpc_security_group_ingress_rule" "from_load_balancer" {
+  for_each                     = { api = 8000 }
   security_group_id            = aws_security_group.tasks.id
-  description                  = "The API and the operators' pages"
+  description                  = each.key
   referenced_security_group_id = aws_security_group.load_balancer.id
-  from_port                    = 3000
-  to_port                      = 8000
+  from_port                    = each.value
+  to_port                      = each.value
   ip_protocol                  = "tcp"
 }
 
 resource "aws_vpc_security_group_ingress_rule" "among_tasks" {
+  for_each                     = { code_server = 4000, pages = 3000 }
   security_group_id            = aws_security_group.tasks.id
-  description                  = "Daemon and webserver to the code server, API to the exchange"
+  description                  = each.key
   referenced_security_group_id = aws_security_group.tasks.id
-  from_port                    = 3000
-  to_port                      = 8000
+  from_port                    = each.value
+  to_port                      = each.value
   ip_protocol                  = "tcp"
 }
 
 resource "aws_vpc_security_group_egress_rule" "tasks_out" {
+  for_each          = toset(distinct(concat(["443"], var.outside_ports)))
   security_group_id = aws_security_group.tasks.id
   description       = "HTTPS to services, Elasticsearch and the exchange"
   cidr_ipv4         = "0.0.0.0/0"
-  from_port         = 443
-  to_port           = 443
+  from_port         = tonumber(each.value)
+  to_port           = tonumber(each.value)
   ip_protocol       = "tcp"
 }
 
 resource "aws_vpc_security_group_egress_rule" "tasks_among" {
+  for_each                     = { code_server = 4000, pages = 3000 }
   security_group_id            = aws_security_group.tasks.id
-  description                  = "Among tasks"
+  description                  = each.key
   referenced_security_group_id = aws_security_group.tasks.id
-  from_port                    = 3000
-  to_port                      = 8000
+  from_port                    = each.value
+  to_port                      = each.value
   ip_protocol                  = "tcp"
 }
 

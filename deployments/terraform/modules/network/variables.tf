@@ -41,3 +41,9 @@ variable "key_arn" {
   description = "The key that logs are encrypted with."
   type        = string
 }
+
+variable "outside_ports" {
+  description = "TCP ports other than 443 on which Elasticsearch and the exchange are reached."
+  type        = list(string)
+  default     = []
+}

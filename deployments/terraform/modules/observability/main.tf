@@ -8,7 +8,7 @@ locals {
       metric    = "HeartbeatAge"
       statistic = "Maximum"
       above     = 60
-      for       = 2
+      rounds    = 2
       sources   = var.sources
       what      = "No consumer of this source has said that it lives for a minute"
     }
@@ -16,7 +16,7 @@ locals {
       metric    = "Lag"
       statistic = "Maximum"
       above     = 10000
-      for       = 3
+      rounds    = 3
       sources   = var.sources
       what      = "The consumer of this source is more than 10 s behind"
     }
@@ -24,7 +24,7 @@ locals {
       metric    = "DeadLetters"
       statistic = "Maximum"
       above     = 0
-      for       = 1
+      rounds    = 1
       sources   = var.sources
       what      = "Records were refused in the last ten minutes"
     }
@@ -62,7 +62,7 @@ resource "aws_cloudwatch_metric_alarm" "by_source" {
   dimensions          = { Environment = var.name, Source = each.value.source }
   statistic           = each.value.statistic
   period              = 60
-  evaluation_periods  = each.value.for
+  evaluation_periods  = each.value.rounds
   threshold           = each.value.above
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "breaching"

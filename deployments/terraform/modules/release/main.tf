@@ -43,9 +43,10 @@ resource "aws_iam_openid_connect_provider" "github" {
   client_id_list = ["sts.amazonaws.com"]
 }
 
-# Only a version's tag of this repository may publish; only its environment of this name (which asks for approval) may apply.
+# Only a version's tag of this repository may publish and plan; only its environment of this name (which asks for approval) may apply.
 locals {
   subjects = {
+    plan    = "repo:${var.github_repository}:ref:refs/tags/v*"
     publish = "repo:${var.github_repository}:ref:refs/tags/v*"
     apply   = "repo:${var.github_repository}:environment:${var.environment}"
   }
@@ -115,6 +116,19 @@ resource "aws_iam_role_policy" "publish" {
   policy = data.aws_iam_policy_document.publish.json
 }
 
+# What a plan needs: to read. It reads no secret's value, and no object that is encrypted with the platform's key.
+resource "aws_iam_role" "plan" {
+  name                 = "${var.name}-plan"
+  description          = "Plans this environment for a version"
+  assume_role_policy   = data.aws_iam_policy_document.github_assume["plan"].json
+  max_session_duration = 3600
+}
+
+resource "aws_iam_role_policy_attachment" "plan" {
+  role       = aws_iam_role.plan.name
+  policy_arn = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+}
+
 # Terraform makes roles, so whoever applies is as mighty as the account: hence the approval, and a boundary that the account's owner sets.
 resource "aws_iam_role" "apply" {
   name                 = "${var.name}-apply"
@@ -125,6 +139,7 @@ resource "aws_iam_role" "apply" {
 }
 
 resource "aws_iam_role_policy_attachment" "apply" {
+  #checkov:skip=CKV2_AWS_56:Who applies makes roles; it is held by an approval and by a boundary
   for_each   = toset(var.apply_policy_arns)
   role       = aws_iam_role.apply.name
   policy_arn = each.value

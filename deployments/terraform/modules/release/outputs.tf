@@ -22,3 +22,8 @@ output "apply_role_arn" {
   description = "The role that an approved apply enters."
   value       = aws_iam_role.apply.arn
 }
+
+output "plan_role_arn" {
+  description = "The role that a version's tag enters to plan."
+  value       = aws_iam_role.plan.arn
+}
