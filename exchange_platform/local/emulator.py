@@ -39,17 +39,21 @@ class _QuietHandler(WSGIRequestHandler):
         """Several hundred requests a second are not worth a line each."""
 
 
-def make_emulator(port: int) -> BaseWSGIServer:
-    """The emulator's HTTP server, listening on 127.0.0.1 (port 0: any that is free) and not serving yet."""
+def make_emulator(port: int, host: str = HOST) -> BaseWSGIServer:
+    """The emulator's HTTP server, listening on `host` (port 0: any that is free) and not serving yet."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-    from exchange_platform.local import emulated_dynamodb, emulated_kinesis, emulated_messages
+    from exchange_platform.local import (
+        emulated_dynamodb,
+        emulated_kinesis,
+        emulated_messages,
+    )
 
     emulated_dynamodb.install()
     emulated_kinesis.install()
     emulated_messages.install()
     application = DomainDispatcherApplication(create_backend_app)
-    return make_server(HOST, port, application, threaded=True, request_handler=_QuietHandler)
+    return make_server(host, port, application, threaded=True, request_handler=_QuietHandler)
 
 
 def provision(settings: Settings) -> None:
@@ -77,12 +81,27 @@ def ensure_topic(sns: Any, topic: str) -> None:
     sns.create_topic(Name=name, Attributes={"FifoTopic": "true"} if name.endswith(".fifo") else {})
 
 
-def serve(port: int, data_dir: Path | None) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    server = make_emulator(port)
+def serve(port: int, data_dir: Path | None, *, host: str = HOST, empty: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT; an empty account where streams and tables are made by somebody else."""
+    if empty:
+        from exchange_platform.local import emulated_account
+
+        emulated_account.install()
+    server = make_emulator(port, host)
     settings = load_settings(data_dir, aws_endpoint_url=f"http://{HOST}:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, name="emulator", daemon=True)
     thread.start()
+    if empty:
+        log.info("AWS emulator on %s: an empty account", settings.aws_endpoint_url)
+    else:
+        _provision_and_say(settings)
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    ending.wait()
+
+
+def _provision_and_say(settings: Settings) -> None:
     began = time.monotonic()
     provision(settings)
     log.info(
@@ -93,22 +112,22 @@ def serve(port: int, data_dir: Path | None) -> None:
         settings.profiles_table,
         time.monotonic() - began,
     )
-    ending = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
-    ending.wait()
 
 
 def main() -> None:
     """Read the arguments and serve."""
     parser = argparse.ArgumentParser(description="The AWS emulator of the platform on this machine.")
-    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
+    parser.add_argument("--port", type=int, required=True, help="TCP port")
+    parser.add_argument("--host", default=HOST, help=f"address that it listens on (default {HOST})")
+    parser.add_argument(
+        "--empty", action="store_true", help="an empty account: no stream, no table (Terraform makes them)"
+    )
     parser.add_argument("--data-dir", type=Path, default=None)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for noisy in ("werkzeug", "botocore", "moto", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    serve(arguments.port, arguments.data_dir)
+    serve(arguments.port, arguments.data_dir, host=arguments.host, empty=arguments.empty)
 
 
 if __name__ == "__main__":

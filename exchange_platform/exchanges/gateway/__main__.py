@@ -19,13 +19,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description="The exchange's event feed, and the bets that it took, over HTTP."
     )
-    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
+    parser.add_argument("--port", type=int, required=True, help="TCP port")
+    parser.add_argument("--host", default=HOST, help=f"address that it listens on (default {HOST})")
     parser.add_argument("--data-dir", type=Path, required=True)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     uvicorn.run(
         create_app(arguments.data_dir),
-        host=HOST,
+        host=arguments.host,
         port=arguments.port,
         log_config=None,
         access_log=False,
