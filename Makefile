@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV
 unexport PYTHONPATH
 
-.PHONY: help setup demo test check lint types floors terraform test-servers test-faults lock clean
+.PHONY: help setup demo test check lint types floors manifests policies terraform test-servers test-faults lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -41,7 +41,7 @@ demo: setup ## Start everything with the simulated exchange (DEMO_FOR=120 ends b
 test: setup ## The fast suite
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
-check: lint types floors terraform test-servers test-faults ## Style, types, floors, the suites against servers, the fault tests
+check: lint types floors manifests terraform policies test-servers test-faults ## Style, types, floors, manifests, infrastructure, the suites against servers, the fault tests
 
 lint: setup ## Style
 	@$(BIN)/ruff check .
@@ -52,6 +52,14 @@ types: setup ## Strict types
 
 floors: setup ## A line may only reach down
 	@$(BIN)/lint-imports
+
+manifests: setup ## Dockerfile, docker-compose.yml and workflows against their schemas and good style
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+policies: setup ## The infrastructure against checkov's rules
+	@deployments/terraform/check-policies $(UV)
 
 terraform: ## The infrastructure's format and validity (skipped, saying so, without terraform and its provider)
 	@deployments/terraform/check
