@@ -15,14 +15,14 @@ from exchange_platform.exchanges.betfair.volumes import Derived, VolumeLadders
 START_MS = 1_650_392_673_420
 
 
-_RAW = "@"
+RAW = "@"
 """Marks text that becomes a bare number, digits and all."""
 
 
 def rc(selection: int, trd: Sequence[tuple[str, str]], hc: str | None = None) -> dict[str, Any]:
     """A selection's change, its numbers as written."""
-    change: dict[str, Any] = {"id": selection, "trd": [[_RAW + odds, _RAW + size] for odds, size in trd]}
-    return change if hc is None else change | {"hc": _RAW + hc}
+    change: dict[str, Any] = {"id": selection, "trd": [[RAW + odds, RAW + size] for odds, size in trd]}
+    return change if hc is None else change | {"hc": RAW + hc}
 
 
 def definition(status: str, event: str | None = "31389771", **runners: str) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def line(ms: int, *changes: dict[str, Any], market: str = "1.2", **of_market: An
     """A message of one market, `ms` milliseconds after the start."""
     change = {"id": market, "rc": list(changes), **of_market}
     text = json.dumps({"op": "mcm", "pt": START_MS + ms, "clk": "A", "mc": [change]})
-    return re.sub(f'"{_RAW}([^"]*)"', r"\1", text).encode()
+    return re.sub(f'"{RAW}([^"]*)"', r"\1", text).encode()
 
 
 def derive(lines: Sequence[bytes]) -> list[Derived]:

@@ -28,7 +28,7 @@ from exchange_platform.exchanges.betfair.messages import decode_line, decode_spo
 from exchange_platform.exchanges.betfair.states import TRADED_EVERY_MS, FeedStates
 from exchange_platform.exchanges.betfair.volumes import VolumeLadders
 from exchange_platform.exchanges.betfair.wording import ordinal
-from tests.exchange_platform.exchanges.betfair.messages import START_MS, definition, line, rc
+from tests.exchange_platform.exchanges.betfair.messages import RAW, START_MS, definition, line, rc
 from tests.exchange_platform.exchanges.betfair.test_replay import replayed_updates
 
 CRICKET = ("1.200806927.bz2", "1.200806927.sportsdata.bz2")
@@ -370,8 +370,11 @@ def test_ordinals() -> None:
     assert said == ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "101st", "111th"]
 
 
+# Without the mark by which `line` writes numbers as they are.
 _texts = (
-    st.none() | st.text(max_size=300) | st.sampled_from(["2022-07-11T11:00:00.000Z", "1999-01-01T00:00:00Z"])
+    st.none()
+    | st.text(max_size=300).filter(lambda text: RAW not in text)
+    | st.sampled_from(["2022-07-11T11:00:00.000Z", "1999-01-01T00:00:00Z"])
 )
 
 
