@@ -8,7 +8,7 @@ import heapq
 import operator
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Annotated
 
 import msgspec
@@ -164,8 +164,10 @@ class Bet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         check_odds_in_range(self.odds)
         if self.handicap:
             check_handicap(self.handicap)
-        check_instant("placed_at", self.placed_at)
-        check_instant("updated_at", self.updated_at)
+        if not _EARLIEST_YEAR <= self.placed_at.year < _LATEST_YEAR:
+            check_instant("placed_at", self.placed_at)
+        if not _EARLIEST_YEAR <= self.updated_at.year < _LATEST_YEAR:
+            check_instant("updated_at", self.updated_at)
         status = self.status
         if self.remaining_minor and status not in (_S.PENDING, _S.OPEN):
             raise IllegalBet(
@@ -323,12 +325,22 @@ def winnings_minor(stake_minor: int, odds: Decimal) -> int:
 
     Rounded down, and what is still unmatched up, so that however many fills a lay is met in, it never costs more than was set aside for it.
     """
-    return int((stake_minor * (odds - 1)).quantize(Decimal(1), ROUND_FLOOR))
+    numerator, denominator = _as_ratio(odds)
+    return stake_minor * (numerator - denominator) // denominator
 
 
 def lay_liability_minor(stake_minor: int, odds: Decimal) -> int:
     """The most that an unmatched lay can cost, `stake x (odds - 1)`, rounded up to a minor unit."""
-    return int((stake_minor * (odds - 1)).quantize(Decimal(1), ROUND_CEILING))
+    if not stake_minor:
+        return 0
+    numerator, denominator = _as_ratio(odds)
+    return -(stake_minor * (denominator - numerator) // denominator)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _as_ratio(odds: Decimal) -> tuple[int, int]:
+    """The odds as whole numbers, exactly: with them a product costs a tenth of a decimal one."""
+    return odds.as_integer_ratio()
 
 
 @functools.lru_cache(maxsize=65_536)

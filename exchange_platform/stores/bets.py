@@ -25,7 +25,7 @@ from exchange_platform.bets import (
 from exchange_platform.stores import outbox
 from exchange_platform.stores.bet_rows import bet_from_row, bet_row, decimal_text
 from exchange_platform.stores.database import bets, to_us
-from exchange_platform.stores.ledger import CLEARING, COMMISSION, Books
+from exchange_platform.stores.ledger import CLEARING, COMMISSION, Books, Occasion
 from exchange_platform.stores.positions import SelectionKey, Standings
 from exchange_platform.stores.profile_sums import ProfileSums
 from exchange_platform.stores.replacements import Replacements
@@ -93,6 +93,7 @@ class BetFold:
         self._bets = {bet.bet_id: bet for bet in _known_bets(connection, known)}
         self._books = Books()
         self._changed_bets: dict[str, Bet] = {}
+        self._bets_before: dict[str, Bet | None] = {}
         self._outbox: list[dict[str, Any]] = []
         self._now_pending: dict[str, Bet] = {}
         self._answered: set[str] = set()
@@ -147,10 +148,11 @@ class BetFold:
                 False, f"currency {after.currency} of bet {after.bet_id}; user {after.user_id} has {currency}"
             )
         change = _change(before, after)
+        self._bets_before.setdefault(after.bet_id, before)
         self._bets[after.bet_id] = self._changed_bets[after.bet_id] = after
         exposure_change = self._move_position(before, after)
         balance_change = self._enter(before, after, change or "updated", exposure_change)
-        self._sum_profile(before, after, exposure_change, balance_change)
+        self._sum_profile(after, exposure_change, balance_change)
         self._note_pending(before, after)
         if change is not None:
             self._outbox.append(
@@ -170,6 +172,7 @@ class BetFold:
     def write(self, connection: sa.Connection) -> None:
         """Write all that the updates changed."""
         if self._changed_bets:
+            self._count_bets()
             _upsert_bets.execute(connection, [bet_row(bet) for bet in self._changed_bets.values()])
             self._standings.write(connection)
             self._replacements.write(connection)
@@ -201,27 +204,33 @@ class BetFold:
         profit = after.profit_minor - (before.profit_minor if before is not None else 0)
         commission = after.commission_minor - (before.commission_minor if before is not None else 0)
         if profit or commission or exposure_change:
-            entry: dict[str, Any] = {
-                "reference": after.bet_id,
-                "reference_version": after.version,
-                "user_id": after.user_id,
-                "market_id": after.market_id,
-                "currency": after.currency,
-                "entered_at_us": to_us(after.updated_at),
-            }
-            self._books.enter_balance(profit, cause, CLEARING, **entry)
-            self._books.enter_balance(-commission, "commission", COMMISSION, **entry)
-            self._books.enter_exposure(exposure_change, cause, **entry)
+            occasion = Occasion(
+                after.bet_id,
+                after.version,
+                after.user_id,
+                after.market_id,
+                after.currency,
+                to_us(after.updated_at),
+            )
+            self._books.enter_balance(profit, cause, CLEARING, occasion)
+            self._books.enter_balance(-commission, "commission", COMMISSION, occasion)
+            self._books.enter_exposure(exposure_change, cause, occasion)
         return profit - commission
 
-    def _sum_profile(self, before: Bet | None, after: Bet, exposure_change: int, balance_change: int) -> None:
+    def _count_bets(self) -> None:
+        """Add to the profiles by what each bet's last version counts for more than the one before this transaction."""
+        for bet_id, after in self._changed_bets.items():
+            before = self._bets_before[bet_id]
+            was = _counts(before) if before is not None else _NOTHING
+            now = _counts(after)
+            if now != was:
+                sums = self._profiles.added(after.user_id)
+                for name, new, old in zip(_COUNTED, now, was, strict=True):
+                    if new != old:
+                        sums[name] += new - old
+
+    def _sum_profile(self, after: Bet, exposure_change: int, balance_change: int) -> None:
         sums = self._profiles.added(after.user_id)
-        was = _counts(before) if before is not None else _NOTHING
-        now = _counts(after)
-        if now != was:
-            for name, new, old in zip(_COUNTED, now, was, strict=True):
-                if new != old:
-                    sums[name] += new - old
         sums["version"] += 1
         if balance_change or exposure_change:
             self._profiles.add_money(after.user_id, balance_change, exposure_change)

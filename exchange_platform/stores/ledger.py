@@ -8,7 +8,7 @@ currency after every transaction: `cash` holds what came in and went out, `clear
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -23,30 +23,38 @@ _insert_ledger = insert(ledger)
 _add_house = upsert(house_balances, add=["amount_minor"])
 
 
+class Occasion(NamedTuple):
+    """What entries are made for: a bet's version or a transfer."""
+
+    reference: str
+    reference_version: int
+    user_id: str
+    market_id: str
+    currency: str
+    entered_at_us: int
+
+
 class Books:
     """The entries of one transaction."""
 
     def __init__(self) -> None:
-        self._entries: list[dict[str, Any]] = []
+        self._entries: list[tuple[Any, ...]] = []
         self._house: defaultdict[tuple[str, str, str], int] = defaultdict(int)
 
-    def enter_balance(
-        self, amount_minor: int, cause: str, house: str, *, market_id: str, currency: str, **entry: Any
-    ) -> None:
+    def enter_balance(self, amount_minor: int, cause: str, house: str, occasion: Occasion) -> None:
         """Enter a change of a customer's balance, and the opposite for the house's account. Nothing for an amount of 0."""
-        if not amount_minor:
-            return
-        self._enter("balance", amount_minor, cause, market_id=market_id, currency=currency, **entry)
-        self._house[house, market_id, currency] -= amount_minor
+        if amount_minor:
+            self._enter("balance", amount_minor, cause, occasion)
+            self._house[house, occasion.market_id, occasion.currency] -= amount_minor
 
-    def enter_exposure(self, amount_minor: int, cause: str, **entry: Any) -> None:
+    def enter_exposure(self, amount_minor: int, cause: str, occasion: Occasion) -> None:
         """Enter a change of a customer's exposure: money set aside, which nobody else gets. Nothing for an amount of 0."""
         if amount_minor:
-            self._enter("exposure", amount_minor, cause, **entry)
+            self._enter("exposure", amount_minor, cause, occasion)
 
     def write(self, connection: sa.Connection) -> None:
         """Write the entries; the house's rows in one order, so that writers do not lock each other out."""
-        _insert_ledger.execute(connection, self._entries)
+        _insert_ledger.execute_in_order(connection, self._entries)
         _add_house.execute(
             connection,
             [
@@ -56,5 +64,8 @@ class Books:
             ],
         )
 
-    def _enter(self, account: str, amount_minor: int, cause: str, **entry: Any) -> None:
-        self._entries.append({"account": account, "cause": cause, "amount_minor": amount_minor, **entry})
+    def _enter(self, account: str, amount_minor: int, cause: str, occasion: Occasion) -> None:
+        reference, version, user_id, market_id, currency, entered_at_us = occasion
+        self._entries.append(
+            (reference, version, account, cause, user_id, market_id, currency, amount_minor, entered_at_us)
+        )

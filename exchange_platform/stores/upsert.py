@@ -36,13 +36,7 @@ class Bulk:
         """Execute for every row, a mapping with at least the parameters. Nothing happens without rows."""
         if not rows:
             return
-        dialect = connection.dialect
-        name = "sqlite" if dialect.name == "sqlite" else "mysql"
-        if name not in self._compiled:
-            compiled = self._statements[name].compile(dialect=dialect, column_keys=self._parameters)
-            order = list(compiled.positiontup or ()) if compiled.positional else None
-            self._compiled[name] = (str(compiled), order)
-        sql, order = self._compiled[name]
+        sql, order = self._for(connection.dialect)
         if order is None:  # the driver takes parameters by name
             connection.exec_driver_sql(sql, [dict(row) for row in rows])
         elif len(order) == 1:
@@ -50,6 +44,25 @@ class Bulk:
         else:
             pick = operator.itemgetter(*order)
             connection.exec_driver_sql(sql, [pick(row) for row in rows])
+
+    def execute_in_order(self, connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Execute for every row, which has the parameters' values in their order. Nothing happens without rows."""
+        if not rows:
+            return
+        sql, order = self._for(connection.dialect)
+        if order == self._parameters:
+            connection.exec_driver_sql(sql, list(rows))
+        else:
+            self.execute(connection, [dict(zip(self._parameters, row, strict=True)) for row in rows])
+
+    def _for(self, dialect: sa.Dialect) -> tuple[str, list[str] | None]:
+        """The statement's text, and the parameters in its order where the driver takes them so."""
+        name = "sqlite" if dialect.name == "sqlite" else "mysql"
+        if name not in self._compiled:
+            compiled = self._statements[name].compile(dialect=dialect, column_keys=self._parameters)
+            order = list(compiled.positiontup or ()) if compiled.positional else None
+            self._compiled[name] = (str(compiled), order)
+        return self._compiled[name]
 
 
 class Lookup:

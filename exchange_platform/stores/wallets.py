@@ -36,7 +36,7 @@ from exchange_platform.refusals import (
 )
 from exchange_platform.stores.account_tables import accounts
 from exchange_platform.stores.database import Database, from_us, profiles
-from exchange_platform.stores.ledger import CASH, Books
+from exchange_platform.stores.ledger import CASH, Books, Occasion
 from exchange_platform.stores.limit_changes import read_limits, write_limit_change
 from exchange_platform.stores.profile_sums import ProfileSums
 from exchange_platform.stores.submissions import note_changed_profiles
@@ -286,12 +286,7 @@ class Wallets:
                 signed,
                 kind.value,
                 CASH,
-                reference=transfer.transfer_id,
-                reference_version=0,
-                user_id=account_id,
-                market_id="",
-                currency=currency,
-                entered_at_us=now_us,
+                Occasion(transfer.transfer_id, 0, account_id, "", currency, now_us),
             )
             books.write(connection)
             note_changed_profiles(connection, {account_id: transfer.transfer_id})

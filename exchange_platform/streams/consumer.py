@@ -34,6 +34,7 @@ T = TypeVar("T")
 HEARTBEAT_S = 0.5
 _DRAIN_S = 20.0
 _GC_THRESHOLDS = (50_000, 20, 50)
+_GIVE_BACK_EVERY_S = 5.0
 """Tens of thousands of short-lived records a second would have the collector walk the heap many times a second."""
 
 
@@ -157,7 +158,7 @@ class Consumer:
                 worker.start(self.epoch)
             self._reader.start()
             self._heart.start()
-            reported = began
+            reported = gave_back = began
             counted = dead = 0
             while not self._over(began):
                 now = self._clock.monotonic_s()
@@ -166,8 +167,10 @@ class Consumer:
                 if self._wake.is_set() or self._over(began):
                     break
                 report = self._report(self._clock.monotonic_s() - reported, counted, dead)
-                give_back()
                 reported, counted = self._clock.monotonic_s(), report.records_total
+                if reported - gave_back >= _GIVE_BACK_EVERY_S:
+                    give_back()
+                    gave_back = reported
                 dead += report.dead_letters  # not `self._dead`, which may have grown since
                 yield report
             self._shut_down()
