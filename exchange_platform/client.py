@@ -150,6 +150,11 @@ class ExchangeClient:
             self._call("GET", f"/accounts/{account_id}/wallet").content, type=WalletView
         )
 
+    def profile(self, account_id: str) -> dict[str, Any]:
+        """The account's profile from the profile view, which follows the bets within seconds: balance, exposure, counts, last bets."""
+        found: dict[str, Any] = self._call("GET", f"/accounts/{account_id}/profile").json()
+        return found
+
     def place(
         self,
         account_id: str,

@@ -266,7 +266,7 @@ class Settings(BaseSettings):
         0.1, gt=0, le=60, description="How often the event index takes what has gathered."
     )
     max_buffered_records: int = Field(
-        40_000, ge=1000, description="Records held for slower sinks before reading stops."
+        80_000, ge=1000, description="Records held for slower sinks before reading stops."
     )
     run_duration_s: float = Field(
         900.0, gt=0, description="How long a consumer run lives before it hands over."

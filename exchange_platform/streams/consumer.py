@@ -77,7 +77,7 @@ class Consumer:
         duration_s: float,
         report_interval_s: float = 10.0,
         poll_interval_s: float = 0.2,
-        max_buffered_records: int = 40_000,
+        max_buffered_records: int = 80_000,
         decode: Callable[[bytes], object] = records.decode,
         windows: WindowFigures | None = None,
         on_close: Callable[[], None] = lambda: None,

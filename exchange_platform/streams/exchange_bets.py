@@ -172,7 +172,7 @@ class ProfileViewSink:
     """
 
     name = PROFILE_VIEW
-    enough_records = 25_000  # a user's many updates are one write
+    enough_records = 50_000  # a user's many updates are one write
 
     def __init__(self, database: Database, view: ProfileView, settings: Settings, clock: Clock) -> None:
         self.interval_s = settings.profile_view_interval_s

@@ -128,9 +128,9 @@ class SinkWorker:
         if self._queue and self.sink.interval_s and not self._finishing.is_set():
             self._clock.wait(self._enough, self.sink.interval_s)
         batches: list[ShardBatch] = []
-        size = 0
+        size, most = 0, max(_MOST_RECORDS, self.sink.enough_records)
         with self._lock:
-            while self._queue and size < _MOST_RECORDS:
+            while self._queue and size < most:
                 batch = self._queue.popleft()
                 batches.append(batch)
                 size += len(batch.records)

@@ -1,0 +1,95 @@
+"""The example application bets on the whole platform: each of its bets comes to an end, and wallet, mails, profile view and lake tell the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from exchange_platform import checks
+from exchange_platform.bets import BetStatus
+from exchange_platform.client import ExchangeClient
+from exchange_platform.settings import load_settings
+from exchange_platform.stores.database import Database
+from exchange_platform.stores.lake import Lake
+from tests.account_parts import codes_in, mailed_texts
+from tests.exchange_platform.local.conftest import wait_until
+from tests.exchange_platform.local.test_up import StartUp, start_up
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+__all__ = ["start_up"]
+
+EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "place_bets.py"
+BETS = 500
+
+
+def test_five_hundred_bets_of_the_example_end_and_everything_agrees(start_up: StartUp) -> None:
+    up = start_up()
+    up.wait_for("Data flows")
+    mail = up.data_dir / "mail"
+    with ExchangeClient.of_platform(up.data_dir) as client:
+        account = client.register("bettor@example.com", "Bettor")
+        wait_until(lambda: mailed_texts(mail, "bettor@example.com"), within_s=60)
+        (code,) = codes_in(mailed_texts(mail, "bettor@example.com"))
+        url = json.loads((up.data_dir / "api.json").read_text())["url"]
+        assert httpx.post(f"{url}/confirm", data={"code": code}, trust_env=False).status_code == 200
+
+        example = subprocess.run(
+            [sys.executable, str(EXAMPLE), str(up.data_dir), account, str(BETS)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=800,
+        )
+        assert example.returncode == 0, example.stderr
+        assert f"{BETS} bets placed" in example.stdout
+
+        wait_until(lambda: up.status().caught_up, within_s=60)
+        bets = list(client.bets(account))
+        assert len(bets) == len({bet.bet_id for bet in bets}) == BETS
+        assert {bet.status for bet in bets} <= {
+            BetStatus.MATCHED,
+            BetStatus.LAPSED,
+            BetStatus.SETTLED,
+        }
+        wait_until(lambda: _profile(client, account) == _wallet(client, account), within_s=30)
+        wait_until(lambda: _told(mail, "bettor@example.com") == {bet.bet_id for bet in bets}, within_s=60)
+
+    settings = load_settings(up.data_dir)
+    up.process.terminate()
+    assert up.process.wait(30) == 0
+    database, lake = Database(settings.operational_database_url), Lake.from_settings(settings, read_only=True)
+    try:
+        for outcome in (
+            checks.money_conserved(database),
+            checks.bets_conserved(database),
+            checks.lake_agrees(database, lake),
+        ):
+            assert outcome.passed, outcome.description
+    finally:
+        lake.close()
+        database.dispose()
+
+
+def _profile(client: ExchangeClient, account: str) -> tuple[int, int, int]:
+    told = client.profile(account)
+    return told["bets"], told["balance_minor"], told["exposure_minor"]
+
+
+def _wallet(client: ExchangeClient, account: str) -> tuple[int, int, int]:
+    """The same from the wallet; the balance must be what came in and what the bets made of it."""
+    wallet = client.wallet(account)
+    bets = list(client.bets(account))
+    made = sum(bet.profit_minor - bet.commission_minor for bet in bets)
+    return len(bets), wallet.deposited_minor + made, wallet.exposure_minor
+
+
+def _told(mail: Path, address: str) -> set[str]:
+    """The bets of which mails told."""
+    return {found for text in mailed_texts(mail, address) for found in re.findall(r"\bBet (\S+), \d", text)}
