@@ -124,8 +124,13 @@ def _figures(status: PlatformStatus) -> Table:
 
 def _mails_waiting(status: PlatformStatus) -> str:
     told = status.notifications
+    behind = "".join(
+        f" + {count:,} changes {what}"
+        for count, what in ((told.unread, "unread"), (told.unpublished, "unpublished"))
+        if count and _mails_are_late(status)
+    )
     late = f" ({told.oldest_waiting_s:.0f} s)" if _mails_are_late(status) else ""
-    return f"{told.waiting:,}{late}"
+    return f"{told.waiting:,}{behind}{late}"
 
 
 def _mails_are_late(status: PlatformStatus) -> bool:

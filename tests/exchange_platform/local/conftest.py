@@ -30,11 +30,13 @@ time.sleep(120)
 """
 
 
-def wait_until(holds: Callable[[], object], within_s: float = 15.0) -> None:
+def wait_until(
+    holds: Callable[[], object], within_s: float = 15.0, *, told: Callable[[], str] = str
+) -> None:
     """Wait for a condition; fail if it does not come to hold."""
     until = time.monotonic() + within_s
     while not holds():
-        assert time.monotonic() < until, f"not within {within_s:g} s"
+        assert time.monotonic() < until, f"not within {within_s:g} s {told()}"
         time.sleep(0.02)
 
 
