@@ -30,9 +30,7 @@ time.sleep(120)
 """
 
 
-def wait_until(
-    holds: Callable[[], object], within_s: float = 15.0, *, told: Callable[[], str] = str
-) -> None:
+def wait_until(holds: Callable[[], object], within_s: float = 15.0, *, told: Callable[[], str] = str) -> None:
     """Wait for a condition; fail if it does not come to hold."""
     until = time.monotonic() + within_s
     while not holds():
