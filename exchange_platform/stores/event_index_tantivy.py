@@ -206,6 +206,7 @@ class _Reader:
         self.index.reload()
         self.searcher = self.index.searcher()
         self._schema = schema
+        self._open_fields()
 
     def candidates(self, plan: Plan) -> list[Candidate]:
         """What matches a plan, most points first."""
@@ -221,6 +222,12 @@ class _Reader:
         )
         documents = (self._stored(address)[0] for _, address in everything.hits)
         return {document.event_id: document.version for document in documents}
+
+    def _open_fields(self) -> None:
+        """Have each field's files opened now: tantivy does it at the first search, when they may be deleted. Raises `ValueError` if they are."""
+        for field in (_ID, *Field):
+            nothing = Query.term_query(self._schema, field, "", index_option=_BASIC)
+            self.searcher.search(nothing, limit=1, count=False)
 
     def _stored(self, address: tantivy.DocAddress) -> tuple[EventDocument, Places]:
         return _decode(bytes(self.searcher.doc(address).get_first(_DOCUMENT)))  # type: ignore[arg-type]
