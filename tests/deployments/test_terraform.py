@@ -1,0 +1,174 @@
+"""Both environments are made, taken away and made again, each in an emulated account; tasks may do what they call. Not here: that a second plan is empty."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.deployments.calls_of_tasks import recorded, work
+from tests.deployments.terraforming import (
+    ARTIFACTS,
+    Account,
+    Terraform,
+    plugin_directory,
+)
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
+
+ENVIRONMENTS = ("staging", "production")
+UNPROTECTED = "-var=deletion_protection=false"
+
+
+@dataclass(frozen=True)
+class Story:
+    """What was seen of an environment, from an empty account on."""
+
+    outputs: dict[str, Any]
+    resources: list[str]
+    state: str
+    refusals: list[str]
+    left_after_destroy: list[str]
+    resources_again: list[str]
+
+
+def tell(directory: Path, plugins: str, environment: str) -> Story:
+    """Make the environment as docs/deployment.md says, look at it, take it away, make it again."""
+    directory.mkdir()
+    account = Account(directory / "emulator.log")
+    try:
+        terraform = Terraform(directory, plugins, environment, account)
+        terraform.prepare("module.release" if environment == "staging" else ARTIFACTS)
+        terraform.apply()
+        outputs, resources, state = terraform.outputs, terraform.resources, json.dumps(terraform.state)
+        refusals: list[str] = []
+        if environment == "production":
+            refusals = _refusals(account)
+            terraform.apply(UNPROTECTED)
+        terraform.destroy(UNPROTECTED)
+        left = terraform.resources
+        terraform.prepare(ARTIFACTS)
+        terraform.apply()
+        return Story(outputs, resources, state, refusals, left, terraform.resources)
+    finally:
+        account.close()
+
+
+def _refusals(account: Account) -> list[str]:
+    """What an account says to whoever deletes what holds data."""
+    attempts: list[Callable[[], object]] = [
+        lambda: account.client("dynamodb").delete_table(TableName="exchange-production-profiles"),
+        lambda: account.client("rds").delete_db_cluster(
+            DBClusterIdentifier="exchange-production-operational", SkipFinalSnapshot=True
+        ),
+    ]
+    refusals = []
+    for attempt in attempts:
+        with pytest.raises(ClientError) as refused:
+            attempt()
+        refusals.append(str(refused.value))
+    return refusals
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Story]]]:
+    """Both at once: nearly all of their time is Terraform's waiting."""
+    plugins = plugin_directory()
+    if plugins is None:
+        pytest.skip("no terraform, or no provider for it, on this machine")
+    directory = tmp_path_factory.mktemp("environments")
+    with ThreadPoolExecutor(len(ENVIRONMENTS)) as pool:
+        yield {name: pool.submit(tell, directory / name, plugins, name) for name in ENVIRONMENTS}
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def story(request: pytest.FixtureRequest, stories: dict[str, Future[Story]]) -> Story:
+    """One environment's."""
+    return stories[request.param].result()
+
+
+def test_nothing_is_left_of_a_destroyed_environment_and_it_is_made_again(story: Story) -> None:
+    assert story.left_after_destroy == []
+    assert len(story.resources) > 80
+    assert story.resources_again == story.resources
+
+
+def test_production_s_data_is_not_deleted_without_lifting_its_protection(
+    stories: dict[str, Future[Story]],
+) -> None:
+    refusals = stories["production"].result().refusals
+    assert len(refusals) == 2
+    assert all("protect" in refusal.lower() for refusal in refusals), refusals
+
+
+def test_environments_are_made_of_the_same_parts(stories: dict[str, Future[Story]]) -> None:
+    made = {name: set(stories[name].result().resources) for name in ENVIRONMENTS}
+    assert {part for part in made["production"] if not _varies(part)} == {
+        part for part in made["staging"] if not _varies(part)
+    }
+
+
+def _varies(part: str) -> bool:
+    """Where the API runs, who is told of alarms, and which services have an endpoint inside are variables."""
+    return part.startswith("module.api.") or part.endswith(("subscription.operators", "endpoint.interface"))
+
+
+def test_the_application_is_told_all_it_reads_and_no_secret_is_in_the_state(story: Story) -> None:
+    assert story.outputs["environment_variables"]["EXCHANGE_PLATFORM_BETS_STREAM"].endswith("-exchange-bets")
+    arns = story.outputs["secret_variables"].values()
+    assert all(arn.startswith("arn:aws:secretsmanager:") for arn in arns)
+    assert '"master_password": null' in story.state
+    assert "secret_string" not in story.state
+
+
+# What a task may do beyond what was recorded, and why no recording shows it.
+BEYOND = {
+    "runs": {
+        "kms:Decrypt": "AWS asks for it in the caller's name",
+        "kms:GenerateDataKey": "AWS asks for it in the caller's name",
+        "kinesis:DescribeStreamSummary": "doctor, and the age of the stream",
+        "s3:ListBucket": "the lake's files are listed when those that nobody names are tidied away, after days",
+        "s3:DeleteObject": "files that were merged into others are deleted after days",
+        "s3:AbortMultipartUpload": "an upload that broke off",
+        "ses:SendEmail": "SES's second version asks for this or for SendRawEmail, by the message's form",
+    },
+    "api": {
+        "kms:Decrypt": "AWS asks for it in the caller's name",
+        "kms:GenerateDataKey": "AWS asks for it in the caller's name",
+        "s3:GetObject": "the lake's files, once windows are older than what its catalog holds",
+        "s3:ListBucket": "DuckDB lists where a path has a wildcard",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """The actions that each task was seen to need."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        recorded(tmp_path_factory.mktemp("platform"), patch) as (settings, recorder),
+    ):
+        work(settings, recorder)
+    return recorder.actions
+
+
+@pytest.mark.parametrize("task", ["runs", "api"])
+def test_a_task_may_do_what_it_calls_and_nothing_beyond(
+    story: Story, calls: dict[str, set[str]], task: str
+) -> None:
+    statements = json.loads(story.outputs["policies"][task])["Statement"]
+    allowed = {
+        action
+        for statement in statements
+        for action in (
+            statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        )
+    }
+    assert calls[task] - allowed == set()
+    assert allowed - calls[task] - set(BEYOND[task]) == set()
