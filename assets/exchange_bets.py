@@ -11,6 +11,14 @@ from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, LAKE, PROFILE
 from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 from resources.platform import PlatformResource
 
+
+class BetsConsumerConfig(ConsumerConfig):
+    """How a consumer run of `exchange-bets` is started from the launchpad."""
+
+    share: int = 1
+    """Which share of the stream's shards to consume, from 1, of as many as the platform's bets_consumers."""
+
+
 exchange_bets_stream = dg.AssetSpec(
     "exchange_bets_stream",
     description="The Kinesis stream `exchange-bets`: every execution on the exchange and every change of a bet.",
@@ -93,10 +101,10 @@ SINKS = {
     ],
 )
 def exchange_bets_consumer(
-    context: dg.AssetExecutionContext, config: ConsumerConfig, platform: PlatformResource
+    context: dg.AssetExecutionContext, config: BetsConsumerConfig, platform: PlatformResource
 ) -> Iterator[Any]:
     """Consume `exchange-bets` until its time is over or a newer run takes over; report every ten seconds."""
-    consumer = platform.bets_consumer(context.run.run_id, config.duration_s)
+    consumer = platform.bets_consumer(context.run.run_id, config.duration_s, share=config.share)
     with without_data_frames():
         for report in consumer.run():
             for day in report.closed_windows:

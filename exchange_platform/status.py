@@ -28,6 +28,7 @@ from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.notification_figures import NotificationFigures, notification_figures
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
+from exchange_platform.streams.sharing import consumer_names, source_of
 
 SOURCES = (EXCHANGE_BETS, EXCHANGE_FEED)
 CAUGHT_UP_WAIT_S = 3.0
@@ -47,9 +48,13 @@ class SinkStatus(msgspec.Struct, frozen=True):
 
 
 class ShardStatus(msgspec.Struct, frozen=True):
-    """One shard of a source (`shard` is null before anything was read) and the consumer that reads it."""
+    """One shard of a source (`shard` is null before anything was read) and the consumer that reads it.
+
+    `consumer` is the source's name, or, where several share it out, that of the share: `exchange-bets/1-of-4`.
+    """
 
     source: str
+    consumer: str
     shard: str | None
     epoch: int
     position: str | None
@@ -61,7 +66,7 @@ class ShardStatus(msgspec.Struct, frozen=True):
 
 
 class ConsumerStatus(msgspec.Struct, frozen=True):
-    """A source's newest consumer. `state`: running, ended, superseded, failed, or silent (its heartbeat stopped)."""
+    """The newest consumer of a source, or of a share of it. `state`: running, ended, superseded, failed, or silent (its heartbeat stopped)."""
 
     source: str
     epoch: int
@@ -131,7 +136,12 @@ class StatusReader:
         now_us = self._clock.now_us()
         try:
             figures = self._figures()
-            rows = {source: ConsumerRows(self._database).newest(source) for source in SOURCES}
+            consumer_rows = ConsumerRows(self._database)
+            rows = {
+                name: consumer_rows.newest(name)
+                for source in SOURCES
+                for name in consumer_names(self._settings, source)
+            }
             sinks = self._sink_positions()
             notifications = notification_figures(self._database, now_us=now_us)
         except sa.exc.DBAPIError as error:
@@ -151,8 +161,8 @@ class StatusReader:
         return PlatformStatus(
             as_of_us=now_us,
             running=any(consumer.state == "running" for consumer in told),
-            caught_up=len(told) == len(SOURCES) and all(consumer.caught_up for consumer in told),
-            sources=[shard for source, row in rows.items() for shard in _shards(source, row, now_us, sinks)],
+            caught_up=len(told) == len(rows) and all(consumer.caught_up for consumer in told),
+            sources=[shard for name, row in rows.items() for shard in _shards(name, row, now_us, sinks)],
             consumers=told,
             executions=executions,
             windows=windows,
@@ -194,7 +204,10 @@ class StatusReader:
             restated = connection.execute(sa.select(sa.func.count()).select_from(restatements)).scalar_one()
             records = connection.execute(
                 sa.select(sa.func.coalesce(sa.func.sum(consumers.c.records), 0)).where(
-                    consumers.c.source.in_(SOURCES)
+                    sa.or_(
+                        consumers.c.source.in_(SOURCES),
+                        *(consumers.c.source.startswith(f"{source}/") for source in SOURCES),
+                    )
                 )
             ).scalar_one()
         return {
@@ -247,13 +260,14 @@ class StatusReader:
 
 
 def _shards(
-    source: str, row: ConsumerRow | None, now_us: int, held: dict[tuple[str, str], str | None]
+    name: str, row: ConsumerRow | None, now_us: int, held: dict[tuple[str, str], str | None]
 ) -> list[ShardStatus]:
-    """The shards that the newest consumer reads; before it has said which, those that have a checkpoint."""
+    """The shards that the newest consumer reads; before it has said which, those that have a checkpoint (of a share: it will say)."""
+    source = source_of(name)
     statistics: dict[str, Any] = row.statistics if row is not None else {}
     shards: dict[str | None, dict[str, Any]] = dict(statistics.get("shards", {}))
     if not shards:
-        shards = {shard: {} for of, shard in held if of == source} or {None: {}}
+        shards = {shard: {} for of, shard in held if of == name} or {None: {}}
     sinks = {
         name: msgspec.convert(
             {key: value for key, value in figures.items() if value is not None}, SinkStatus, strict=False
@@ -263,6 +277,7 @@ def _shards(
     return [
         ShardStatus(
             source=source,
+            consumer=name,
             shard=shard,
             epoch=row.epoch if row is not None else 0,
             position=told.get("position") or (held.get((source, shard)) if shard is not None else None),
@@ -279,10 +294,11 @@ def _shards(
 
 
 def _windows_told(rows: dict[str, ConsumerRow | None]) -> WindowCounts:
+    # The consumers of one lake all count its windows.
     told = [row.statistics.get("windows", {}) for row in rows.values() if row is not None]
     return WindowCounts(
-        sum(int(windows.get("open", 0)) for windows in told),
-        sum(int(windows.get("closed", 0)) for windows in told),
+        max((int(windows.get("open", 0)) for windows in told), default=0),
+        max((int(windows.get("closed", 0)) for windows in told), default=0),
     )
 
 

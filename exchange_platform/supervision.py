@@ -13,9 +13,8 @@ import msgspec
 from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import ConsumerRow
 
-START_GRACE_S = 12.0
-"""How long a requested run may take to enter its epoch before another is requested; doubled with each attempt."""
 MOST_GRACE_S = 120.0
+"""`run_start_s` is doubled with each attempt, up to this, or itself if that is more."""
 BACK_OFF_FIRST_S, BACK_OFF_MOST_S = 5.0, 300.0
 
 
@@ -39,6 +38,32 @@ class Requests(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self).decode()
 
 
+class AllRequests(msgspec.Struct, frozen=True):
+    """What a supervisor remembers of each consumer that it keeps alive, by name."""
+
+    consumers: dict[str, Requests] = {}
+
+    @classmethod
+    def from_text(cls, text: str | None) -> AllRequests:
+        """Read what `to_text` wrote; anything else is forgotten."""
+        try:
+            return msgspec.json.decode(text or "{}", type=cls)
+        except msgspec.MsgspecError:
+            return cls()
+
+    def of(self, consumer: str) -> Requests:
+        """Those for a successor of this consumer."""
+        return self.consumers.get(consumer, Requests())
+
+    def replaced(self, consumer: str, requests: Requests) -> AllRequests:
+        """The same with other requests of this consumer."""
+        return AllRequests({**self.consumers, consumer: requests})
+
+    def to_text(self) -> str:
+        """A short text to keep as a cursor."""
+        return msgspec.json.encode(self).decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Start a run under `run_key`, or (None) leave things as they are; and why, in numbers."""
@@ -51,7 +76,7 @@ class Decision:
 def decide(
     source: str, recent: Sequence[ConsumerRow], requests: Requests, *, now_us: int, settings: Settings
 ) -> Decision:
-    """Decide about one source. `recent` are its newest consumers, newest first.
+    """Decide about one source, or one share of it. `recent` are its newest consumers, newest first.
 
     A run is requested when there is no live consumer, when the live one nears its end, or when it died. A request for a successor of the
     same epoch is repeated only after a grace; after failures in a row the next request waits, exponentially longer.
@@ -82,13 +107,15 @@ def decide(
             )
     mine = requests if requests.after_epoch == epoch else Requests(after_epoch=epoch)
     if mine.attempts:
-        grace_s = min(MOST_GRACE_S, START_GRACE_S * 2 ** (mine.attempts - 1))
+        grace_s = min(
+            max(MOST_GRACE_S, settings.run_start_s), settings.run_start_s * 2 ** (mine.attempts - 1)
+        )
         waited_s = (now_us - mine.requested_at_us) / 1e6
         if waited_s < grace_s:
             return Decision(f"{need}; requested {waited_s:.0f} s ago (attempt {mine.attempts})", mine)
     mine = _once_more(mine, now_us)
     return Decision(
-        f"{need}; epoch {epoch + 1} requested (attempt {mine.attempts})",
+        f"{need}; after epoch {epoch}, attempt {mine.attempts}",
         mine,
         run_key=f"{source}/{epoch + 1}/{mine.attempts}/{now_us // 1_000_000}",
     )

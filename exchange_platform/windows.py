@@ -100,6 +100,12 @@ class Watermarks:
         self._news_at_us[market_id] = now_us
         self._closed.discard(market_id)
 
+    def heard(self, market_id: str, newest: datetime, now_us: int) -> None:
+        """Somebody else has news of the market up to this time; it is news here if it is newer than what is known."""
+        known = self._newest.get(market_id)
+        if known is None or newest > known:
+            self.saw(market_id, newest, now_us)
+
     def closed(self, market_id: str) -> None:
         """The market is closed: it will have no more executions, unless it is heard of again."""
         self._closed.add(market_id)

@@ -49,11 +49,13 @@ class PlatformResource(dg.ConfigurableResource[Settings]):
         finally:
             index.close()
 
-    def bets_consumer(self, run_id: str, duration_s: float | None = None) -> Consumer:
-        """A consumer of `exchange-bets`, to be run once."""
+    def bets_consumer(self, run_id: str, duration_s: float | None = None, *, share: int = 1) -> Consumer:
+        """A consumer of `exchange-bets`, of that share of its shards (from 1), to be run once."""
         from exchange_platform.streams.exchange_bets import build_consumer
+        from exchange_platform.streams.sharing import Share
 
-        return build_consumer(self.settings, run_id=run_id, duration_s=duration_s)
+        mine = Share(share - 1, self.settings.bets_consumers)
+        return build_consumer(self.settings, run_id=run_id, duration_s=duration_s, share=mine)
 
     def feed_consumer(self, run_id: str, duration_s: float | None = None) -> Consumer:
         """A consumer of the exchange's feed, to be run once."""

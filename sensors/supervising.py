@@ -1,4 +1,7 @@
-"""Sensors that keep a source's consumer run alive. They read heartbeats, never the stream. Not here: the decision (supervision.py)."""
+"""Sensors that keep a source's consumer runs alive: one run, or one a share. They read heartbeats, never the stream. Not here: the decision (supervision.py)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
@@ -6,12 +9,23 @@ from dagster._core.definitions.target import ExecutableDefinition
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.supervision import Requests, decide
+from exchange_platform.streams.sharing import WHOLE, Share, shares
+from exchange_platform.supervision import AllRequests, decide
 from resources.platform import PlatformResource
 
 
-def supervising_sensor(name: str, source: str, job: ExecutableDefinition, what: str) -> dg.SensorDefinition:
-    """The sensor `name`, which keeps one run of `job` alive: the consumer of `source`. `what` completes its description."""
+def supervising_sensor(
+    name: str,
+    source: str,
+    job: ExecutableDefinition,
+    what: str,
+    *,
+    configured: Callable[[Share], Mapping[str, Any]] = lambda _share: {},
+) -> dg.SensorDefinition:
+    """The sensor `name`, which keeps a run of `job` alive for each share of `source`: its consumer. `what` completes its description.
+
+    `configured` is the configuration that a share's run is given.
+    """
 
     @dg.sensor(
         name=name,
@@ -23,24 +37,30 @@ def supervising_sensor(name: str, source: str, job: ExecutableDefinition, what: 
     def supervise(
         context: dg.SensorEvaluationContext, platform: PlatformResource
     ) -> dg.SensorResult | dg.SkipReason:
-        """Look at the newest consumer's heartbeat and request a run if one is needed."""
-        try:
-            recent = ConsumerRows(platform.database).recent(source)
-        except StoreUnavailable as error:
-            return dg.SkipReason(f"TROUBLE: {error}")
-        decision = decide(
-            source,
-            recent,
-            Requests.from_text(context.cursor),
-            now_us=SYSTEM_CLOCK.now_us(),
-            settings=platform.settings,
-        )
-        context.update_cursor(decision.requests.to_text())
-        if decision.run_key is None:
-            return dg.SkipReason(decision.reason)
-        context.log.info(decision.reason)
-        return dg.SensorResult(
-            run_requests=[dg.RunRequest(run_key=decision.run_key, tags={"reason": decision.reason[:200]})]
-        )
+        """Look at the newest consumers' heartbeats and request the runs that are needed."""
+        settings, rows = platform.settings, ConsumerRows(platform.database)
+        requests = AllRequests.from_text(context.cursor)
+        wanted: list[dg.RunRequest] = []
+        reasons: list[str] = []
+        for share in shares(settings, source):
+            consumer = share.consumer_of(source)
+            try:
+                recent = rows.recent(consumer)
+            except StoreUnavailable as error:
+                return dg.SkipReason(f"TROUBLE: {error}")
+            decision = decide(
+                consumer, recent, requests.of(consumer), now_us=SYSTEM_CLOCK.now_us(), settings=settings
+            )
+            requests = requests.replaced(consumer, decision.requests)
+            reasons.append(decision.reason if share == WHOLE else f"{share.index + 1}: {decision.reason}")
+            if decision.run_key is not None:
+                context.log.info(reasons[-1])
+                # Each share has a limit of its own on runs at once (dagster.yaml).
+                tags = {"reason": decision.reason[:200], "source": consumer}
+                wanted.append(
+                    dg.RunRequest(run_key=decision.run_key, tags=tags, run_config=dict(configured(share)))
+                )
+        context.update_cursor(requests.to_text())
+        return dg.SensorResult(run_requests=wanted) if wanted else dg.SkipReason("\n".join(reasons))
 
     return supervise

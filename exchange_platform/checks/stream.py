@@ -14,6 +14,7 @@ from exchange_platform.stores.database import Database, dead_letters
 from exchange_platform.stores.dead_letters import DeadLetters
 from exchange_platform.stores.mails import MAIL
 from exchange_platform.stores.notification_figures import notification_figures
+from exchange_platform.streams.sharing import consumer_names
 from exchange_platform.supervision import is_alive
 
 NEW_DEAD_LETTERS = timedelta(minutes=10)
@@ -64,10 +65,26 @@ def notifications_delivered(database: Database, clock: Clock) -> CheckOutcome:
 
 
 def consumer_alive(rows: ConsumerRows, source: str, settings: Settings, clock: Clock) -> CheckOutcome:
-    """The source has a consumer that said so within the last seconds, and no store or stream troubles it."""
-    newest = rows.newest(source)
+    """The source has a consumer, or one a share, that said so within the last seconds, and no store or stream troubles it."""
+    outcomes = {name: _alive(rows, name, settings, clock) for name in consumer_names(settings, source)}
+    if len(outcomes) == 1:
+        return outcomes[source]
+    failed = [f"{name}: {outcome.description}" for name, outcome in outcomes.items() if not outcome.passed]
+    worst = max(
+        outcomes.values(),
+        key=lambda outcome: (not outcome.passed, outcome.figures.get("heartbeat_age_s", 0.0)),
+    )
+    if failed:
+        return CheckOutcome(False, "; ".join(failed), worst.figures)
+    return CheckOutcome(
+        True, f"{len(outcomes)} consumers; the most silent: {worst.description}", worst.figures
+    )
+
+
+def _alive(rows: ConsumerRows, name: str, settings: Settings, clock: Clock) -> CheckOutcome:
+    newest = rows.newest(name)
     if newest is None:
-        return CheckOutcome(False, f"{source} never had a consumer")
+        return CheckOutcome(False, f"{name} never had a consumer")
     silent_s = round((clock.now_us() - newest.heartbeat_at_us) / 1e6, 1)
     figures: dict[str, int | float | str] = {
         "epoch": newest.epoch,

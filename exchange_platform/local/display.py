@@ -82,7 +82,7 @@ def _sources(status: PlatformStatus) -> Table:
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     told = {consumer.source: consumer for consumer in status.consumers}
     for shard in status.sources:
-        consumer = told.get(shard.source)
+        consumer = told.get(shard.consumer)
         alive = consumer is not None and consumer.state == "running"
         state = Text(consumer.state if consumer is not None else "none", style="red") if not alive else None
         lags = [

@@ -44,8 +44,13 @@ class ConsumerRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, source: str, run_id: str, *, now_us: int, ends_at_us: int) -> int:
-        """Enter a new consumer of the source; returns its epoch, higher than any before. Durable on return."""
+    def begin(
+        self, source: str, run_id: str, *, now_us: int, ends_at_us: int, name: str | None = None
+    ) -> int:
+        """Enter a new consumer of the source; returns its epoch, higher than any before. Durable on return.
+
+        Its row goes by the `name` of its share, where several share the source; the epochs are the source's, for all of them.
+        """
         with self._database.write() as connection:
             _next_epoch.execute(connection, [{"source": source, "epoch": 1}])
             epoch = connection.execute(
@@ -53,7 +58,7 @@ class ConsumerRows:
             ).scalar_one()
             connection.execute(
                 sa.insert(consumers).values(
-                    source=source,
+                    source=name or source,
                     epoch=epoch,
                     run_id=run_id,
                     state="running",
@@ -104,13 +109,10 @@ class ConsumerRows:
         return [_consumer(row) for row in rows]
 
     def sources(self) -> list[str]:
-        """Every source that has had a consumer."""
+        """Every name that a consumer goes by: its source's, or its share's of one."""
         with self._database.read() as connection:
-            return list(
-                connection.execute(
-                    sa.select(source_epochs.c.source).order_by(source_epochs.c.source)
-                ).scalars()
-            )
+            names = sa.select(consumers.c.source).distinct().order_by(consumers.c.source)
+            return list(connection.execute(names).scalars())
 
     def forget(self, source: str, *, before_us: int) -> int:
         """Delete the rows of consumers whose last heartbeat is older; returns how many. The newest is kept."""
@@ -195,15 +197,15 @@ class Checkpoints:
                     f"{source} {step.shard}: epoch {epoch} at {step.expected} is no longer what {self._sink} holds"
                 )
 
-    def holder(self, source: str) -> int:
-        """The highest epoch that claimed any of the source's shards; 0 if none did."""
+    def holder(self, source: str, shards: Sequence[str] | None = None) -> int:
+        """The highest epoch that claimed any of these of the source's shards (None: of all); 0 if none did."""
+        newest = sa.select(sa.func.max(checkpoints.c.epoch)).where(
+            checkpoints.c.sink == self._sink, checkpoints.c.source == source
+        )
+        if shards is not None:
+            newest = newest.where(checkpoints.c.shard.in_(shards))
         with self._database.read() as connection:
-            epoch = connection.execute(
-                sa.select(sa.func.max(checkpoints.c.epoch)).where(
-                    checkpoints.c.sink == self._sink, checkpoints.c.source == source
-                )
-            ).scalar()
-        return int(epoch or 0)
+            return int(connection.execute(newest).scalar() or 0)
 
     def positions(self, source: str) -> dict[str, str | None]:
         """Every shard's position."""

@@ -35,8 +35,6 @@ log = logging.getLogger(__name__)
 _MERGE_EVERY = 64
 """Commits with data between two merges of the small files that they leave."""
 
-_READING = frozenset({duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN})
-
 
 class QueryError(ValueError):
     """A query that the lake refuses. The message is for whoever wrote it."""
@@ -77,25 +75,36 @@ class Lake:
         threads: int = 2,
         memory_mb: int | None = None,
         s3: S3Access | None = None,
+        shared: bool = False,
     ) -> None:
         self._connection = LakeConnection(
             catalog, data_path, read_only=read_only, threads=threads, memory_mb=memory_mb, s3=s3
         )
         self._checkpoints = LakeCheckpoints(self._connection)
+        self._shared = shared
         self._open: set[tuple[str, datetime]] | None = None
         self._unmerged = 0
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, read_only: bool = False, memory_mb: int | None = None
+        cls,
+        settings: Settings,
+        *,
+        read_only: bool = False,
+        memory_mb: int | None = None,
+        shared: bool = False,
     ) -> Lake:
-        """The lake that the settings name. `memory_mb` bounds what DuckDB holds; more than that it spills to disk."""
+        """The lake that the settings name. `memory_mb` bounds what DuckDB holds; more than that it spills to disk.
+
+        `shared`: other consumers close windows too, so which are open is asked anew before executions are added.
+        """
         return cls(
             settings.lake_catalog_string,
             settings.lake_data_location,
             read_only=read_only,
             memory_mb=memory_mb,
             s3=S3Access(settings.aws_region, settings.aws_endpoint_url),
+            shared=shared,
         )
 
     def migrate(self) -> None:
@@ -149,19 +158,23 @@ class Lake:
         return LakeCommit(new_executions, new_bets, len(executions) + len(bets) - new_executions - new_bets)
 
     def close_windows(
-        self, source: str, epoch: int, passed: Mapping[str, datetime | None]
+        self,
+        source: str,
+        epoch: int,
+        passed: Mapping[str, datetime | None],
+        shards: Collection[str] | None = None,
     ) -> list[ClosedDay]:
         """Close the open windows of these markets that end by the instant given (None: all), computing each once.
 
         A new window's row has `revision` 1; one that late executions changed has one more than before; one that is what it was
-        stays. Raises `Superseded` if a newer epoch holds any of the source's shards.
+        stays. Raises `Superseded` if a newer epoch holds any of these of the source's shards (None: of all).
         """
         due = [window for window in self.open_windows() if lake_windows.has_passed(window, passed)]
         if not due:
             return []
         try:
             with self._connection.write() as connection:
-                self._checkpoints.check_not_superseded(source, epoch)
+                self._checkpoints.check_not_superseded(source, epoch, shards)
                 days = lake_windows.close(connection, due)
         except StoreUnavailable:
             self._open = None
@@ -240,7 +253,7 @@ class Lake:
             statements = session.extract_statements(sql)
             if len(statements) != 1 and not _is_pivot(sql, statements):
                 raise QueryError(f"one statement is allowed, this is {len(statements)}")
-            if statements[-1].type not in _READING:
+            if statements[-1].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
                 raise QueryError(
                     f"{statements[-1].type.name} is refused: the lake is written by its consumers alone. Allowed is what reads:"
                     " SELECT, FROM, WITH, SHOW, DESCRIBE, SUMMARIZE, EXPLAIN"
@@ -288,7 +301,7 @@ class Lake:
                 return 0, set()
             batch = executions_batch(list(new.values()))
         connection.execute("INSERT INTO executions SELECT * FROM batch")
-        opened = windows_touched(new.values()) - self.open_windows()
+        opened = windows_touched(new.values()) - self.open_windows(anew=self._shared)
         if opened:
             connection.executemany("INSERT INTO open_windows VALUES (?, ?)", sorted(opened))
         return len(new), opened

@@ -7,7 +7,7 @@ table `checkpoints`. What counts is the table, overlaid by the newest snapshot t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -91,9 +91,12 @@ class LakeCheckpoints:
         self._carry(carried, f"{source} by epoch {epoch}")
         return True
 
-    def check_not_superseded(self, source: str, epoch: int) -> None:
-        """Raise `Superseded` if a newer epoch holds any of the source's shards."""
-        newest = max((held.epoch for held in self.read(source).values()), default=epoch)
+    def check_not_superseded(self, source: str, epoch: int, shards: Collection[str] | None = None) -> None:
+        """Raise `Superseded` if a newer epoch holds any of these of the source's shards (None: of all)."""
+        newest = max(
+            (held.epoch for shard, held in self.read(source).items() if shards is None or shard in shards),
+            default=epoch,
+        )
         if newest > epoch:
             raise Superseded(f"lake: {source}: epoch {newest} holds it, this is {epoch}")
 

@@ -23,6 +23,7 @@ from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.streams.meters import Progress
 from exchange_platform.streams.reader import DECODE, ShardReader
 from exchange_platform.streams.reports import ClosedWindows, ConsumerReport
+from exchange_platform.streams.sharing import WHOLE, Share
 from exchange_platform.streams.sink import FirstSink, Sink
 from exchange_platform.streams.source import SHARD_END, ShardBatch, Source, StreamRecord
 from exchange_platform.streams.worker import SinkWorker, retry_pause_s
@@ -63,7 +64,7 @@ class Consumer:
 
     `first` decides about each record and keeps the dead letters; `others` get what it accepted, side by side. `decode` makes a record of
     bytes, or raises `UndecodableRecord`; the sinks know what it makes. Constructing opens nothing
-    in the stores' tables; `run` enters a new epoch and claims the shards, which fences out any older consumer at once.
+    in the stores' tables; `run` enters a new epoch and claims the shards of its `share`, which fences out any older consumer of them at once.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class Consumer:
         poll_interval_s: float = 0.2,
         max_buffered_records: int = 80_000,
         decode: Callable[[bytes], object] = records.decode,
+        share: Share = WHOLE,
         windows: WindowFigures | None = None,
         on_close: Callable[[], None] = lambda: None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.source = source.name
+        self.name = share.consumer_of(source.name)
         self.epoch = 0
         self.superseded = False
         self._source = source
@@ -129,6 +132,8 @@ class Consumer:
             claim=self._claim,
             hand_on=self._hand_on,
             on_failure=self._fail,
+            share=share,
+            finished=lambda shards: self._patiently(partial(first.finished, shards)),
         )
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -151,9 +156,13 @@ class Consumer:
         gc.freeze()
         try:
             self.epoch = self._rows.begin(
-                self.source, self._run_id, now_us=now_us, ends_at_us=now_us + int(self._duration_s * 1e6)
+                self.source,
+                self._run_id,
+                now_us=now_us,
+                ends_at_us=now_us + int(self._duration_s * 1e6),
+                name=self.name,
             )
-            log.info("%s: consumer of epoch %d begins", self.source, self.epoch)
+            log.info("%s: consumer of epoch %d begins", self.name, self.epoch)
             for worker in self._workers.values():
                 worker.start(self.epoch)
             self._reader.start()
@@ -309,8 +318,8 @@ class Consumer:
     def _beat(self) -> None:
         while not self._clock.wait(self._ended, HEARTBEAT_S):
             try:
-                self._rows.heartbeat(self.source, self.epoch, **self._vital_signs())
-                holder = self._first.holder()
+                self._rows.heartbeat(self.name, self.epoch, **self._vital_signs())
+                holder = self._first.holder(list(self._reader.read_to))
                 if holder > self.epoch:
                     self._fail(Superseded(f"epoch {holder} holds the shards"))
             except StoreUnavailable as error:
@@ -321,7 +330,7 @@ class Consumer:
 
     def _say_ended(self, state: str) -> None:
         try:
-            self._rows.heartbeat(self.source, self.epoch, state=state, **self._vital_signs())
+            self._rows.heartbeat(self.name, self.epoch, state=state, **self._vital_signs())
         except Exception as error:
             log.warning("%s: could not say that it ended: %s", self.source, error)
 

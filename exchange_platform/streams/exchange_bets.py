@@ -25,6 +25,7 @@ from exchange_platform.streams.consumer import Consumer, WindowFigures
 from exchange_platform.streams.kinesis import KinesisSource
 from exchange_platform.streams.operational_sink import OperationalSink
 from exchange_platform.streams.reports import ClosedWindows
+from exchange_platform.streams.sharing import WHOLE, Share
 from exchange_platform.streams.sink import SinkCommit
 from exchange_platform.streams.source import ShardBatch, Source
 from exchange_platform.windows import Watermarks
@@ -33,6 +34,7 @@ EXCHANGE_BETS = "exchange-bets"
 """The source's name in checkpoints, consumers and dead letters."""
 
 _LOOK_ANEW_US = 15_000_000
+_LOOK_ANEW_SHARED_US = 5_000_000
 # A consumer lives long beside everything else on its machine. Merging its small files needs more than 48.
 _LAKE_MEMORY_MB = 80
 LAKE, PROFILE_VIEW = "lake", "profile_view"
@@ -46,10 +48,11 @@ def build_consumer(
     duration_s: float | None = None,
     source: Source | None = None,
     report_interval_s: float | None = None,
+    share: Share = WHOLE,
 ) -> Consumer:
     """Put the consumer of `exchange-bets` together; `run` it once. It closes what it opened.
 
-    `duration_s` defaults to `settings.run_duration_s`, `source` to the stream's every shard.
+    `duration_s` defaults to `settings.run_duration_s`, `source` to the stream, of whose shards those of the `share` are read.
     """
     database = Database(settings.operational_database_url)
     windows = Windows(settings)
@@ -59,10 +62,11 @@ def build_consumer(
         first=BetsSink(database, clock),
         others=[
             LakeSink(
-                Lake.from_settings(settings, memory_mb=_LAKE_MEMORY_MB),
+                Lake.from_settings(settings, memory_mb=_LAKE_MEMORY_MB, shared=share != WHOLE),
                 windows,
                 settings.lake_interval_s,
                 clock,
+                shared=share != WHOLE,
             ),
             ProfileViewSink(
                 database,
@@ -77,6 +81,7 @@ def build_consumer(
         report_interval_s=settings.report_interval_s if report_interval_s is None else report_interval_s,
         poll_interval_s=settings.poll_interval_s,
         max_buffered_records=settings.max_buffered_records,
+        share=share,
         windows=windows,
         on_close=database.dispose,
         clock=clock,
@@ -97,13 +102,21 @@ class BetsSink(OperationalSink):
 
 
 class LakeSink:
-    """Executions and bet history, with the checkpoint in the same lake transaction; closes windows as time passes."""
+    """Executions and bet history, with the checkpoint in the same lake transaction; closes windows as time passes.
+
+    Where consumers share the stream, each looks every few seconds how far all of them have come, by the lake's own executions, and closes what
+    has passed: whoever is first does it, and closing again changes nothing. So no window depends on one of the runs.
+    """
 
     name = LAKE
     enough_records = 10_000
 
-    def __init__(self, lake: Lake, windows: Windows, interval_s: float, clock: Clock) -> None:
+    def __init__(
+        self, lake: Lake, windows: Windows, interval_s: float, clock: Clock, *, shared: bool = False
+    ) -> None:
         self.interval_s = interval_s
+        self._shared = shared
+        self._shards: set[str] = set()
         self._lake = lake
         self._windows = windows
         self._clock = clock
@@ -112,6 +125,7 @@ class LakeSink:
     def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
         """Claim the shards' checkpoints in the lake, and take up the windows that wait to be closed."""
         held = self._lake.claim(EXCHANGE_BETS, epoch, shards)
+        self._shards.update(shards)
         now_us = self._clock.now_us()
         for market_id, newest in self._lake.open_market_times().items():
             self._windows.watermarks.saw(market_id, newest, now_us)
@@ -141,13 +155,18 @@ class LakeSink:
     def tick(self, epoch: int) -> None:
         """Close the windows that have passed."""
         now_us = self._clock.now_us()
-        anew = now_us - self._looked_at_us >= _LOOK_ANEW_US
+        anew = now_us - self._looked_at_us >= (_LOOK_ANEW_SHARED_US if self._shared else _LOOK_ANEW_US)
         if anew:
             self._looked_at_us = now_us
+        if self._shared:
+            if not anew:
+                return  # others may have come further since
+            for market_id, newest in self._lake.open_market_times().items():
+                self._windows.watermarks.heard(market_id, newest, now_us)
         waiting = self._lake.open_windows(anew=anew)
         markets = {market_id for market_id, _ in waiting}
         closed = self._lake.close_windows(
-            EXCHANGE_BETS, epoch, self._windows.watermarks.passed(markets, now_us)
+            EXCHANGE_BETS, epoch, self._windows.watermarks.passed(markets, now_us), self._shards
         )
         self._windows.closed += sum(day.closed for day in closed)
         self._windows.add_closed([ClosedWindows(day.day, day.closed, day.reopened) for day in closed])

@@ -73,6 +73,7 @@ class KinesisSource:
             Shard(
                 self._named(shard["ShardId"]),
                 tuple(self._named(shard[key]) for key in parents if shard.get(key) in names),
+                (int(shard["HashKeyRange"]["StartingHashKey"]), int(shard["HashKeyRange"]["EndingHashKey"])),
             )
             for shard in sorted(listed, key=lambda shard: str(shard["ShardId"]))
         ]

@@ -17,7 +17,7 @@ from exchange_platform.stores.database import Database
 from exchange_platform.stores.dead_letters import DeadLetters, bury
 from exchange_platform.stores.verdicts import Verdict
 from exchange_platform.streams.sink import SinkCommit
-from exchange_platform.streams.source import ShardBatch, StreamRecord
+from exchange_platform.streams.source import SHARD_END, ShardBatch, StreamRecord
 
 OPERATIONAL_DATABASE = "operational_database"
 
@@ -104,9 +104,14 @@ class OperationalSink:
                 ],
             )
 
-    def holder(self) -> int:
-        """The highest epoch that claimed a shard."""
-        return self._checkpoints.holder(self._source)
+    def holder(self, shards: Sequence[str]) -> int:
+        """The highest epoch that claimed one of the shards."""
+        return self._checkpoints.holder(self._source, shards)
+
+    def finished(self, shards: Sequence[str]) -> set[str]:
+        """Which of the shards were read to their end and committed."""
+        positions = self._checkpoints.positions(self._source)
+        return {shard for shard in shards if positions.get(shard) == SHARD_END}
 
     def _dead_letter_row(
         self, shard: str, record: StreamRecord, stage: str, reason: str, now_us: int

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from exchange_platform.clock import Clock
 from exchange_platform.records import UndecodableRecord
 from exchange_platform.streams.meters import Progress
+from exchange_platform.streams.sharing import WHOLE, Share
 from exchange_platform.streams.source import (
     SHARD_END,
     Shard,
@@ -26,11 +27,19 @@ DECODE = "decode"
 LIST_INTERVAL_S = 5.0
 """How often the shards are listed again, to find a reshard or a stream made anew."""
 
+_WAITING_INTERVAL_S = 0.5
+"""And how often while a shard waits for a parent that another consumer reads to its end."""
+
+
+def _none_finished(_shards: Sequence[str]) -> set[str]:
+    return set()
+
 
 class ShardReader:
     """Reads a source's shards and hands batches on.
 
-    A shard's children are begun when it has been read to its end. Each shard is read every `poll_interval_s` at the most (Kinesis allows 5
+    Of the shards it reads those of its `share`. A shard's children are begun when it has been read to its end; of parents that are another's,
+    `finished` says which those are, committed. Each shard is read every `poll_interval_s` at the most (Kinesis allows 5
     reads a second); while `room()` is false nothing is read. Records that can't be decoded stay in their batch, marked dead.
     """
 
@@ -46,6 +55,8 @@ class ShardReader:
         claim: Callable[[Sequence[str]], dict[str, str | None]],
         hand_on: Callable[[list[ShardBatch]], None],
         on_failure: Callable[[BaseException], None],
+        share: Share = WHOLE,
+        finished: Callable[[Sequence[str]], set[str]] = _none_finished,
     ) -> None:
         self.trouble = ""
         self.records = 0
@@ -62,7 +73,12 @@ class ShardReader:
         self._hand_on = hand_on
         self._on_failure = on_failure
         self._stopping = threading.Event()
+        self._share = share
+        self._finished = finished
         self._listed: Sequence[Shard] = ()
+        self._nothing_to_read = False
+        self._waited_for: set[str] = set()
+        """Parents of own shards that another consumer has not finished."""
         self._list_at = 0.0
         self._read_at: dict[str, float] = {}
         self._began_at_us: dict[str, int] = {}
@@ -70,8 +86,10 @@ class ShardReader:
 
     @property
     def at_tip(self) -> bool:
-        """Whether the newest read of every shard found its tip."""
-        return bool(self.behind_ms) and not self.trouble and max(self.behind_ms.values()) == 0
+        """Whether the newest read of every shard found its tip. Where all shards are others', there is nothing to be read."""
+        if self.trouble or self._waited_for:
+            return False
+        return max(self.behind_ms.values()) == 0 if self.behind_ms else self._nothing_to_read
 
     def start(self) -> None:
         """Begin to read."""
@@ -115,7 +133,8 @@ class ShardReader:
                 and all(shard in self._began_at_us for shard in open_shards)
             ):
                 # Not every shard was due in this round: the oldest of their newest reads counts.
-                self._progress.at_tip(min(self._began_at_us[shard] for shard in open_shards))
+                read_at_us = [self._began_at_us[shard] for shard in open_shards]
+                self._progress.at_tip(min(read_at_us, default=self._clock.now_us()))
         except SourceUnavailable as error:
             if self.trouble != str(error):
                 log.warning("%s", error)
@@ -132,7 +151,9 @@ class ShardReader:
         self._clock.wait(self._stopping, due - self._clock.monotonic_s())
 
     def _list(self) -> None:
-        self._listed = self._source.shards()
+        listed = self._source.shards()
+        self._listed = [shard for shard in listed if self._share.has(shard)]
+        self._nothing_to_read = bool(listed) and not self._listed
         names = [shard.name for shard in self._listed]
         unclaimed = [name for name in names if name not in self.read_to]
         if unclaimed:
@@ -145,7 +166,20 @@ class ShardReader:
         else:
             for name in unclaimed:
                 self._source.seek(name, self.read_to[name])
-        self._list_at = self._clock.monotonic_s() + LIST_INTERVAL_S
+        self._waited_for = self._unfinished_elsewhere({shard.name for shard in listed} - set(names))
+        interval_s = _WAITING_INTERVAL_S if self._waited_for else LIST_INTERVAL_S
+        self._list_at = self._clock.monotonic_s() + interval_s
+
+    def _unfinished_elsewhere(self, others: set[str]) -> set[str]:
+        """Those of the others' shards that an own shard continues and that are not finished."""
+        parents = {
+            parent
+            for shard in self._listed
+            if self.read_to[shard.name] != SHARD_END
+            for parent in shard.parents
+            if parent in others
+        }
+        return parents - self._finished(sorted(parents)) if parents else parents
 
     def _open_shards(self) -> list[str]:
         """The shards to read now: not at their end, every listed parent at its."""
@@ -155,6 +189,7 @@ class ShardReader:
             for shard in self._listed
             if self.read_to[shard.name] != SHARD_END
             and all(self.read_to[parent] == SHARD_END for parent in shard.parents if parent in names)
+            and self._waited_for.isdisjoint(shard.parents)
         ]
 
     def _read(self, shard: str) -> None:

@@ -74,6 +74,10 @@ class FirstSink(Sink, Protocol):
         """Write dead letters for records that another sink refused. Idempotent, durable on return."""
         ...
 
-    def holder(self) -> int:
-        """The highest epoch that claimed any of the source's shards."""
+    def holder(self, shards: Sequence[str]) -> int:
+        """The highest epoch that claimed any of these shards."""
+        ...
+
+    def finished(self, shards: Sequence[str]) -> set[str]:
+        """Which of these shards were read to their end and committed, by whichever consumer. Raises `StoreUnavailable`."""
         ...

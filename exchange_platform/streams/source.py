@@ -45,12 +45,17 @@ class ShardBatch(msgspec.Struct):
     records: list[StreamRecord]
 
 
+HASHES = 2**128
+"""So many hashes a partition key may have (Kinesis: MD5)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard as the source lists it. `parents` are the shards that it continues."""
+    """A shard as the source lists it. `parents` are the shards that it continues, `hashes` the first and last that it takes."""
 
     name: str
     parents: tuple[str, ...] = ()
+    hashes: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
