@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform import checks
+from exchange_platform import checks, doctor_permissions
 from exchange_platform.aws import aws_client, error_code, topic_arn
 from exchange_platform.aws_clients import is_on_this_machine
 from exchange_platform.clock import SYSTEM_CLOCK
@@ -80,6 +80,10 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
         yield _safely("event index", lambda: _event_index(settings))
     if runs or not embedded:
         yield from _aws(settings)
+        if not embedded:
+            yield _safely("environment", _environment)
+            for part, remedy, trial in doctor_permissions.trials(settings):
+                yield _tried(part, remedy, trial)
         if there:
             for source in SOURCES:
                 yield _safely(f"consumer of {source}", functools.partial(_consumer, settings, source))
@@ -93,6 +97,25 @@ def _safely(part: str, check: Callable[[], Finding]) -> Finding:
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         return Finding(part, Level.WRONG, text[:500], _REMEDIES.get(part, ""))
+
+
+def _tried(part: str, remedy: str, trial: Callable[[], str]) -> Finding:
+    try:
+        return Finding(part, Level.FINE, trial())
+    except Exception as error:
+        return Finding(part, Level.WRONG, " ".join(str(error).split())[:300], remedy)
+
+
+def _environment() -> Finding:
+    unknown = doctor_permissions.unknown_variables()
+    if unknown:
+        return Finding(
+            "environment",
+            Level.WRONG,
+            f"no settings: {', '.join(unknown)}",
+            "are they misspelt, or of another version? docs/configuration.md lists all",
+        )
+    return Finding("environment", Level.FINE, "every EXCHANGE_PLATFORM_ variable is a setting")
 
 
 _REMEDIES = {

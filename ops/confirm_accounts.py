@@ -8,6 +8,7 @@ import dagster as dg
 from exchange_platform.confirmation.wishes import CONFIRMATIONS
 from ops.delivering import DeliveryConfig, delivered
 from resources.platform import PlatformResource
+from resources.run_sizes import DELIVERY_RUN
 
 confirmation_mails = dg.AssetSpec(
     "confirmation_mails",
@@ -30,7 +31,7 @@ def mail_confirmations(
 
 @dg.job(
     executor_def=dg.in_process_executor,
-    tags={"source": CONFIRMATIONS},
+    tags={"source": CONFIRMATIONS, **DELIVERY_RUN},
     description="Mails confirmations of new accounts: lives a quarter of an hour, then hands over to its successor.",
 )
 def confirm_accounts() -> None:

@@ -12,6 +12,7 @@ from exchange_platform.stores.limits import forget_idle
 from exchange_platform.stores.order_outbox import forget_published
 from exchange_platform.stores.purging import purge_delivered
 from resources.platform import PlatformResource
+from resources.run_sizes import SMALL_RUN
 
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED]
 _MOST_RUNS = 200
@@ -75,7 +76,9 @@ def maintain_lake() -> None:
     tidy_lake()
 
 
-@dg.job(executor_def=dg.in_process_executor, description="Delete old runs and what they logged.")
+@dg.job(
+    executor_def=dg.in_process_executor, tags=SMALL_RUN, description="Delete old runs and what they logged."
+)
 def purge_old_runs() -> None:
     """One op."""
     purge_runs()
@@ -83,6 +86,7 @@ def purge_old_runs() -> None:
 
 @dg.job(
     executor_def=dg.in_process_executor,
+    tags=SMALL_RUN,
     description="Delete accounts that nobody has confirmed, and limits that say nothing any more.",
 )
 def tidy_accounts() -> None:
@@ -92,6 +96,7 @@ def tidy_accounts() -> None:
 
 @dg.job(
     executor_def=dg.in_process_executor,
+    tags=SMALL_RUN,
     description="Delete changes and mails that were delivered long ago.",
 )
 def tidy_notifications() -> None:

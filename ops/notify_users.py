@@ -8,6 +8,7 @@ import dagster as dg
 from exchange_platform.stores.outbox import NOTIFICATIONS
 from ops.delivering import DeliveryConfig, delivered
 from resources.platform import PlatformResource
+from resources.run_sizes import DELIVERY_RUN
 
 notifications = dg.AssetSpec(
     "notifications",
@@ -44,7 +45,7 @@ def deliver_notifications(
 
 @dg.job(
     executor_def=dg.in_process_executor,
-    tags={"source": NOTIFICATIONS},
+    tags={"source": NOTIFICATIONS, **DELIVERY_RUN},
     description="Tells of every change of a bet, by mail and by topic: lives a quarter of an hour, then hands over to its successor.",
 )
 def notify_users() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from importlib.util import find_spec
+
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 _SERVERS_OWN = "postgres"
 """A database that every PostgreSQL server has: where one connects to make others."""
@@ -29,9 +34,17 @@ def dagster_database(settings: Settings) -> URL | None:
 
 
 def ensure_dagster_database(settings: Settings) -> None:
-    """Create Dagster's database unless it is there, or there is to be none. Raises `StoreUnavailable`."""
+    """Create Dagster's database unless it is there, or there is to be none. Raises `StoreUnavailable`.
+
+    An installation without Dagster (and so without its driver) leaves it to one that has it.
+    """
     url = dagster_database(settings)
     if url is None:
+        return
+    if find_spec("psycopg2") is None:
+        log.warning(
+            "Dagster's database is not looked at: psycopg2 is not installed here (the extra `dagster`)"
+        )
         return
     engine = sa.create_engine(
         url.set(database=_SERVERS_OWN), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
@@ -53,6 +66,8 @@ def dagster_answers(settings: Settings) -> str | None:
     url = dagster_database(settings)
     if url is None:
         return None
+    if find_spec("psycopg2") is None:
+        raise StoreUnavailable("dagster's database: psycopg2 is not installed here (the extra `dagster`)")
     try:
         with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
             return str(connection.execute(sa.text("SHOW server_version")).scalar_one())

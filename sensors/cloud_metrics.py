@@ -1,0 +1,46 @@
+"""Publishes the platform's figures to CloudWatch each minute. Not here: which (exchange_platform/cloud_metrics.py)."""
+
+import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+from assets.checks import ALL
+from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.cloud_metrics import (
+    MetricsUnpublished,
+    platform_metrics,
+    publish,
+    source_metrics,
+)
+from exchange_platform.stores.checkpoints import StoreUnavailable
+from resources.platform import PlatformResource
+
+
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Publishes heartbeats, lags, rates, dead letters, waiting mail, stuck orders and failed checks to CloudWatch.",
+)
+def cloud_metrics_sensor(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SkipReason:
+    """Read the figures and publish them. What can't be read is missing in CloudWatch, and an alarm says so."""
+    settings = platform.settings
+    if settings.metrics_namespace is None:
+        return dg.SkipReason("no namespace is configured (EXCHANGE_PLATFORM_METRICS_NAMESPACE)")
+    try:
+        failed = failed_checks(context.instance)
+        metrics = [
+            *source_metrics(platform.database, settings, SYSTEM_CLOCK),
+            *platform_metrics(platform.database, settings, SYSTEM_CLOCK, failed_checks=failed),
+        ]
+        publish(settings, metrics)
+    except (StoreUnavailable, MetricsUnpublished) as error:
+        context.log.error(f"no figures this time: {error}")
+        return dg.SkipReason(f"TROUBLE: {error}")
+    said = ", ".join(f"{metric['MetricName']} {metric['Value']:g}" for metric in metrics[-3:])
+    return dg.SkipReason(f"{len(metrics)} figures published to {settings.metrics_namespace}: {said}")
+
+
+def failed_checks(instance: dg.DagsterInstance) -> int:
+    """How many asset checks failed when they were last evaluated."""
+    keys = [dg.AssetCheckKey(dg.AssetKey(check.asset), check.name) for check in ALL]
+    newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    return sum(record.status is AssetCheckExecutionRecordStatus.FAILED for record in newest.values())
