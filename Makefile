@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV
 unexport PYTHONPATH
 
-.PHONY: help setup demo test check lint types floors manifests policies terraform test-servers test-faults lock clean
+.PHONY: help setup demo test check lint types floors manifests policies terraform lambda test-servers test-faults lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ policies: setup ## The infrastructure against checkov's rules
 
 terraform: ## The infrastructure's format and validity (skipped, saying so, without terraform and its provider)
 	@deployments/terraform/check
+
+lambda: setup ## The API's zip for AWS Lambda, the same bytes each time: dist/api.zip
+	@$(BIN)/python -m deployments.lambda_zip
 
 test-servers: setup ## The suites against servers, and in a browser (skipped, saying so, where there is none)
 	@$(BIN)/python -m pytest -m "servers and not faults" -rs

@@ -247,6 +247,12 @@ class Settings(BaseSettings):
         description="How many clients of one API process may follow events live; with 0 the pages poll.",
     )
 
+    longest_answer_s: float | None = Field(
+        None,
+        gt=0,
+        description="An answer that tells of changes as they come ends after so long, or with the first of them. None: it goes on.",
+    )
+
     elasticsearch_url: str | None = Field(
         None, description="Elasticsearch of the event index. Default: an index on disk in data_dir."
     )

@@ -175,7 +175,11 @@ async def _told(
             told = row.sequence
             yield as_event(row)
         silent_s = 0.0
-        while not parts.ending.is_set():
+        longest_s = parts.settings.longest_answer_s
+        ends_s = float("inf") if longest_s is None else parts.clock.monotonic_s() + longest_s
+        while not parts.ending.is_set() and parts.clock.monotonic_s() < ends_s:
+            if longest_s is not None and told:
+                return
             try:
                 row_or_end = await asyncio.wait_for(queue.get(), 0.5)
             except TimeoutError:
@@ -188,6 +192,7 @@ async def _told(
                 return
             silent_s = 0.0
             if row_or_end.sequence > told:
+                told = row_or_end.sequence
                 yield as_event(row_or_end)
 
 
