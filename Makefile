@@ -71,7 +71,7 @@ test-servers: setup ## The suites against servers, and in a browser (skipped, sa
 	@$(BIN)/python -m pytest -m "servers and not faults" -rs
 
 test-faults: setup ## Long fault tests: kills, outages, a flood of damaged records
-	@$(BIN)/python -m pytest -m faults -rs
+	@$(BIN)/python -m pytest -m faults -rs --durations=15
 
 lock: ## Resolve the newest versions that pyproject.toml allows into requirements.lock
 	@$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \

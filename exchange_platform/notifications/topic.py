@@ -32,7 +32,8 @@ BATCH = 10
 """Messages in one call: SNS's own limit."""
 LANES = 4
 """Calls at once, where there is enough for several. A round's changes of a bet are in the same lane, one after another."""
-MOST_IN_ROUND = BATCH * LANES
+MOST_IN_ROUND = 200
+"""Changes between two commits of the position, which waits for other writers: small rounds would not keep up with a busy exchange."""
 
 _POLL_S = 0.25
 _COUNT_EVERY_S = 1.0
@@ -243,7 +244,7 @@ class TopicChannel:
         """Publish those of the round that are not yet: after trouble, what was taken is not published again."""
         settled = self._done.taken | self._done.refused.keys()
         left = [change for change in changes if change.sequence not in settled]
-        count = -(-len(left) // BATCH)
+        count = min(LANES, -(-len(left) // BATCH))
         lanes: dict[int, list[ChangeRow]] = {}
         for change in left:
             lanes.setdefault(zlib.crc32(change.bet_id.encode()) % count, []).append(change)

@@ -98,7 +98,7 @@ class Up:
     def status(self) -> PlatformStatus:
         reader = StatusReader(load_settings(self.data_dir))
         try:
-            return reader.read_when_caught_up(1.0)
+            return reader.read_when_caught_up()
         finally:
             reader.close()
 
