@@ -174,7 +174,7 @@ def process_of(up_id: str, command: str) -> int:
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_any_process_may_be_killed_and_all_is_counted_once(start_up: StartUp) -> None:
-    up = start_up("--rate", "50")
+    up = start_up("--rate", "20")
     up.wait_for("Data flows")
     up_id = up.up_id
     for command in (

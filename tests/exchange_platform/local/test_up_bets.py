@@ -50,7 +50,7 @@ def test_five_hundred_bets_of_the_example_end_and_everything_agrees(start_up: St
         assert example.returncode == 0, example.stderr
         assert f"{BETS} bets placed" in example.stdout
 
-        wait_until(lambda: up.status().caught_up, within_s=60, told=lambda: str(up.status()))
+        wait_until(lambda: up.status().caught_up, within_s=120, told=lambda: str(up.status()))
         bets = list(client.bets(account))
         assert len(bets) == len({bet.bet_id for bet in bets}) == BETS
         assert all(bet.over or bet.status is BetStatus.MATCHED for bet in bets)
