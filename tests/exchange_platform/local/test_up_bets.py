@@ -87,7 +87,8 @@ def _wallet(client: ExchangeClient, account: str) -> tuple[int, int, int]:
     wallet = client.wallet(account)
     bets = list(client.bets(account))
     made = sum(bet.profit_minor - bet.commission_minor for bet in bets)
-    return len(bets), wallet.deposited_minor + made, wallet.exposure_minor
+    placed = sum(bet.status is not BetStatus.REJECTED for bet in bets)
+    return placed, wallet.deposited_minor + made, wallet.exposure_minor
 
 
 def _told(mail: Path, address: str) -> set[str]:
