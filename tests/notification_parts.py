@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,7 +29,8 @@ from tests.prepared import prepare_database
 def ready(settings: Settings) -> Database:
     """The operational database and the topic of a platform."""
     database = Database(settings.operational_database_url)
-    prepare_database(database)
+    if not database.is_sqlite or not Path(str(database.engine.url.database)).exists():
+        prepare_database(database)
     sns = aws_client(settings, "sns")
     ensure_topic(sns, settings.status_topic)
     sns.close()
