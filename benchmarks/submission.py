@@ -107,7 +107,7 @@ def _acknowledged(
     due: queue.Queue[tuple[float, BetOrder] | None] = queue.Queue()
     took_ms: list[float] = []
     with BetSubmission(settings, database=database, publisher=publisher) as submission:
-        submission.submit(_order(f"{what}-first", chance))
+        submission.submit(_order(f"{what[:3]}-first", chance))
 
         def submit() -> None:
             while (one := due.get()) is not None:
@@ -122,7 +122,7 @@ def _acknowledged(
         for number in range(int(rate * seconds)):
             at = begin + number / rate
             time.sleep(max(0.0, at - time.perf_counter()))
-            due.put((at, _order(f"{what}-{number}", chance)))
+            due.put((at, _order(f"{what[:3]}-{number}", chance)))
         for _ in threads:
             due.put(None)
         for thread in threads:
