@@ -5,7 +5,6 @@ One item an account: a token of a newer mail takes the older one's place, and so
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import secrets
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.aws import error_code, is_passing
 from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.keyed_tables import ensure_keyed_table
 
 TOKEN_BYTES = 32
 TTL_ATTRIBUTE = "expires_at"
@@ -139,14 +139,7 @@ class ConfirmationTokens:
 
 def ensure_tokens_table(client: Any, table: str) -> None:
     """Create the table, with its TTL, unless it exists, and wait until it can be used."""
-    with contextlib.suppress(client.exceptions.ResourceInUseException):
-        client.create_table(
-            TableName=table,
-            KeySchema=[{"AttributeName": "account_id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "account_id", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-    client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    ensure_keyed_table(client, table, "account_id")
     if ttl_attribute(client, table) != TTL_ATTRIBUTE:
         client.update_time_to_live(
             TableName=table,

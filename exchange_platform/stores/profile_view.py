@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.aws import error_code, is_passing
 from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.keyed_tables import ensure_keyed_table
 from exchange_platform.stores.profiles import LastBet, Profile
 
 TRANSACTION_LIMIT = 100
@@ -99,23 +99,8 @@ class ProfileView:
 
 
 def ensure_table(client: Any, table: str) -> None:
-    """Create the table unless it exists, and wait until it can be used. Where it exists, nobody needs the right to create it."""
-    if not _exists(client, table):
-        with contextlib.suppress(client.exceptions.ResourceInUseException):
-            client.create_table(
-                TableName=table,
-                KeySchema=[{"AttributeName": "user_id", "KeyType": "HASH"}],
-                AttributeDefinitions=[{"AttributeName": "user_id", "AttributeType": "S"}],
-                BillingMode="PAY_PER_REQUEST",
-            )
-    client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-
-
-def _exists(client: Any, table: str) -> bool:
-    with contextlib.suppress(client.exceptions.ResourceNotFoundException):
-        client.describe_table(TableName=table)
-        return True
-    return False
+    """Create the view's table unless it exists, and wait until it can be used."""
+    ensure_keyed_table(client, table, "user_id")
 
 
 def _item(profile: Profile) -> dict[str, dict[str, str]]:
