@@ -25,18 +25,6 @@ class Requests(msgspec.Struct, frozen=True):
     attempts: int = 0
     requested_at_us: int = 0
 
-    @classmethod
-    def from_text(cls, text: str | None) -> Requests:
-        """Read what `to_text` wrote; anything else is forgotten."""
-        try:
-            return msgspec.json.decode(text or "{}", type=cls)
-        except msgspec.MsgspecError:
-            return cls()
-
-    def to_text(self) -> str:
-        """A short text to keep as a cursor."""
-        return msgspec.json.encode(self).decode()
-
 
 class AllRequests(msgspec.Struct, frozen=True):
     """What a supervisor remembers of each consumer that it keeps alive, by name."""

@@ -8,7 +8,7 @@ import pytest
 
 from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import ConsumerRow
-from exchange_platform.supervision import Decision, Requests, decide
+from exchange_platform.supervision import AllRequests, Decision, Requests, decide
 
 NOW = 1_800_000_000_000_000
 S = 1_000_000
@@ -95,6 +95,7 @@ def test_failures_in_a_row_wait_exponentially_longer() -> None:
 
 
 def test_requests_survive_as_text_and_nonsense_is_forgotten() -> None:
-    requests = Requests(3, 2, NOW)
-    assert Requests.from_text(requests.to_text()) == requests
-    assert Requests.from_text("nonsense") == Requests.from_text(None) == Requests()
+    requests = AllRequests().replaced("a", Requests(3, 2, NOW)).replaced("b", Requests(1, 1, NOW))
+    kept = AllRequests.from_text(requests.to_text())
+    assert (kept, kept.of("a"), kept.of("c")) == (requests, Requests(3, 2, NOW), Requests())
+    assert AllRequests.from_text("nonsense") == AllRequests.from_text(None) == AllRequests()
