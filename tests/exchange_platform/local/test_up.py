@@ -68,6 +68,23 @@ def test_an_installed_package_says_that_up_needs_a_checkout(
     assert not (tmp_path / "data").exists()
 
 
+def assert_all_agrees(data_dir: Path) -> None:
+    """Money and bets are conserved, and lake and windows tell what the operational database does, once nothing runs any more."""
+    settings = load_settings(data_dir)
+    database, lake = Database(settings.operational_database_url), Lake.from_settings(settings, read_only=True)
+    try:
+        for outcome in (
+            checks.money_conserved(database),
+            checks.bets_conserved(database),
+            checks.lake_agrees(database, lake),
+            checks.windows_agree(lake),
+        ):
+            assert outcome.passed, outcome.description
+    finally:
+        lake.close()
+        database.dispose()
+
+
 class Up:
     """A real `exchange-platform up`, and what it printed."""
 
@@ -195,23 +212,11 @@ def test_any_process_may_be_killed_and_all_is_counted_once(start_up: StartUp) ->
             lambda records=records: (status := up.status()).caught_up and status.records > records,  # type: ignore[misc]
             within_s=90,
         )
-    settings = load_settings(up.data_dir)
     assert up.status().dead_letters == 0
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(30) == 0
     assert marked(up_id) == []
-    database, lake = Database(settings.operational_database_url), Lake.from_settings(settings, read_only=True)
-    try:
-        for outcome in (
-            checks.money_conserved(database),
-            checks.bets_conserved(database),
-            checks.lake_agrees(database, lake),
-            checks.windows_agree(lake),
-        ):
-            assert outcome.passed, outcome.description
-    finally:
-        lake.close()
-        database.dispose()
+    assert_all_agrees(up.data_dir)
 
 
 @pytest.mark.faults

@@ -11,15 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from exchange_platform import checks
 from exchange_platform.bets import BetStatus
 from exchange_platform.client import ExchangeClient
-from exchange_platform.settings import load_settings
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.lake import Lake
 from tests.account_parts import codes_in, mailed_texts
 from tests.exchange_platform.local.conftest import wait_until
-from tests.exchange_platform.local.test_up import StartUp, start_up
+from tests.exchange_platform.local.test_up import StartUp, assert_all_agrees, start_up
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -61,20 +57,9 @@ def test_five_hundred_bets_of_the_example_end_and_everything_agrees(start_up: St
         wait_until(lambda: _profile(client, account) == _wallet(client, account), within_s=30)
         wait_until(lambda: _told(mail, "bettor@example.com") == {bet.bet_id for bet in bets}, within_s=60)
 
-    settings = load_settings(up.data_dir)
     up.process.terminate()
     assert up.process.wait(30) == 0
-    database, lake = Database(settings.operational_database_url), Lake.from_settings(settings, read_only=True)
-    try:
-        for outcome in (
-            checks.money_conserved(database),
-            checks.bets_conserved(database),
-            checks.lake_agrees(database, lake),
-        ):
-            assert outcome.passed, outcome.description
-    finally:
-        lake.close()
-        database.dispose()
+    assert_all_agrees(up.data_dir)
 
 
 def _profile(client: ExchangeClient, account: str) -> tuple[int, int, int]:
