@@ -30,6 +30,7 @@ from exchange_platform.bet_requests import BetOrder
 from exchange_platform.bets import BetStatus, Side
 from exchange_platform.local.programs import free_ports
 from exchange_platform.order_publishing import OrdersPublisher
+from exchange_platform.refusals import NotNow
 from exchange_platform.settings import Settings, load_settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.event_tables import events, markets, selections
@@ -228,18 +229,21 @@ def _followed(settings: Settings, wanted: int) -> list[float]:
                 continue
             market_id, selection_id = chance.choice(known)
             began = time.perf_counter()
-            placed = submission.submit(
-                BetOrder(
-                    submission_id=f"followed-{began}",
-                    account_id="benchmark",
-                    market_id=market_id,
-                    selection_id=selection_id,
-                    side=chance.choice((Side.BACK, Side.LAY)),
-                    odds=None,
-                    currency="GBP",
-                    stake_minor=STAKE_MINOR,
+            try:
+                placed = submission.submit(
+                    BetOrder(
+                        submission_id=f"followed-{began}",
+                        account_id="benchmark",
+                        market_id=market_id,
+                        selection_id=selection_id,
+                        side=chance.choice((Side.BACK, Side.LAY)),
+                        odds=None,
+                        currency="GBP",
+                        stake_minor=STAKE_MINOR,
+                    )
                 )
-            )
+            except NotNow:  # suspended since it was read
+                continue
             while (bet := submission.bet("benchmark", placed.bet.bet_id)).status is BetStatus.PENDING:
                 if time.perf_counter() - began > 30:
                     break

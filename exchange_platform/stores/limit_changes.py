@@ -8,22 +8,17 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from exchange_platform.betting_limits import LimitChange, LimitKind, Limits, limits_at
-from exchange_platform.stores.upsert import chunks
+from exchange_platform.stores.upsert import Lookup
 from exchange_platform.stores.wallet_tables import limit_changes
 
 
 def read_limits(connection: sa.Connection, account_ids: Sequence[str], now_us: int) -> dict[str, Limits]:
     """The limits of those of the accounts that ever set one."""
     changes: defaultdict[str, list[LimitChange]] = defaultdict(list)
-    for some in chunks(account_ids):
-        for row in connection.execute(
-            sa.select(limit_changes)
-            .where(limit_changes.c.account_id.in_(some))
-            .order_by(limit_changes.c.change_id)
-        ):
-            changes[row.account_id].append(
-                LimitChange(LimitKind(row.kind), row.value, row.requested_at_us, row.effective_at_us)
-            )
+    for row in _CHANGES.rows(connection, account_ids):
+        changes[row.account_id].append(
+            LimitChange(LimitKind(row.kind), row.value, row.requested_at_us, row.effective_at_us)
+        )
     return {account_id: limits_at(asked, now_us) for account_id, asked in changes.items()}
 
 
@@ -38,3 +33,9 @@ def write_limit_change(connection: sa.Connection, account_id: str, change: Limit
             effective_at_us=change.effective_at_us,
         )
     )
+
+
+_CHANGES = Lookup(
+    sa.select(limit_changes).order_by(limit_changes.c.change_id),
+    limit_changes.c.account_id,
+)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from exchange_platform.orders import Order, encode_order
 from exchange_platform.stores.database import Database, to_us
-from exchange_platform.stores.upsert import chunks, insert
+from exchange_platform.stores.upsert import ListUpdate, Lookup, chunks, insert
 from exchange_platform.stores.wallet_tables import order_outbox, pending_bets, replacements
 
 _insert = insert(order_outbox, leave_out=["sequence", "published_at_us"])
@@ -44,22 +44,14 @@ def unpublished_of(connection: sa.Connection, bet_ids: Sequence[str]) -> list[Ou
     """What is not known to be published of these bets' orders, oldest first: what must go out before any further order of theirs."""
     found = sorted(
         (row.sequence, OutboxOrder(row.order_id, row.market_id, row.data))
-        for some in chunks(bet_ids)
-        for row in connection.execute(
-            _ORDERS.where(order_outbox.c.bet_id.in_(some), order_outbox.c.published_at_us.is_(None))
-        )
+        for row in _UNPUBLISHED_OF.rows(connection, bet_ids)
     )
     return [order for _, order in found]
 
 
 def mark_published(connection: sa.Connection, order_ids: Iterable[str], now_us: int) -> None:
     """Note that the stream has these orders."""
-    for some in chunks(sorted(order_ids)):
-        connection.execute(
-            sa.update(order_outbox)
-            .where(order_outbox.c.order_id.in_(some), order_outbox.c.published_at_us.is_(None))
-            .values(published_at_us=now_us)
-        )
+    _MARK.execute(connection, (now_us,), sorted(order_ids))
 
 
 def mark_lost(database: Database, *, created_at_us: int, since_us: int) -> int:
@@ -117,4 +109,11 @@ def forget_published(database: Database, *, before_us: int, limit: int = 5000) -
 
 _ORDERS = sa.select(
     order_outbox.c.sequence, order_outbox.c.order_id, order_outbox.c.market_id, order_outbox.c.data
+)
+_UNPUBLISHED_OF = Lookup(_ORDERS.where(order_outbox.c.published_at_us.is_(None)), order_outbox.c.bet_id)
+_MARK = ListUpdate(
+    sa.update(order_outbox)
+    .where(order_outbox.c.published_at_us.is_(None))
+    .values(published_at_us=sa.bindparam("now_us")),
+    order_outbox.c.order_id,
 )

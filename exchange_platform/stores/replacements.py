@@ -13,12 +13,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from exchange_platform.bets import FLAT, LIVE, Bet, BetStatus, Position, Side, lay_liability_minor
-from exchange_platform.stores.upsert import Bulk, chunks, upsert
+from exchange_platform.stores.upsert import Bulk, Lookup, upsert
 from exchange_platform.stores.wallet_tables import replacements
 
 _upsert = upsert(replacements, replace=["credit_wins_minor", "credit_loses_minor"])
 _deletion = sa.delete(replacements).where(replacements.c.new_bet_id == sa.bindparam("key_new_bet_id"))
 _delete = Bulk({"sqlite": _deletion, "mysql": _deletion}, [])
+_OF_USERS = Lookup(sa.select(replacements), replacements.c.user_id)
 
 
 @dataclass(slots=True)
@@ -57,19 +58,18 @@ class Replacements:
         self._by_bet: dict[str, Replacement] = {}
         self._changed: dict[str, Replacement] = {}
         self._answered: set[str] = set()
-        if connection.execute(sa.select(replacements.c.new_bet_id).limit(1)).first() is None:
+        if connection.exec_driver_sql(f"SELECT 1 FROM {replacements.name} LIMIT 1").first() is None:
             return  # as nearly always
-        for some in chunks(users):
-            for row in connection.execute(sa.select(replacements).where(replacements.c.user_id.in_(some))):
-                self._add(
-                    Replacement(
-                        row.bet_id,
-                        row.new_bet_id,
-                        row.user_id,
-                        row.cancelled_minor,
-                        Position(row.credit_wins_minor, row.credit_loses_minor),
-                    )
+        for row in _OF_USERS.rows(connection, users):
+            self._add(
+                Replacement(
+                    row.bet_id,
+                    row.new_bet_id,
+                    row.user_id,
+                    row.cancelled_minor,
+                    Position(row.credit_wins_minor, row.credit_loses_minor),
                 )
+            )
 
     def __bool__(self) -> bool:
         return bool(self._by_bet)

@@ -15,7 +15,7 @@ from exchange_platform.stores.account_tables import accounts
 from exchange_platform.stores.database import bets
 from exchange_platform.stores.event_tables import events, markets, selections
 from exchange_platform.stores.limit_changes import read_limits
-from exchange_platform.stores.upsert import chunks, insert, upsert
+from exchange_platform.stores.upsert import Lookup, insert, upsert
 from exchange_platform.stores.wallet_tables import profile_view_due, submissions
 
 _insert_submissions = insert(submissions)
@@ -43,22 +43,13 @@ def known_submissions(
     connection: sa.Connection, keys: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], KnownSubmission]:
     """What was submitted before under these (account, submission) ids."""
-    wanted = sorted(set(keys))
-    found: dict[tuple[str, str], KnownSubmission] = {}
-    for some in chunks(wanted):
-        for row in connection.execute(
-            sa.select(
-                submissions.c.account_id,
-                submissions.c.submission_id,
-                submissions.c.content_sha256,
-                submissions.c.answer,
-            ).where(
-                submissions.c.account_id.in_(sorted({account_id for account_id, _ in some})),
-                submissions.c.submission_id.in_(sorted({submission_id for _, submission_id in some})),
-            )
-        ):
-            found[row.account_id, row.submission_id] = KnownSubmission(row.content_sha256, row.answer)
-    return found
+    wanted = set(keys)
+    account_ids = sorted({account_id for account_id, _ in wanted})
+    submission_ids = sorted({submission_id for _, submission_id in wanted})
+    return {
+        (row.account_id, row.submission_id): KnownSubmission(row.content_sha256, row.answer)
+        for row in _SUBMISSIONS.rows(connection, account_ids, submission_ids)
+    }
 
 
 def write_submissions(connection: sa.Connection, new: Sequence[NewSubmission], now_us: int) -> None:
@@ -87,13 +78,7 @@ def account_facts(
             row.currency,
             *([limits[row.account_id]] if row.account_id in limits else []),
         )
-        for some in chunks(wanted)
-        for row in connection.execute(
-            sa.select(accounts.c.account_id, accounts.c.state, accounts.c.currency)
-            .where(accounts.c.account_id.in_(some))
-            .order_by(accounts.c.account_id)
-            .with_for_update(read=True)
-        )
+        for row in _ACCOUNTS.rows(connection, wanted)
     }
 
 
@@ -104,13 +89,8 @@ def market_facts(
     wanted = sorted(set(market_ids))
     asked = sorted(set(selection_ids))
     known: dict[str, dict[tuple[int, Decimal], SelectionStatus]] = {market_id: {} for market_id in wanted}
-    for some in chunks(wanted):
-        for part in chunks(asked):
-            for row in connection.execute(
-                _SELECTIONS.where(selections.c.market_id.in_(some), selections.c.selection_id.in_(part))
-            ):
-                key = (row.selection_id, Decimal(row.handicap))
-                known[row.market_id][key] = SelectionStatus(row.status)
+    for row in _SELECTIONS.rows(connection, wanted, asked):
+        known[row.market_id][row.selection_id, Decimal(row.handicap)] = SelectionStatus(row.status)
     return {
         row.market_id: MarketFacts(
             market_id=row.market_id,
@@ -122,8 +102,7 @@ def market_facts(
             number_of_selections=max(1, row.number_of_selections),
             selections=known[row.market_id],
         )
-        for some in chunks(wanted)
-        for row in connection.execute(_MARKETS.where(markets.c.market_id.in_(some)))
+        for row in _MARKETS.rows(connection, wanted)
     }
 
 
@@ -131,22 +110,41 @@ def markets_of_bets(connection: sa.Connection, bet_ids: Sequence[str]) -> dict[s
     """The market and selection of those of the bets that there are: what never changes of them."""
     return {
         row.bet_id: (row.market_id, row.selection_id)
-        for some in chunks(sorted(set(bet_ids)))
-        for row in connection.execute(
-            sa.select(bets.c.bet_id, bets.c.market_id, bets.c.selection_id).where(bets.c.bet_id.in_(some))
-        )
+        for row in _MARKETS_OF_BETS.rows(connection, sorted(set(bet_ids)))
     }
 
 
-_MARKETS = sa.select(
-    markets.c.market_id,
-    markets.c.event_id,
-    markets.c.status,
-    markets.c.currency,
-    markets.c.number_of_winners,
-    markets.c.number_of_selections,
-    events.c.status.label("event_status"),
-).select_from(markets.outerjoin(events, events.c.event_id == markets.c.event_id))
-_SELECTIONS = sa.select(
-    selections.c.market_id, selections.c.selection_id, selections.c.handicap, selections.c.status
+_SUBMISSIONS = Lookup(
+    sa.select(
+        submissions.c.account_id,
+        submissions.c.submission_id,
+        submissions.c.content_sha256,
+        submissions.c.answer,
+    ),
+    submissions.c.account_id,
+    submissions.c.submission_id,
 )
+_ACCOUNTS = Lookup(
+    sa.select(accounts.c.account_id, accounts.c.state, accounts.c.currency)
+    .order_by(accounts.c.account_id)
+    .with_for_update(read=True),
+    accounts.c.account_id,
+)
+_MARKETS = Lookup(
+    sa.select(
+        markets.c.market_id,
+        markets.c.event_id,
+        markets.c.status,
+        markets.c.currency,
+        markets.c.number_of_winners,
+        markets.c.number_of_selections,
+        events.c.status.label("event_status"),
+    ).select_from(markets.outerjoin(events, events.c.event_id == markets.c.event_id)),
+    markets.c.market_id,
+)
+_SELECTIONS = Lookup(
+    sa.select(selections.c.market_id, selections.c.selection_id, selections.c.handicap, selections.c.status),
+    selections.c.market_id,
+    selections.c.selection_id,
+)
+_MARKETS_OF_BETS = Lookup(sa.select(bets.c.bet_id, bets.c.market_id, bets.c.selection_id), bets.c.bet_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -66,32 +68,65 @@ class Bulk:
 
 
 class Lookup:
-    """The rows of a query whose column is one of many values: compiled once a dialect and size.
+    """The rows of a query each of whose columns is one of many values: compiled once a dialect and sizes.
 
     SQLAlchemy renders an IN list anew at each call, value by value. Here the values are filled up to a power of two by repeating one, so
-    that there are few statements. Rows come as the driver has them: for columns of texts and whole numbers.
+    that there are few statements. Rows come as the driver has them: for columns of texts, bytes and whole numbers.
     """
 
-    _VALUES = "VALUES_GO_HERE"
+    def __init__(self, query: sa.Select[Any], *columns: sa.ColumnElement[Any]) -> None:
+        """The query has no parameters of its own."""
+        self._texts = _ListTexts(
+            query.where(*(column.in_([sa.literal_column(_LISTS[at])]) for at, column in enumerate(columns)))
+        )
 
-    def __init__(self, query: sa.Select[Any], column: sa.ColumnElement[Any]) -> None:
-        self._query = query.where(column.in_([sa.literal_column(self._VALUES)]))
-        self._compiled: dict[tuple[str, int], str] = {}
+    def rows(self, connection: sa.Connection, *values: Sequence[Any]) -> Iterator[sa.Row[Any]]:
+        """The rows for the values of each column, in the query's order for each thousand of the values."""
+        for lists in itertools.product(*(list(chunks(some)) for some in values)):
+            filled = [_filled(some) for some in lists]
+            sql = self._texts.text(connection.dialect, [len(some) for some in filled])
+            yield from connection.exec_driver_sql(sql, tuple(itertools.chain.from_iterable(filled)))
 
-    def rows(self, connection: sa.Connection, values: Sequence[Any]) -> Iterator[sa.Row[Any]]:
-        """The rows, in the query's order for each thousand of the values."""
+
+class ListUpdate:
+    """A change of the rows whose column is one of many values, compiled as a `Lookup` is."""
+
+    def __init__(self, update: sa.Update, column: sa.ColumnElement[Any]) -> None:
+        """The update's only parameters are the values it sets."""
+        self._texts = _ListTexts(update.where(column.in_([sa.literal_column(_LISTS[0])])))
+
+    def execute(self, connection: sa.Connection, set_to: Sequence[Any], values: Sequence[Any]) -> None:
+        """Set them, in the update's order. Nothing happens without values."""
         for some in chunks(values):
-            size = 1 << (len(some) - 1).bit_length()
-            filled = (*some, *[some[-1]] * (size - len(some)))
-            yield from connection.exec_driver_sql(self._sql(connection.dialect, size), filled)
+            filled = _filled(some)
+            sql = self._texts.text(connection.dialect, [len(filled)])
+            connection.exec_driver_sql(sql, (*set_to, *filled))
 
-    def _sql(self, dialect: sa.Dialect, size: int) -> str:
-        key = (dialect.name, size)
+
+_LISTS = ("FIRST_LIST_GOES_HERE", "SECOND_LIST_GOES_HERE")
+
+
+class _ListTexts:
+    """A statement's texts, for lists of several sizes."""
+
+    def __init__(self, statement: sa.Select[Any] | sa.Update) -> None:
+        self._statement = statement
+        self._compiled: dict[tuple[str, tuple[int, ...]], str] = {}
+
+    def text(self, dialect: sa.Dialect, sizes: Sequence[int]) -> str:
+        key = (dialect.name, tuple(sizes))
         if key not in self._compiled:
             place = "?" if dialect.paramstyle == "qmark" else "%s"
-            text = str(self._query.compile(dialect=dialect))
-            self._compiled[key] = text.replace(self._VALUES, ", ".join([place] * size))
+            text = re.sub(r"%\(\w+\)s", place, str(self._statement.compile(dialect=dialect)))
+            for mark, size in zip(_LISTS, sizes, strict=False):
+                text = text.replace(mark, ", ".join([place] * size))
+            self._compiled[key] = text
         return self._compiled[key]
+
+
+def _filled(values: Sequence[Any]) -> Sequence[Any]:
+    size = 1 << (len(values) - 1).bit_length()
+    return (*values, *[values[-1]] * (size - len(values)))
 
 
 def insert(
