@@ -219,14 +219,16 @@ def _search(connection: http.client.HTTPConnection, text: str) -> list[dict[str,
 
 
 def _wait_until_answered(port: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port)
     for _ in range(600):
+        connection = http.client.HTTPConnection("127.0.0.1", port)
         try:
             _search(connection, "a")
-        except OSError:
+        except (OSError, http.client.HTTPException):
             time.sleep(0.1)
         else:
             return
+        finally:
+            connection.close()
     raise RuntimeError("the API did not start within a minute")
 
 

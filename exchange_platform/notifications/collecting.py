@@ -31,7 +31,7 @@ from exchange_platform.stores.dead_letters import bury_again
 from exchange_platform.stores.mail_tables import mail_changes, mails
 from exchange_platform.stores.mails import MAIL, MailState, queue_mails
 from exchange_platform.stores.outbox import NOTIFICATIONS, POSITION, ChangeRow, Outbox
-from exchange_platform.stores.upsert import chunks, insert
+from exchange_platform.stores.upsert import Bulk, chunks, insert
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,12 @@ _PAGE = 1000
 _MOST_PAGES = 10
 _KEEP_EVERY_US = 1_000_000
 _insert_tells = insert(mail_changes, ignore_known=True)
+_putting_off = (
+    sa.update(mails)
+    .where(mails.c.mail_id == sa.bindparam("key_mail_id"), mails.c.state == sa.bindparam("key_state"))
+    .values(due_at_us=sa.bindparam("until_us"))
+)
+_put_off = Bulk({"sqlite": _putting_off, "mysql": _putting_off}, [])
 
 
 class Collector:
@@ -152,12 +158,13 @@ class Collector:
                     for sequence, mail_id in planned.tells.items()
                 ],
             )
-            for mail_id, due_at_us in planned.due.items():
-                connection.execute(
-                    sa.update(mails)
-                    .where(mails.c.mail_id == mail_id, mails.c.state == MailState.WAITING.value)
-                    .values(due_at_us=due_at_us)
-                )
+            _put_off.execute(
+                connection,
+                [
+                    {"key_mail_id": mail_id, "key_state": MailState.WAITING.value, "until_us": due_at_us}
+                    for mail_id, due_at_us in planned.due.items()
+                ],
+            )
             for row, reason in self._unreadable:
                 bury_again(connection, _dead_letter(row, reason, now_us))
         self._unreadable = []

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from exchange_platform.stores.consumers import Checkpoints
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.dead_letters import DeadLetter, bury_again
 from exchange_platform.stores.mail_tables import mail_counts, mails
-from exchange_platform.stores.upsert import chunks, insert, upsert
+from exchange_platform.stores.upsert import Bulk, chunks, insert, upsert
 
 MAIL = "mail"
 """The channel's name: the sink of its checkpoints, the shard of its dead letters."""
@@ -75,6 +76,11 @@ class Fate:
     stage: str = "send"
     recipient_refused: bool = False
 
+    @property
+    def waits(self) -> bool:
+        """Whether the mail will be tried again."""
+        return self.state is MailState.WAITING
+
 
 @dataclass(frozen=True, slots=True)
 class MailCount:
@@ -88,6 +94,14 @@ class MailCount:
 
 _add_to_counts = upsert(mail_counts, add=["mails"])
 _insert = insert(mails, ignore_known=True, leave_out=["sequence", "ended_at_us", "reason"])
+_MARKED: dict[str, sa.BindParameter[Any]] = {
+    name: sa.bindparam(name) for name in ("state", "reason", "attempts", "ended_at_us")
+}
+_this_mail = sa.update(mails).where(mails.c.mail_id == sa.bindparam("key_mail_id"))
+_ending = _this_mail.values(_MARKED)
+_waiting_on = _this_mail.values(_MARKED | {"due_at_us": sa.bindparam("due_at_us")})
+_end = Bulk({"sqlite": _ending, "mysql": _ending}, [])
+_wait_on = Bulk({"sqlite": _waiting_on, "mysql": _waiting_on}, [])
 
 
 def queue_mails(connection: sa.Connection, new: Sequence[NewMail]) -> None:
@@ -158,22 +172,9 @@ class MailQueue:
             self._checkpoints.advance(
                 connection, self._source, self._epoch, [Advance(_ALL, None, None)], now_us=now_us
             )
-            for fate in fates:
-                waits = fate.state is MailState.WAITING
-                connection.execute(
-                    sa.update(mails)
-                    .where(mails.c.mail_id == fate.mail.mail_id)
-                    .values(
-                        state=fate.state.value,
-                        reason=fate.reason,
-                        attempts=fate.mail.attempts + (fate.state is not MailState.SKIPPED),
-                        ended_at_us=None if waits else now_us,
-                        **({"due_at_us": fate.due_at_us} if waits else {}),
-                    )
-                )
-            ended: Counter[MailState] = Counter(
-                fate.state for fate in fates if fate.state is not MailState.WAITING
-            )
+            _end.execute(connection, [_marked(fate, now_us) for fate in fates if not fate.waits])
+            _wait_on.execute(connection, [_marked(fate, now_us) for fate in fates if fate.waits])
+            ended = Counter(fate.state for fate in fates if not fate.waits)
             _count(connection, self._source, ended)
             for fate in fates:
                 if fate.state is MailState.DEAD:
@@ -227,6 +228,17 @@ class MailQueue:
                 "dead_at_us": now_us,
             },
         )
+
+
+def _marked(fate: Fate, now_us: int) -> dict[str, Any]:
+    return {
+        "key_mail_id": fate.mail.mail_id,
+        "state": fate.state.value,
+        "reason": fate.reason,
+        "attempts": fate.mail.attempts + (fate.state is not MailState.SKIPPED),
+        "ended_at_us": None if fate.waits else now_us,
+        "due_at_us": fate.due_at_us,
+    }
 
 
 def requeue(connection: sa.Connection, letters: Sequence[DeadLetter], *, now_us: int) -> list[DeadLetter]:
