@@ -31,21 +31,22 @@ from exchange_platform.api.parts import Parts
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
 
+# A request is tried against them in this order: first what is asked for most often, at each keystroke and for each bet.
 ROUTERS = (
-    health.router,
-    documentation.router,
-    accounts.router,
+    events.router,
     bets.router,
+    live.router,
+    windows.router,
     wallet.router,
     changes.router,
+    accounts.router,
+    board.router,
+    static_files.router,
     pages.router,
     confirmation_pages.router,
     preference_pages.router,
-    events.router,
-    live.router,
-    windows.router,
-    board.router,
-    static_files.router,
+    health.router,
+    documentation.router,
 )
 
 _DESCRIPTION = """Accounts, bets and events of the exchange.

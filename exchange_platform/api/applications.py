@@ -28,7 +28,7 @@ def is_application(token: str, known: str) -> bool:
     return any(matches)
 
 
-def _authenticate(
+async def _authenticate(
     parts: PartsOfApp, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
     known = parts.settings.api_tokens

@@ -41,7 +41,7 @@ def _one_callers(text: str) -> str:
     return str(address)
 
 
-def _client(request: Request, parts: PartsOfApp) -> str:
+async def _client(request: Request, parts: PartsOfApp) -> str:
     return client_address(
         request.client.host if request.client is not None else None,
         request.headers.getlist("x-forwarded-for"),

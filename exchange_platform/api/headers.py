@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exchange_platform.api.problems import Problem, answer
@@ -23,6 +22,12 @@ _ALWAYS = {
 }
 
 
+_HEADERS = [
+    (name.lower().encode(), value.encode())
+    for name, value in {**_ALWAYS, "Cache-Control": "no-store"}.items()
+]
+
+
 class Headers:
     """Adds the headers that every response carries; answers of routes are not stored unless the route says otherwise."""
 
@@ -37,10 +42,9 @@ class Headers:
 
         async def complete(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _ALWAYS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
+                headers = message["headers"] = list(message["headers"])
+                given = {name.lower() for name, _ in headers}
+                headers.extend(header for header in _HEADERS if header[0] not in given)
             await send(message)
 
         await self._app(scope, receive, complete)
@@ -78,14 +82,18 @@ class MostBody:
             began = True
             await send(message)
 
-        refusal = answer(
-            Problem(413, "too_large", f"a request's body may have {MOST_BODY_BYTES} bytes at the most")
-        )
         if not announced.isdigit() or int(announced) > MOST_BODY_BYTES:
-            await refusal(scope, receive, send)
+            await _refuse(scope, receive, send)
             return
         try:
             await self._app(scope, count, note)
         except _TooLarge:
             if not began:
-                await refusal(scope, receive, send)
+                await _refuse(scope, receive, send)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    refusal = answer(
+        Problem(413, "too_large", f"a request's body may have {MOST_BODY_BYTES} bytes at the most")
+    )
+    await refusal(scope, receive, send)

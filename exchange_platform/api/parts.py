@@ -173,8 +173,8 @@ class Parts:
             self.database.dispose()
 
 
-def parts_of(connection: HTTPConnection) -> Parts:
-    """The parts of the application that a request came to."""
+async def parts_of(connection: HTTPConnection) -> Parts:
+    """The parts of the application that a request came to."""  # async, as all that wait for nothing: others take a thread each
     found = connection.app.state.parts
     assert isinstance(found, Parts)
     return found

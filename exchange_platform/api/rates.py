@@ -12,7 +12,7 @@ from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.problems import Problem
 
 
-def bounded(request: Request, parts: PartsOfApp, client: Client) -> None:
+async def bounded(request: Request, parts: PartsOfApp, client: Client) -> None:
     """A route's dependency: refuses with 429 an address that calls more often than allowed. Applications with their token are let through."""
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     known = parts.settings.api_tokens
