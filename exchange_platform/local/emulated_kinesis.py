@@ -1,9 +1,9 @@
 """Makes moto's Kinesis fit for streams that flow for hours. Not here: the emulator's process (emulator.py).
 
 moto (5.2) counts a shard's records anew at each put, walks all of them at each read, loses records when two producers
-put at once, moves a split shard's records to its children but goes on putting into the closed shard, and never forgets a
-record. These are the same methods as Kinesis has them: constant-time puts and reads, a lock, closed shards that keep what
-they hold and take no more, and a limit on what is held.
+put at once, moves a split shard's records to its children but goes on putting into the closed shard, never says that a closed shard
+has been read to its end, and never forgets a record. These are the same methods as Kinesis has them: constant-time puts and reads, a
+lock, closed shards that keep what they hold, take no more and end, and a limit on what is held.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from base64 import b64decode
 from collections import OrderedDict
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from hashlib import md5
 from typing import Any
@@ -21,6 +22,9 @@ models: Any = moto.kinesis.models  # its methods are replaced, which no type all
 
 MOST_BYTES = 1024**3
 """What a shard holds before it forgets its oldest records, in bytes of base64."""
+
+_routing = threading.RLock()
+"""Held while a put finds its shard and goes there, and while a shard is closed: neither happens amid the other."""
 
 
 class _Record:
@@ -45,12 +49,12 @@ class _Record:
 class _Shard(models.Shard):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._newest = 0
         self._bytes = 0
 
     def put_record(self, partition_key: str, data: str, explicit_hash_key: str) -> str:
-        with self._lock:
+        with self.lock:
             self._newest += 1
             self.records[self._newest] = _Record(partition_key, data, self._newest, explicit_hash_key)
             self._bytes += len(data)
@@ -60,7 +64,7 @@ class _Shard(models.Shard):  # type: ignore[misc]
             return str(self._newest)
 
     def get_records(self, last_sequence_id: str, limit: int | None) -> tuple[list[Any], int, int]:
-        with self._lock:
+        with self.lock:
             last = int(last_sequence_id)
             if not self.records:
                 return [], last, 0
@@ -75,7 +79,7 @@ class _Shard(models.Shard):  # type: ignore[misc]
             return found, end, behind_ms
 
     def get_min_sequence_number(self) -> int:
-        with self._lock:
+        with self.lock:
             return next(iter(self.records), 0)
 
     def get_max_sequence_number(self) -> int:
@@ -86,17 +90,41 @@ def _keeping_records(change: Any) -> Any:
     """Let a split or merge close its shards without moving what they hold."""
 
     def changed(stream: Any, first: str, second: str) -> None:
-        shards = [stream.shards[name] for name in (first, second) if name in stream.shards]
-        held = [shard.records for shard in shards]
-        for shard in shards:
-            shard.records = OrderedDict()
-        try:
-            change(stream, first, second)
-        finally:
-            for shard, records in zip(shards, held, strict=True):
-                shard.records = records
+        with _routing, ExitStack() as locks:
+            shards = [stream.shards[name] for name in {first, second} if name in stream.shards]
+            held = [shard.records for shard in shards]
+            for shard in shards:
+                locks.enter_context(shard.lock)
+                shard.records = OrderedDict()
+            try:
+                change(stream, first, second)
+            finally:
+                for shard, records in zip(shards, held, strict=True):
+                    shard.records = records
 
     return changed
+
+
+def _routed(put: Any) -> Any:
+    """Let a put reach the shard that it found while that is still open."""
+
+    def routed(stream: Any, partition_key: str, explicit_hash_key: str, data: str) -> Any:
+        with _routing:
+            return put(stream, partition_key, explicit_hash_key, data)
+
+    return routed
+
+
+def _get_records(
+    backend: Any, stream_arn: str | None, shard_iterator: str, limit: int | None
+) -> tuple[str | None, list[Any], int]:
+    """Read on; no iterator follows where a closed shard has nothing more."""
+    stream_name, shard_id, last_read = models.decompose_shard_iterator(shard_iterator)
+    shard = backend.describe_stream(stream_arn=stream_arn, stream_name=stream_name).get_shard(shard_id)
+    was_open = shard.is_open  # before the read: one that was closed by then took nothing since
+    records, last, behind_ms = shard.get_records(last_read, limit)
+    following = models.compose_shard_iterator(stream_name, shard, last) if was_open or behind_ms else None
+    return following, records, behind_ms
 
 
 def _open_shard_of(stream: Any, partition_key: str, explicit_hash_key: str) -> Any:
@@ -121,4 +149,6 @@ def install() -> None:
     models.Stream.split_shard = _keeping_records(models.Stream.split_shard)
     models.Stream.merge_shards = _keeping_records(models.Stream.merge_shards)
     models.Stream.get_shard_for_key = _open_shard_of
+    models.Stream.put_record = _routed(models.Stream.put_record)
+    models.KinesisBackend.get_records = _get_records
     models.KinesisBackend._send_stream_metrics = lambda *_args, **_kwargs: None

@@ -89,6 +89,21 @@ def test_a_split_shard_ends_and_its_children_continue_it(client: Any, settings: 
     assert sorted(after) == sorted(b"after %d" % n for n in range(20))
 
 
+def test_the_read_that_comes_to_a_closed_shards_end_tells_it_before_shards_are_listed_again(
+    client: Any, settings: Settings
+) -> None:
+    source = _source(client, settings)
+    (shard,) = source.shards()
+    source.seek(shard.name, None)
+    Publisher(client, settings.bets_stream).publish([("m", b"1"), ("m", b"2")])
+    client.split_shard(
+        StreamName=settings.bets_stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127)
+    )
+    read = source.read(shard.name)
+    assert [record.data for record in read.records] == [b"1", b"2"]
+    assert read.ended
+
+
 def test_merged_shards_have_both_parents(client: Any, settings: Settings) -> None:
     client.split_shard(
         StreamName=settings.bets_stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127)
