@@ -1,8 +1,9 @@
 """Makes moto answer Terraform as an AWS account does. Not here: the emulator's process (emulator.py).
 
 moto (5.2) gives SES's switch and times in another form than AWS; knows neither its event destinations nor the tags of scalable targets; takes a bucket
-policy's refusal as meant for everybody whose request does not meet its condition; and forgets what Terraform then finds changed:
-descriptions of rules between groups, tags that a stream is made with, how databases are watched and services spread.
+policy's refusal as meant for everybody whose request does not meet its condition; files the tags of a mail identity under an ARN that is not its own; and
+forgets what Terraform then finds changed: descriptions of rules between groups, tags that a stream is made with, how databases are watched and services
+spread, and where a function logs.
 Only an emulator that begins as an empty account imports this: the services behind it take their time and memory.
 """
 
@@ -13,16 +14,20 @@ import time
 from typing import Any
 
 import moto.applicationautoscaling.responses
+import moto.awslambda.models
 import moto.ec2.models.security_groups
 import moto.ecs.models
 import moto.iam.access_control
 import moto.kinesis.responses
 import moto.rds.models
 import moto.ses.models
+import moto.sesv2.models
 import moto.sesv2.responses
 import moto.sesv2.urls
 import moto.sqs.models
+from moto.utilities.utils import get_partition
 
+functions: Any = moto.awslambda.models
 scaling: Any = moto.applicationautoscaling.responses
 ec2: Any = moto.ec2.models.security_groups
 ecs: Any = moto.ecs.models
@@ -32,6 +37,7 @@ sqs: Any = moto.sqs.models
 access: Any = moto.iam.access_control  # its classes are changed, which no type allows
 ses: Any = moto.ses.models
 sesv2: Any = moto.sesv2.responses
+sesv2_models: Any = moto.sesv2.models
 
 _DESTINATIONS = "{0}/v2/email/configuration-sets/(?P<ConfigurationSetName>[^/]+)/event-destinations"
 
@@ -77,12 +83,14 @@ def install() -> None:
     for path in (f"{_DESTINATIONS}$", f"{_DESTINATIONS}/(?P<EventDestinationName>[^/]+)$"):
         moto.sesv2.urls.url_paths[path] = response.dispatch
     _correct_mail()
+    _keep_tags_of_identities()
     _correct_conditions()
     _add_tags_of_targets()
     _keep_tags_of_streams()
     _keep_descriptions()
     _tell_of_databases()
     _tell_of_services()
+    _tell_of_functions()
     _write_redrive_policies_shortly()
 
 
@@ -100,6 +108,20 @@ def _correct_mail() -> None:
 
     ses.ConfigurationSet.to_dict_v2 = to_dict_v2
     ses.EmailIdentity.__init__ = begun
+
+
+def _keep_tags_of_identities() -> None:
+    """AWS's ARN of an identity ends in `identity/<name>`; moto, when it is made, files its tags under `email-identity/<name>`."""
+    create = sesv2_models.SESV2Backend.create_email_identity
+
+    def create_email_identity(backend: Any, email_identity: str, tags: Any, *args: Any, **kwargs: Any) -> Any:
+        made = create(backend, email_identity, tags, *args, **kwargs)
+        if tags:
+            arn = f"arn:{get_partition(backend.region_name)}:ses:{backend.region_name}:{backend.account_id}:identity/{email_identity}"
+            backend.core_backend.tagger.tag_resource(arn, tags)
+        return made
+
+    sesv2_models.SESV2Backend.create_email_identity = create_email_identity
 
 
 def _correct_conditions() -> None:
@@ -180,6 +202,28 @@ def _tell_of_databases() -> None:
 
 def _tell_of_services() -> None:
     ecs.Service.availability_zone_rebalancing = "DISABLED"
+
+
+def _tell_of_functions() -> None:
+    begin = functions.LambdaFunction.__init__
+    update = functions.LambdaFunction.update_configuration
+    told = functions.LambdaFunction.get_configuration
+
+    def begun(function: Any, account_id: str, spec: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        begin(function, account_id, spec, *args, **kwargs)
+        function.logging_config = spec.get("LoggingConfig") or {}
+
+    def update_configuration(function: Any, config_updates: dict[str, Any]) -> Any:
+        function.logging_config = config_updates.get("LoggingConfig", function.logging_config)
+        return update(function, config_updates)
+
+    def get_configuration(function: Any, on_create: bool = False) -> dict[str, Any]:
+        own = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{function.function_name}"}
+        return {**told(function, on_create), "LoggingConfig": {**own, **function.logging_config}}
+
+    functions.LambdaFunction.__init__ = begun
+    functions.LambdaFunction.update_configuration = update_configuration
+    functions.LambdaFunction.get_configuration = get_configuration
 
 
 def _write_redrive_policies_shortly() -> None:

@@ -23,6 +23,8 @@ TERRAFORM = Path(__file__).parents[2] / "deployments" / "terraform"
 REGION = "eu-west-1"
 RELEASE = "1.2.3"
 ARTIFACTS = "module.release.module.artifacts.aws_s3_bucket.this"
+# The exit statuses of `terraform plan -detailed-exitcode`.
+NOTHING_TO_CHANGE, CHANGES = 0, 2
 ON_THE_EMULATOR = """
 terraform {
   backend "local" {}
@@ -122,6 +124,13 @@ class Terraform:
         """Take everything away."""
         self._run("destroy", "-auto-approve", *self._variables, *more)
 
+    def changes(self) -> str:
+        """What a plan would change, in Terraform's words; empty where all is as it is written."""
+        status, told = self._run(
+            "plan", "-detailed-exitcode", *self._variables, ends_well=(NOTHING_TO_CHANGE, CHANGES)
+        )
+        return told if status == CHANGES else ""
+
     @property
     def resources(self) -> list[str]:
         """The addresses of what it holds, sorted."""
@@ -142,7 +151,7 @@ class Terraform:
         """What it gives to the application."""
         return {name: output["value"] for name, output in self.state["outputs"].items()}
 
-    def _run(self, command: str, *arguments: str) -> None:
+    def _run(self, command: str, *arguments: str, ends_well: tuple[int, ...] = (0,)) -> tuple[int, str]:
         parallel = () if command == "init" else ("-parallelism=40",)
         done = subprocess.run(
             ["terraform", command, "-input=false", "-no-color", *parallel, *arguments],
@@ -153,8 +162,9 @@ class Terraform:
             timeout=300,
             check=False,
         )
-        if done.returncode != 0:
+        if done.returncode not in ends_well:
             raise Refused(f"terraform {command} of {self.environment}:\n{done.stderr}")
+        return done.returncode, done.stdout
 
 
 def _a_zip() -> bytes:

@@ -1,4 +1,7 @@
-"""Both environments are made, taken away and made again, each in an emulated account; tasks may do what they call. Not here: that a second plan is empty."""
+"""Both environments are made, taken away and made again, each in an emulated account, and a second plan is empty; tasks may do what they call.
+
+Not here: that the platform runs on what was made.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,11 @@ class Story:
     outputs: dict[str, Any]
     resources: list[str]
     state: str
+    second_plan: str
     refusals: list[str]
     left_after_destroy: list[str]
     resources_again: list[str]
+    plan_again: str
 
 
 def tell(directory: Path, plugins: str, environment: str) -> Story:
@@ -47,6 +52,7 @@ def tell(directory: Path, plugins: str, environment: str) -> Story:
         terraform.prepare("module.release" if environment == "staging" else ARTIFACTS)
         terraform.apply()
         outputs, resources, state = terraform.outputs, terraform.resources, json.dumps(terraform.state)
+        second_plan = terraform.changes()
         refusals: list[str] = []
         if environment == "production":
             refusals = _refusals(account)
@@ -55,7 +61,8 @@ def tell(directory: Path, plugins: str, environment: str) -> Story:
         left = terraform.resources
         terraform.prepare(ARTIFACTS)
         terraform.apply()
-        return Story(outputs, resources, state, refusals, left, terraform.resources)
+        again = terraform.resources, terraform.changes()
+        return Story(outputs, resources, state, second_plan, refusals, left, *again)
     finally:
         account.close()
 
@@ -97,6 +104,11 @@ def test_nothing_is_left_of_a_destroyed_environment_and_it_is_made_again(story: 
     assert story.left_after_destroy == []
     assert len(story.resources) > 80
     assert story.resources_again == story.resources
+
+
+def test_a_second_plan_changes_nothing(story: Story) -> None:
+    assert story.second_plan == ""
+    assert story.plan_again == ""
 
 
 def test_production_s_data_is_not_deleted_without_lifting_its_protection(
