@@ -33,13 +33,14 @@ def feeds() -> Path:
 @pytest.fixture(scope="session")
 def emulator_url() -> Iterator[str]:
     """The AWS emulator, served over HTTP in this process; its URL."""
-    from exchange_platform.local.emulator import make_emulator
+    from exchange_platform.local.emulator import Emulator
 
-    server = make_emulator(0)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    server = Emulator(0)
+    thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    yield f"http://127.0.0.1:{server.port}"
+    server.close()
+    thread.join(10)
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+import waitress.server
 
 from exchange_platform.aws import aws_client
 from exchange_platform.confirmation.feedback_channel import ensure_feedback_queue
@@ -28,32 +29,54 @@ HOST = "127.0.0.1"
 log = logging.getLogger(__name__)
 
 
-class _QuietHandler(WSGIRequestHandler):
-    """Keeps connections open, sends answers at once, and writes no line a request."""
+_THREADS = 24
+"""Requests answered at once. A call that waits, for a message of a queue say, holds one."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1  # headers and body in one packet
-
-    def log_request(self, *_args: Any, **_kwargs: Any) -> None:
-        """Several hundred requests a second are not worth a line each."""
+_MOST_CONNECTIONS = 1000
 
 
-def make_emulator(port: int, host: str = HOST) -> BaseWSGIServer:
-    """The emulator's HTTP server, listening on `host` (port 0: any that is free) and not serving yet."""
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+class Emulator:
+    """The emulator's HTTP server: listening once it is made, answering while `serve` runs in some thread."""
 
-    from exchange_platform.local import (
-        emulated_dynamodb,
-        emulated_kinesis,
-        emulated_messages,
-    )
+    def __init__(
+        self, port: int, host: str = HOST, *, through: Callable[[Any], Any] = lambda application: application
+    ) -> None:
+        """Listen on `host` (port 0: any that is free); `through` may put a WSGI application around it. Raises `OSError` where the port is taken."""
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-    emulated_dynamodb.install()
-    emulated_kinesis.install()
-    emulated_messages.install()
-    application = DomainDispatcherApplication(create_backend_app)
-    return make_server(host, port, application, threaded=True, request_handler=_QuietHandler)
+        from exchange_platform.local import (
+            emulated_dispatch,
+            emulated_dynamodb,
+            emulated_kinesis,
+            emulated_messages,
+        )
+
+        emulated_dispatch.install()
+        emulated_dynamodb.install()
+        emulated_kinesis.install()
+        emulated_messages.install()
+        self._server: Any = waitress.server.create_server(
+            through(DomainDispatcherApplication(create_backend_app)),
+            host=host,
+            port=port,
+            threads=_THREADS,
+            connection_limit=_MOST_CONNECTIONS,
+            asyncore_use_poll=True,
+            clear_untrusted_proxy_headers=True,
+        )
+        self.port: int = self._server.effective_port
+
+    def serve(self) -> None:
+        """Answer until `close`."""
+        self._server.run()
+
+    def close(self) -> None:
+        """Stop listening and answering; connections are cut. From any thread, while another serves."""
+        self._server.trigger.pull_trigger(self._end)
+
+    def _end(self) -> None:
+        waitress.server.wasyncore.close_all(self._server._map)
+        self._server.task_dispatcher.shutdown(timeout=1)
 
 
 def provision(settings: Settings) -> None:
@@ -87,9 +110,9 @@ def serve(port: int, data_dir: Path | None, *, host: str = HOST, empty: bool = F
         from exchange_platform.local import emulated_account
 
         emulated_account.install()
-    server = make_emulator(port, host)
-    settings = load_settings(data_dir, aws_endpoint_url=f"http://{HOST}:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, name="emulator", daemon=True)
+    server = Emulator(port, host)
+    settings = load_settings(data_dir, aws_endpoint_url=f"http://{HOST}:{server.port}")
+    thread = threading.Thread(target=server.serve, name="emulator", daemon=True)
     thread.start()
     if empty:
         log.info("AWS emulator on %s: an empty account", settings.aws_endpoint_url)
@@ -125,8 +148,9 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=None)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for noisy in ("werkzeug", "botocore", "moto", "urllib3"):
+    for noisy in ("waitress", "botocore", "moto", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a few calls that wait are no news
     serve(arguments.port, arguments.data_dir, host=arguments.host, empty=arguments.empty)
 
 

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from exchange_platform.api.app import create_app
 from exchange_platform.aws import aws_client
 from exchange_platform.confirmation.run import build_run
-from exchange_platform.local.emulator import make_emulator, provision
+from exchange_platform.local.emulator import Emulator, provision
 from exchange_platform.records import BetUpdate
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
@@ -50,11 +50,16 @@ def recorded(directory: Path, patch: pytest.MonkeyPatch) -> Iterator[tuple[Setti
     """A platform on an emulator that records, its lake on S3."""
     patch.setenv("AWS_ACCESS_KEY_ID", "emulator")
     patch.setenv("AWS_SECRET_ACCESS_KEY", "emulator")
-    server = make_emulator(0)
-    recorder = Recorder(server.app)
-    server.app = recorder
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
+    recorders: list[Recorder] = []
+
+    def recording(application: Any) -> Recorder:
+        recorders.append(Recorder(application))
+        return recorders[0]
+
+    server = Emulator(0, through=recording)
+    (recorder,) = recorders
+    threading.Thread(target=server.serve, daemon=True).start()
+    url = f"http://127.0.0.1:{server.port}"
     settings = Settings(
         data_dir=directory,
         aws_endpoint_url=url,
@@ -74,7 +79,7 @@ def recorded(directory: Path, patch: pytest.MonkeyPatch) -> Iterator[tuple[Setti
     ses.close()
     migrate(settings)
     yield settings, recorder
-    server.shutdown()
+    server.close()
 
 
 def work(settings: Settings, recorder: Recorder) -> None:
