@@ -304,20 +304,24 @@ def market_exposure_minor(
     `number_of_winners` smallest `if_wins - if_loses`, where a selection without a bet counts 0
     (Betfair developer documentation, "Market exposure").
     """
+    held = list(positions)
+    if not held:
+        return 0
     total = 0
-    differences: list[int] = []
-    for position in positions:
-        total += position.if_loses_minor
-        differences.append(position.if_wins_minor - position.if_loses_minor)
-    unbacked = max(0, number_of_selections - len(differences))
-    differences.extend([0] * min(unbacked, number_of_winners))
-    # Nearly every market has one winner.
-    worst = (
-        min(differences, default=0)
-        if number_of_winners == 1
-        else sum(heapq.nsmallest(number_of_winners, differences))
-    )
-    return max(0, -(total + worst))
+    differences = []
+    for position in held:
+        loses = position.if_loses_minor
+        total += loses
+        differences.append(position.if_wins_minor - loses)
+    unbacked = number_of_selections - len(held)
+    if number_of_winners == 1:  # as nearly every market has
+        worst = min(differences)
+        if worst > 0 < unbacked:
+            worst = 0
+    else:
+        differences.extend([0] * min(max(0, unbacked), number_of_winners))
+        worst = sum(heapq.nsmallest(number_of_winners, differences))
+    return -(total + worst) if total + worst < 0 else 0
 
 
 def winnings_minor(stake_minor: int, odds: Decimal) -> int:

@@ -150,9 +150,10 @@ class BetFold:
         change = _change(before, after)
         self._bets_before.setdefault(after.bet_id, before)
         self._bets[after.bet_id] = self._changed_bets[after.bet_id] = after
+        updated_at_us = to_us(after.updated_at)
         exposure_change = self._move_position(before, after)
-        balance_change = self._enter(before, after, change or "updated", exposure_change)
-        self._sum_profile(after, exposure_change, balance_change)
+        balance_change = self._enter(before, after, change or "updated", exposure_change, updated_at_us)
+        self._sum_profile(after, exposure_change, balance_change, updated_at_us)
         self._note_pending(before, after)
         if change is not None:
             self._outbox.append(
@@ -164,7 +165,7 @@ class BetFold:
                     "status_before": before.status._value_ if before is not None else None,
                     "status_after": after.status._value_,
                     "bet": _encoder.encode(after).decode(),
-                    "changed_at_us": to_us(after.updated_at),
+                    "changed_at_us": updated_at_us,
                 }
             )
         return APPLIED
@@ -184,7 +185,7 @@ class BetFold:
 
     def _move_position(self, before: Bet | None, after: Bet) -> int:
         """Move the owner's position in the market; returns the change of exposure."""
-        change = after.position() - (before.position() if before is not None else FLAT)
+        change = after.position() if before is None else after.position() - before.position()
         if self._replacements:
             change += self._credit(after)
         return self._standings.of(after.user_id, after.market_id, after.currency).move(
@@ -199,7 +200,9 @@ class BetFold:
         old, new = self._bets[replacement.bet_id], self._bets[replacement.new_bet_id]
         return self._replacements.credit(replacement, old, new)
 
-    def _enter(self, before: Bet | None, after: Bet, cause: str, exposure_change: int) -> int:
+    def _enter(
+        self, before: Bet | None, after: Bet, cause: str, exposure_change: int, entered_at_us: int
+    ) -> int:
         """Enter what the update changes into the books; returns the change of balance."""
         profit = after.profit_minor - (before.profit_minor if before is not None else 0)
         commission = after.commission_minor - (before.commission_minor if before is not None else 0)
@@ -210,11 +213,14 @@ class BetFold:
                 after.user_id,
                 after.market_id,
                 after.currency,
-                to_us(after.updated_at),
+                entered_at_us,
             )
-            self._books.enter_balance(profit, cause, CLEARING, occasion)
-            self._books.enter_balance(-commission, "commission", COMMISSION, occasion)
-            self._books.enter_exposure(exposure_change, cause, occasion)
+            if profit:
+                self._books.enter_balance(profit, cause, CLEARING, occasion)
+            if commission:
+                self._books.enter_balance(-commission, "commission", COMMISSION, occasion)
+            if exposure_change:
+                self._books.enter_exposure(exposure_change, cause, occasion)
         return profit - commission
 
     def _count_bets(self) -> None:
@@ -229,12 +235,12 @@ class BetFold:
                     if new != old:
                         sums[name] += new - old
 
-    def _sum_profile(self, after: Bet, exposure_change: int, balance_change: int) -> None:
+    def _sum_profile(self, after: Bet, exposure_change: int, balance_change: int, updated_at_us: int) -> None:
         sums = self._profiles.added(after.user_id)
         sums["version"] += 1
         if balance_change or exposure_change:
             self._profiles.add_money(after.user_id, balance_change, exposure_change)
-        placed_at_us, updated_at_us = to_us(after.placed_at), to_us(after.updated_at)
+        placed_at_us = to_us(after.placed_at)
         if placed_at_us > (sums["last_bet_at_us"] or 0):
             sums["last_bet_at_us"] = placed_at_us
         if updated_at_us > sums["updated_at_us"]:

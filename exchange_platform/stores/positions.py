@@ -46,7 +46,8 @@ class Standing:
         self, selection: SelectionKey, change: Position, number_of_winners: int, number_of_selections: int
     ) -> int:
         """Change the position on the selection; returns the change of the exposure."""
-        moved = self.positions.get(selection, FLAT) + change
+        held = self.positions.get(selection)
+        moved = change if held is None else held + change
         self.number_of_winners = number_of_winners
         self.number_of_selections = number_of_selections
         self.touched.add(selection)
