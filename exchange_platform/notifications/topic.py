@@ -32,7 +32,7 @@ BATCH = 10
 """Messages in one call: SNS's own limit."""
 LANES = 4
 """Calls at once, where there is enough for several. A round's changes of a bet are in the same lane, one after another."""
-MOST_IN_ROUND = 200
+MOST_IN_ROUND = 400
 """Changes between two commits of the position, which waits for other writers: small rounds would not keep up with a busy exchange."""
 
 _POLL_S = 0.25
@@ -292,16 +292,18 @@ class TopicChannel:
 
 
 def batches(changes: Sequence[ChangeRow]) -> list[list[ChangeRow]]:
-    """The changes in calls of up to 10, in their order; no call has two of one bet, as a call keeps no order."""
-    found: list[list[ChangeRow]] = []
-    bets: set[str] = set()
+    """The changes in calls of up to 10, each bet's in their order; no call has two of one bet, as a call keeps no order."""
+    calls: list[list[ChangeRow]] = []
+    last_call: dict[str, int] = {}
     for change in changes:
-        if not found or len(found[-1]) == BATCH or change.bet_id in bets:
-            found.append([])
-            bets = set()
-        found[-1].append(change)
-        bets.add(change.bet_id)
-    return found
+        at = last_call.get(change.bet_id, -1) + 1
+        while at < len(calls) and len(calls[at]) == BATCH:
+            at += 1
+        if at == len(calls):
+            calls.append([])
+        calls[at].append(change)
+        last_call[change.bet_id] = at
+    return calls
 
 
 def _dead_letter(change: ChangeRow, reason: str, now_us: int) -> dict[str, Any]:

@@ -181,13 +181,17 @@ def test_the_message_carries_the_bet_and_what_to_filter_by(outbox: Database) -> 
 
 
 @given(bets=st.lists(st.integers(0, 12), max_size=80))
-def test_calls_keep_the_order_and_never_hold_two_changes_of_a_bet(bets: list[int]) -> None:
+def test_calls_keep_each_bet_s_order_and_never_hold_two_changes_of_a_bet(bets: list[int]) -> None:
     changes = [
         ChangeRow(number, f"b{bet}", number + 1, "u", "accepted", None, "OPEN", "{}", 0)
         for number, bet in enumerate(bets)
     ]
     calls = batches(changes)
-    assert [change for call in calls for change in call] == changes
+    told = [change for call in calls for change in call]
+    assert sorted(told, key=lambda change: change.sequence) == changes
+    for bet in {change.bet_id for change in changes}:
+        mine = [change.sequence for change in told if change.bet_id == bet]
+        assert mine == sorted(mine)
     for call in calls:
         assert 1 <= len(call) <= BATCH
         assert len({change.bet_id for change in call}) == len(call)
