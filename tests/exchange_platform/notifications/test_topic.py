@@ -187,10 +187,10 @@ def test_calls_keep_each_bet_s_order_and_never_hold_two_changes_of_a_bet(bets: l
         for number, bet in enumerate(bets)
     ]
     calls = batches(changes)
-    told = [change for call in calls for change in call]
-    assert sorted(told, key=lambda change: change.sequence) == changes
-    for bet in {change.bet_id for change in changes}:
-        mine = [change.sequence for change in told if change.bet_id == bet]
+    told = [one for call in calls for one in call]
+    assert sorted(told, key=lambda one: one.sequence) == changes
+    for bet_id in {one.bet_id for one in changes}:
+        mine = [one.sequence for one in told if one.bet_id == bet_id]
         assert mine == sorted(mine)
     for call in calls:
         assert 1 <= len(call) <= BATCH
