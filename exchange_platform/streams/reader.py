@@ -86,7 +86,7 @@ class ShardReader:
 
     @property
     def at_tip(self) -> bool:
-        """Whether the newest read of every shard found its tip. Where all shards are others', there is nothing to be read."""
+        """Whether the newest read of every shard found its tip. Where all open shards are others', there is nothing to be read."""
         if self.trouble or self._waited_for:
             return False
         return max(self.behind_ms.values()) == 0 if self.behind_ms else self._nothing_to_read
@@ -153,11 +153,11 @@ class ShardReader:
     def _list(self) -> None:
         listed = self._source.shards()
         self._listed = [shard for shard in listed if self._share.has(shard)]
-        self._nothing_to_read = bool(listed) and not self._listed
         names = [shard.name for shard in self._listed]
         unclaimed = [name for name in names if name not in self.read_to]
         if unclaimed:
             self.read_to.update(self._claim(unclaimed))
+        self._nothing_to_read = bool(listed) and all(self.read_to[name] == SHARD_END for name in names)
         for gone in [name for name in self.behind_ms if name not in names]:
             del self.behind_ms[gone]
         if self.trouble or self._list_at == 0.0:

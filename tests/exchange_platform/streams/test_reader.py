@@ -6,13 +6,23 @@ import itertools
 import random
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 
 from exchange_platform.records import decode
 from exchange_platform.streams.meters import Progress
 from exchange_platform.streams.reader import ShardReader
-from exchange_platform.streams.source import Read, ShardBatch, SourceUnavailable
+from exchange_platform.streams.sharing import WHOLE, Share
+from exchange_platform.streams.source import (
+    HASHES,
+    SHARD_END,
+    Read,
+    Shard,
+    ShardBatch,
+    SourceUnavailable,
+)
 from tests.memory_source import MemorySource
 from tests.platform_parts import wait_for
 
@@ -71,7 +81,7 @@ class SlowSource(MemorySource):
 class Reading:
     """A reader whose batches one sink commits at once, and every instant as of which it was said to be caught up."""
 
-    def __init__(self, source: SlowSource, clock: MovedClock) -> None:
+    def __init__(self, source: MemorySource, clock: MovedClock, *, share: Share = WHOLE) -> None:
         self.source = source
         self.progress = Progress(["sink"])
         self.batches: list[ShardBatch] = []
@@ -88,6 +98,7 @@ class Reading:
             claim=lambda shards: dict.fromkeys(shards),
             hand_on=self._hand_on,
             on_failure=self.failures.append,
+            share=share,
         )
         self.reader.start()
         wait_for(clock.ended.is_set)
@@ -100,7 +111,8 @@ class Reading:
 
     def _room(self) -> bool:
         """Asked at the begin of each round: look whether what was said of the last one is true."""
-        self.source.arrive()
+        if isinstance(self.source, SlowSource):
+            self.source.arrive()
         said = self.progress.caught_up_at_us
         if said is not None:
             self.caught_up_at_us.append(said)
@@ -110,6 +122,25 @@ class Reading:
                     if arrived_at_us < said and (shard, str(place)) not in read:
                         self.missing.append((shard, place))
         return True
+
+
+class Halves(MemorySource):
+    """A stream of two equal shards, which were merged."""
+
+    hashes: ClassVar = {
+        "shard-0": (0, HASHES // 2 - 1),
+        "shard-1": (HASHES // 2, HASHES - 1),
+        "merged": (0, HASHES - 1),
+    }
+
+    def __init__(self) -> None:
+        super().__init__(shards=2)
+        for shard in ("shard-0", "shard-1"):
+            self.put(b"any", shard=shard)
+            self.reshard(shard, ["merged"])
+
+    def shards(self) -> Sequence[Shard]:
+        return [replace(shard, hashes=self.hashes[shard.name]) for shard in super().shards()]
 
 
 @pytest.mark.parametrize("shards", [1, 2, 5])
@@ -132,3 +163,21 @@ def test_no_shard_is_read_more_often_than_its_service_allows() -> None:
         assert len(instants) > 50
         gaps = [later - earlier for earlier, later in itertools.pairwise(instants)]
         assert min(gaps) >= 199_999
+
+
+def test_whom_a_merge_left_without_an_open_shard_is_caught_up() -> None:
+    clock = MovedClock(ends_s=20.0)
+    source, share = Halves(), Share(0, 2)
+    assert [shard.name for shard in source.shards() if share.has(shard)] == ["shard-0"]
+    reading = Reading(source, clock, share=share)
+    assert [batch.position for batch in reading.batches] == ["1", SHARD_END]
+    assert reading.reader.at_tip
+    assert reading.caught_up_at_us[-1] > START_US + 19_000_000
+
+
+def test_who_waits_for_a_parent_that_another_has_not_finished_is_not_caught_up() -> None:
+    clock = MovedClock(ends_s=20.0)
+    reading = Reading(Halves(), clock, share=Share(1, 2))
+    assert [batch.shard for batch in reading.batches] == ["shard-1", "shard-1"]
+    assert not reading.reader.at_tip
+    assert reading.caught_up_at_us == []
