@@ -25,7 +25,8 @@ class Retention(dg.Config):
     failed_days: float = 30.0
 
 
-@dg.op
+# On PostgreSQL a step may meet a commit of the consumers; it is begun again, which does no harm.
+@dg.op(retry_policy=dg.RetryPolicy(max_retries=3, delay=10))
 def tidy_lake(context: dg.OpExecutionContext, platform: PlatformResource) -> None:
     """Move inlined rows to Parquet, merge small files, drop old snapshots."""
     with without_data_frames(), platform.lake(read_only=False) as lake:

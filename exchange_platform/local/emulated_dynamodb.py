@@ -1,9 +1,10 @@
-"""Makes moto's DynamoDB fit for transactions on tables of some size. Not here: the emulator's process (emulator.py)."""
+"""Makes moto's DynamoDB fit for transactions, of several writers, on tables of some size. Not here: the emulator's process (emulator.py)."""
 
 from __future__ import annotations
 
 import copy
 import functools
+import threading
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
@@ -79,8 +80,27 @@ def _set_attribute(attributes: Any, key: str, value: Any) -> None:
     _set_weighed(attributes, key, value)
 
 
+_WRITES = ("put_item", "update_item", "delete_item", "transact_write_items")
+_writing = threading.RLock()
+
+
+def _one_at_a_time(write: Any) -> Any:
+    """The method, never beside another writing one: moto's transactions roll back to a copy, which would undo what others wrote meanwhile."""
+
+    @functools.wraps(write)
+    def alone(*args: Any, **kwargs: Any) -> Any:
+        with _writing:
+            return write(*args, **kwargs)
+
+    return alone
+
+
 def install() -> None:
     """Put this in moto's place, once, before its server starts; and let it forget the items that were replaced."""
+    if models.copy is not copy:
+        return
+    for name in _WRITES:
+        setattr(models.DynamoDBBackend, name, _one_at_a_time(getattr(models.DynamoDBBackend, name)))
     _item.instances_tracked = deque(maxlen=0)
     _parser.parse = _parse_once
     _attributes.__setitem__ = _set_attribute
