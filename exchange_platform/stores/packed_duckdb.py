@@ -53,7 +53,9 @@ def unpacked() -> Path:
     if not target.exists():
         scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix="duckdb-"))
         with lzma.open(PACKED) as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
-            archive.extractall(scratch, filter="data")
+            # Its own member of the package; Python before 3.11.4 knows no filters.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(scratch)  # noqa: S202 - as above
         try:
             os.rename(scratch, target)  # noqa: PTH104
         except OSError:  # another process was faster
