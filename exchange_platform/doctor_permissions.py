@@ -32,11 +32,16 @@ def trials(settings: Settings) -> Iterator[Trial]:
         _GRANT.format("kinesis:ListShards, GetShardIterator and GetRecords"),
         lambda: _read_stream(settings),
     )
-    for part, table, key in (
-        ("permission to write the profile view", settings.profiles_table, "user_id"),
-        ("permission to write tokens", settings.tokens_table, "account_id"),
-    ):
-        yield part, _GRANT.format("dynamodb:PutItem"), _table_trial(settings, table, key)
+    yield (
+        "permission to write the profile view",
+        _GRANT.format("dynamodb:PutItem"),
+        lambda: _write_profile(settings),
+    )
+    yield (
+        "permission to write tokens",
+        _GRANT.format("dynamodb:UpdateItem"),
+        lambda: _write_token(settings),
+    )
     location = urlsplit(settings.lake_data_location)
     if location.scheme == "s3":
         yield (
@@ -85,23 +90,31 @@ def _read_stream(settings: Settings) -> str:
     return f"{settings.bets_stream} can be listed and read"
 
 
-def _table_trial(settings: Settings, table: str, key: str) -> Callable[[], str]:
-    def put_what_can_not_be() -> str:
-        client = aws_client(settings, "dynamodb", read_timeout_s=5)
-        try:
-            client.put_item(
-                TableName=table,
-                Item={key: {"S": "doctor"}},
-                ConditionExpression=f"attribute_exists({key}) AND attribute_not_exists({key})",
-            )
-        except ClientError as error:
-            if error_code(error) != _HELD_BACK:
-                raise
-        finally:
-            client.close()
-        return f"{table} can be written"
+def _write_profile(settings: Settings) -> str:
+    item = {"user_id": {"S": "doctor"}}
+    return _held_back(settings, "put_item", settings.profiles_table, "user_id", Item=item)
 
-    return put_what_can_not_be
+
+def _write_token(settings: Settings) -> str:
+    key = {"account_id": {"S": "doctor"}}
+    return _held_back(settings, "update_item", settings.tokens_table, "account_id", Key=key)
+
+
+def _held_back(settings: Settings, write: str, table: str, key: str, **what: Any) -> str:
+    """Try a write whose condition can't hold."""
+    client = aws_client(settings, "dynamodb", read_timeout_s=5)
+    try:
+        getattr(client, write)(
+            TableName=table,
+            ConditionExpression=f"attribute_exists({key}) AND attribute_not_exists({key})",
+            **what,
+        )
+    except ClientError as error:
+        if error_code(error) != _HELD_BACK:
+            raise
+    finally:
+        client.close()
+    return f"{table} can be written"
 
 
 def _write_bucket(settings: Settings, bucket: str, prefix: str) -> str:

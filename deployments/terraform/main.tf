@@ -24,7 +24,7 @@ locals {
     EXCHANGE_PLATFORM_DATABASE_URL          = "mysql+pymysql://${local.mysql.user}@${local.mysql.host}:${local.mysql.port}/${local.mysql.database}"
     EXCHANGE_PLATFORM_DATABASE_TLS          = "required"
     EXCHANGE_PLATFORM_LAKE_CATALOG          = "postgres:host=${local.postgresql.host} port=${local.postgresql.port} dbname=${local.postgresql.database} user=${local.postgresql.user} sslmode=require"
-    EXCHANGE_PLATFORM_LAKE_DATA_PATH        = "s3://${module.lake.bucket}/lake/"
+    EXCHANGE_PLATFORM_LAKE_DATA_PATH        = module.lake.data_path
     EXCHANGE_PLATFORM_DAGSTER_HOST          = local.postgresql.host
     EXCHANGE_PLATFORM_DAGSTER_PORT          = tostring(local.postgresql.port)
     EXCHANGE_PLATFORM_DAGSTER_USER          = local.postgresql.user

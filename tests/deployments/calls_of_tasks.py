@@ -1,39 +1,52 @@
-"""The tasks at work on an emulator that records: consuming, notifying, confirming, tidying; and the API. Not here: what they may do (test_policies.py)."""
+"""The tasks at work on an emulator that records: consuming, notifying, confirming, tidying; and the API. Not here: what they may do (test_terraform.py)."""
 
 from __future__ import annotations
 
 import email
 import email.policy
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import dagster as dg
 import pytest
+import yaml
 from fastapi.testclient import TestClient
 from moto.ses.models import ses_backends
 from pydantic import SecretStr
 
+from exchange_platform import doctor, doctor_permissions
 from exchange_platform.api.app import create_app
 from exchange_platform.aws import aws_client
 from exchange_platform.confirmation.run import build_run
 from exchange_platform.local.emulator import Emulator, provision
+from exchange_platform.order_publishing import relay_left
+from exchange_platform.orders import CancelOrder
 from exchange_platform.records import BetUpdate
-from exchange_platform.settings import Settings
+from exchange_platform.settings import PREFIX, Settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.dead_letters import DeadLetters
 from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.order_outbox import write_orders
 from exchange_platform.stores.schema import migrate
 from tests.account_parts import codes_in
+from tests.deployments.iam_of_requests import ACCOUNT
 from tests.deployments.recorded_calls import Recorder
-from tests.exchange_platform.betting import add_account, add_event, add_market
+from tests.exchange_platform.betting import NOW, add_account, add_event, add_market
 from tests.notification_parts import mail_states, register, running_notifier
 from tests.platform_parts import consume_all, encoded, publish, wait_for
-from tests.workload import matched_pairs
+from tests.workload import START, matched_pairs
 
 TOKEN = "a-token-of-an-application"
-BUCKET = "the-lake"
+DAGSTER_YAML = Path(__file__).parents[2] / "deployments" / "aws" / "dagster.yaml"
+NOT_THERE = ("database_", "lake_catalog", "dagster_", "elasticsearch_", "exchange_url")
+"""Settings of servers that no emulator of AWS has."""
+
 BET = {
     "account_id": "better",
     "market_id": "m1",
@@ -46,8 +59,10 @@ BET = {
 
 
 @contextmanager
-def recorded(directory: Path, patch: pytest.MonkeyPatch) -> Iterator[tuple[Settings, Recorder]]:
-    """A platform on an emulator that records, its lake on S3."""
+def recorded(
+    directory: Path, patch: pytest.MonkeyPatch, variables: Mapping[str, str]
+) -> Iterator[tuple[Settings, Recorder]]:
+    """A platform on an emulator that records: everything on AWS has the names that a deployment's variables give, the databases are SQLite."""
     patch.setenv("AWS_ACCESS_KEY_ID", "emulator")
     patch.setenv("AWS_SECRET_ACCESS_KEY", "emulator")
     recorders: list[Recorder] = []
@@ -61,55 +76,92 @@ def recorded(directory: Path, patch: pytest.MonkeyPatch) -> Iterator[tuple[Setti
     threading.Thread(target=server.serve, daemon=True).start()
     url = f"http://127.0.0.1:{server.port}"
     settings = Settings(
-        data_dir=directory,
-        aws_endpoint_url=url,
-        lake_data_path=f"s3://{BUCKET}/lake/",
-        mail_sender="ses",
-        mail_from="Exchange <mail@exchange.example>",
-        mail_feedback_queue=f"{url}/123456789012/mail-feedback",
-        mail_feedback_topic="mail-feedback",
-        api_tokens=SecretStr(TOKEN),
+        data_dir=directory, aws_endpoint_url=url, api_tokens=SecretStr(TOKEN), **_named(variables)
     )
-    provision(settings.model_copy(update={"mail_feedback_queue": "mail-feedback"}))
-    s3 = aws_client(settings, "s3")
-    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": settings.aws_region})
-    s3.close()
-    ses = aws_client(settings, "sesv2")
-    ses.create_email_identity(EmailIdentity="exchange.example")
-    ses.close()
+    patch.setenv("AWS_ENDPOINT_URL", url)
+    patch.setenv("AWS_DEFAULT_REGION", settings.aws_region)
+    patch.setenv("NO_PROXY", "127.0.0.1")
+    patch.setenv(f"{PREFIX}COMPUTE_LOGS_BUCKET", settings.compute_logs_bucket or "")
+    _make(settings)
+    try:
+        yield settings, recorder
+    finally:
+        server.close()
+
+
+def _named(variables: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that a deployment's variables state, but for servers that are no part of AWS's API."""
+    stated = {
+        name.removeprefix(PREFIX).lower(): text for name, text in variables.items() if name.startswith(PREFIX)
+    }
+    return {name: text for name, text in stated.items() if not name.startswith(NOT_THERE)}
+
+
+def _make(settings: Settings) -> None:
+    """What Terraform makes, by its names."""
+    queue, topic = settings.mail_feedback_queue or "", settings.mail_feedback_topic or ""
+    short = {
+        "mail_feedback_queue": queue.rpartition("/")[2],
+        "mail_feedback_topic": topic.rpartition(":")[2],
+    }
+    provision(settings.model_copy(update=short))
+    s3, ses = aws_client(settings, "s3"), aws_client(settings, "sesv2")
+    for bucket in (urlsplit(settings.lake_data_location).netloc, settings.compute_logs_bucket):
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": settings.aws_region})
+    ses.create_email_identity(EmailIdentity=parseaddr(settings.mail_from)[1].partition("@")[2])
+    ses.create_configuration_set(ConfigurationSetName=settings.ses_configuration_set)
+    for client in (s3, ses):
+        client.close()
     migrate(settings)
-    yield settings, recorder
-    server.close()
 
 
 def work(settings: Settings, recorder: Recorder) -> None:
-    """An account is registered, confirmed and bets; bets are executed; everybody is mailed; the lake is tidied."""
+    """An account is registered, confirmed and bets; bets are executed; everybody is mailed; the lake is tidied. One task at a time."""
     database = Database(settings.operational_database_url)
-    recorder.task = "api"
-    with TestClient(create_app(settings), headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+    with recorder.at_work("api"), _api(settings) as client:
         account = _registered(client)
-        recorder.task = None
-        _feedback_comes(settings)
-        recorder.task = "runs"
+    _feedback_comes(settings)
+    with recorder.at_work("runs"):
         _confirmation_is_mailed(settings, database)
-        recorder.task = "api"
-        _confirm_and_bet(client, database, account)
-    recorder.task = "runs"
-    _consume(settings, database)
-    _tidy(settings)
-    recorder.task = "api"
-    with TestClient(create_app(settings), headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+    with recorder.at_work("api"), _api(settings) as client:
+        _confirm_and_bet(settings, client, database, account)
+        wait_for(
+            lambda: recorder.was_asked("api", "kinesis:DescribeStreamSummary"),
+            what="a look of the orders' relay",
+        )
+    _order_is_left(database)
+    with recorder.at_work("runs"):
+        assert relay_left(settings, database) == 1
+        _consume(settings, database)
+        _tidy(settings)
+        _print(settings.data_dir)
+        _diagnose(settings)
+    with recorder.at_work("api"), _api(settings) as client:
         market = records()[0].market_id
         add_market(database, market)
-        answer = client.get(f"/markets/{market}/windows")
-        assert answer.status_code == 200, answer.text
-    recorder.task = None
+        answer = client.get(f"/markets/{market}/windows", params={"since": START.isoformat()})
+        assert answer.json()["windows"], answer.text
     database.dispose()
 
 
-def _sent() -> list[Any]:
-    """What the emulator, which is in this process, was given to mail."""
-    return list(ses_backends["123456789012"]["eu-west-1"].sent_messages)
+def folders(settings: Settings) -> tuple[str, ...]:
+    """Where files are the platform's own, all of them: ARNs of S3's folders."""
+    logs = f"{settings.compute_logs_bucket}/{_compute_logs()['config']['prefix']}/"
+    return tuple(
+        f"arn:aws:s3:::{folder}" for folder in (settings.lake_data_location.removeprefix("s3://"), logs)
+    )
+
+
+@contextmanager
+def _api(settings: Settings) -> Iterator[TestClient]:
+    with TestClient(create_app(settings), headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        yield client
+
+
+def _sent(settings: Settings) -> list[Any]:
+    """What this process's emulators, which share all that they hold, were given to mail by this deployment."""
+    mailed = ses_backends[ACCOUNT][settings.aws_region].sent_messages
+    return [message for message in mailed if parseaddr(message.source) == parseaddr(settings.mail_from)]
 
 
 def records() -> list[BetUpdate]:
@@ -134,14 +186,14 @@ def _confirmation_is_mailed(settings: Settings, database: Database) -> None:
     run = build_run(settings, run_id="a-test", duration_s=60)
     thread = threading.Thread(target=lambda: list(run.run()))
     thread.start()
-    wait_for(_sent)
+    wait_for(lambda: _sent(settings))
     wait_for(DeadLetters(database).waiting_ids)
     run.stop()
     thread.join()
 
 
-def _confirm_and_bet(client: TestClient, database: Database, account: str) -> None:
-    (message,) = _sent()
+def _confirm_and_bet(settings: Settings, client: TestClient, database: Database, account: str) -> None:
+    (message,) = _sent(settings)
     mail = email.message_from_string(message.raw_data, policy=email.policy.default)
     (code,) = codes_in([mail.get_body(("plain",)).get_content()])  # type: ignore[union-attr]
     assert client.post("/confirm", data={"code": code}).status_code == 200
@@ -162,7 +214,44 @@ def _consume(settings: Settings, database: Database) -> None:
         wait_for(lambda: list(mail_states(database).values()).count("sent") > 1)
 
 
+def _order_is_left(database: Database) -> None:
+    """As by a process that died after its commit."""
+    order = CancelOrder(order_id="left", bet_id="b", user_id="better", market_id="m1", ordered_at=NOW)
+    with database.write() as connection:
+        write_orders(connection, [order])
+
+
 def _tidy(settings: Settings) -> None:
+    """Twice, as days later: what was merged is deleted the second time."""
     lake = Lake.from_settings(settings)
-    lake.maintain()
+    for _ in range(2):
+        lake.maintain(keep_snapshots="0 seconds")
     lake.close()
+
+
+def _compute_logs() -> dict[str, Any]:
+    """How Dagster's file says that what runs print is kept."""
+    configured: dict[str, Any] = yaml.safe_load(DAGSTER_YAML.read_text())["compute_logs"]
+    return configured
+
+
+def _print(directory: Path) -> None:
+    """A run prints something."""
+    compute_logs = _compute_logs()
+    compute_logs["config"]["local_dir"] = str(directory / "compute-logs")
+    with (
+        dg.instance_for_test(overrides={"compute_logs": compute_logs}, temp_dir=str(directory)) as instance,
+        instance.compute_log_manager.capture_logs(["a-run", "compute_logs", "a-step"]),
+    ):
+        for stream in (
+            sys.stdout,
+            sys.stderr,
+        ):  # the emulator's server never answers who sends it an empty file
+            print("said on the way", file=stream)
+
+
+def _diagnose(settings: Settings) -> None:
+    """`exchange-platform doctor` as a task of its own, as docs/deployment.md has it: what it asks of AWS."""
+    trials = (doctor._tried(*trial) for trial in doctor_permissions.trials(settings))
+    for finding in (*doctor._aws(settings), *trials):
+        assert finding.level is not doctor.Level.WRONG, finding

@@ -1,76 +1,48 @@
-"""What a piece of the platform asks of AWS: the requests that an emulator gets, as the actions that IAM knows. Not here: policies (test_policies.py)."""
+"""What a piece of the platform asks of AWS: the requests that an emulator gets, kept by who asked. Not here: what they must be allowed (iam_of_requests.py)."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
-from urllib.parse import parse_qs
 
-_SCOPE = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")
-_PREFIXES = {"Kinesis": "kinesis", "DynamoDB": "dynamodb", "AmazonSQS": "sqs"}
-# Where IAM's action has another name than the call (Service Authorization Reference).
-_OTHERWISE = {
-    "sns:PublishBatch": "sns:Publish",
-    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
-    "sts:GetCallerIdentity": None,  # needs no permission
-}
-_TRANSACTED = {
-    "Put": "dynamodb:PutItem",
-    "Update": "dynamodb:UpdateItem",
-    "Delete": "dynamodb:DeleteItem",
-    "ConditionCheck": "dynamodb:ConditionCheckItem",
-}
-_OBJECTS = {"GET": "s3:GetObject", "HEAD": "s3:GetObject", "PUT": "s3:PutObject", "DELETE": "s3:DeleteObject"}
+from tests.deployments.iam_of_requests import Call, Request, calls, given_out
 
 
 class Recorder:
-    """A WSGI application that hands on to another, and keeps what was asked of it while a task is named."""
+    """A WSGI application that hands on to another, and keeps what was asked of it while a task is at work."""
 
     def __init__(self, application: Any) -> None:
         self._application = application
-        self.task: str | None = None
-        self.actions: dict[str, set[str]] = {}
-        """Of each task: the actions that it needs."""
+        self._task: str | None = None
+        self._iterators: dict[str, str] = {}
+        self.calls: dict[str, set[Call]] = {}
+        """Of each task: what it must be allowed."""
+
+    @contextmanager
+    def at_work(self, task: str) -> Iterator[None]:
+        """What comes meanwhile is asked by the task: nobody else may be at work. Raises `RuntimeError` if somebody is."""
+        if self._task is not None:
+            raise RuntimeError(f"{self._task} is at work: what {task} asks can't be told apart")
+        self._task = task
+        try:
+            yield
+        finally:
+            self._task = None
+
+    def was_asked(self, task: str, action: str) -> bool:
+        """Whether the task has asked for that by now, of whatever resource."""
+        return any(call.action == action for call in tuple(self.calls.get(task, ())))
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if self.task is not None:
-            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            environ["wsgi.input"] = BytesIO(body)
-            self.actions.setdefault(self.task, set()).update(_actions(environ, body))
-        answer: Iterable[bytes] = self._application(environ, start_response)
-        return answer
-
-
-def _actions(environ: dict[str, Any], body: bytes) -> set[str]:
-    """The actions that a request needs."""
-    target = environ.get("HTTP_X_AMZ_TARGET", "")
-    if target:
-        name, _, call = target.partition(".")
-        service = _PREFIXES[name.partition("_")[0]]
-        if call == "TransactWriteItems":
-            return {_TRANSACTED[kind] for item in json.loads(body)["TransactItems"] for kind in item}
-        return _named(f"{service}:{call}")
-    scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
-    service = scope[1] if scope else ""
-    if service == "s3":
-        return {_s3_action(environ)}
-    if environ["PATH_INFO"] == "/v2/email/outbound-emails":
-        return {"ses:SendRawEmail" if "Raw" in json.loads(body)["Content"] else "ses:SendEmail"}
-    return _named(f"{service}:{parse_qs(body.decode())['Action'][0]}")
-
-
-def _named(call: str) -> set[str]:
-    action = _OTHERWISE.get(call, call)
-    return {action} if action is not None else set()
-
-
-def _s3_action(environ: dict[str, Any]) -> str:
-    _, _, key = environ["PATH_INFO"].lstrip("/").partition("/")
-    if environ["REQUEST_METHOD"] == "GET" and not key:
-        return "s3:ListBucket"
-    if environ["REQUEST_METHOD"] == "POST":
-        return "s3:DeleteObject" if "delete" in environ["QUERY_STRING"] else "s3:PutObject"
-    return _OBJECTS[environ["REQUEST_METHOD"]]
+        if self._task is None:
+            handed_on: Iterable[bytes] = self._application(environ, start_response)
+            return handed_on
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = BytesIO(body)
+        request = Request.of(environ, body)
+        self.calls.setdefault(self._task, set()).update(calls(request, self._iterators))
+        answer = b"".join(self._application(environ, start_response))
+        self._iterators.update(given_out(request, answer, self._iterators))
+        return [answer]

@@ -19,9 +19,10 @@ resource "aws_cloudwatch_log_group" "api" {
 data "aws_iam_policy_document" "api" {
   source_policy_documents = [var.lake_read_policy]
 
+  # The age of the stream tells whether it was made anew, and orders are lost.
   statement {
     sid       = "PublishOrders"
-    actions   = ["kinesis:PutRecords"]
+    actions   = ["kinesis:PutRecords", "kinesis:DescribeStreamSummary"]
     resources = [var.stream_arns["bet-orders"]]
   }
 

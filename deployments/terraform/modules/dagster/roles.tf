@@ -105,7 +105,7 @@ data "aws_iam_policy_document" "services" {
   statement {
     sid       = "ComputeLogs"
     actions   = ["s3:GetObject", "s3:PutObject"]
-    resources = ["${module.compute_logs.arn}/*"]
+    resources = ["${module.compute_logs.arn}/runs/*"]
   }
 
   statement {
@@ -150,6 +150,7 @@ resource "aws_iam_role" "runs" {
   assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
 }
 
+# The calls that only describe are `exchange-platform doctor`'s, which is run as such a task.
 data "aws_iam_policy_document" "runs" {
   source_policy_documents = [var.lake_write_policy]
 
@@ -180,13 +181,13 @@ data "aws_iam_policy_document" "runs" {
 
   statement {
     sid       = "WriteTokens"
-    actions   = ["dynamodb:UpdateItem"]
+    actions   = ["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive", "dynamodb:UpdateItem"]
     resources = [var.table_arns["tokens"]]
   }
 
   statement {
     sid       = "TellOfBets"
-    actions   = ["sns:Publish"]
+    actions   = ["sns:Publish", "sns:GetTopicAttributes"]
     resources = [var.bet_status_topic_arn]
   }
 
@@ -198,14 +199,14 @@ data "aws_iam_policy_document" "runs" {
 
   statement {
     sid       = "ReadFeedback"
-    actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage"]
+    actions   = ["sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:DeleteMessage"]
     resources = [var.mail_feedback_queue_arn]
   }
 
   statement {
     sid       = "ComputeLogs"
     actions   = ["s3:PutObject"]
-    resources = ["${module.compute_logs.arn}/*"]
+    resources = ["${module.compute_logs.arn}/runs/*"]
   }
 
   statement {

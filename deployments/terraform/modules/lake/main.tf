@@ -1,4 +1,8 @@
 # Where the lake's Parquet lies. DuckLake never changes a file; what it drops stays as an old version for some days.
+locals {
+  folder = "lake/"
+}
+
 module "bucket" {
   source              = "../bucket"
   bucket              = "${var.name}-lake-${var.suffix}"
@@ -7,18 +11,12 @@ module "bucket" {
   deletion_protection = var.deletion_protection
 }
 
-# What readers and writers of the lake may do; tasks' roles are put together of these.
+# What readers and writers of the lake may do; tasks' roles are put together of these. Nobody lists: the catalog names every file.
 data "aws_iam_policy_document" "read" {
   statement {
     sid       = "ReadLake"
     actions   = ["s3:GetObject"]
-    resources = ["${module.bucket.arn}/*"]
-  }
-
-  statement {
-    sid       = "ListLake"
-    actions   = ["s3:ListBucket"]
-    resources = [module.bucket.arn]
+    resources = ["${module.bucket.arn}/${local.folder}*"]
   }
 }
 
@@ -28,6 +26,6 @@ data "aws_iam_policy_document" "write" {
   statement {
     sid       = "WriteLake"
     actions   = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
-    resources = ["${module.bucket.arn}/*"]
+    resources = ["${module.bucket.arn}/${local.folder}*"]
   }
 }

@@ -1,6 +1,6 @@
-output "bucket" {
-  description = "The lake's bucket."
-  value       = module.bucket.name
+output "data_path" {
+  description = "Where the lake's files lie: all that the policies are about."
+  value       = "s3://${module.bucket.name}/${local.folder}"
 }
 
 output "read_policy" {
