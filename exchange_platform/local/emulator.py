@@ -15,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import waitress.channel
 import waitress.server
+import waitress.task
 
 from exchange_platform.aws import aws_client
 from exchange_platform.confirmation.feedback_channel import ensure_feedback_queue
@@ -35,11 +37,29 @@ _THREADS = 24
 _MOST_CONNECTIONS = 1000
 
 
+class _Closing(waitress.task.WSGITask):  # type: ignore[misc]  # waitress has no types
+    def build_response_header(self) -> bytes:
+        self.request.headers["CONNECTION"] = "close"
+        header: bytes = super().build_response_header()
+        return header
+
+
+class _OneRequest(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    """A connection that ends with its first answer, whatever the client asked for."""
+
+    task_class = _Closing
+
+
 class Emulator:
     """The emulator's HTTP server: listening once it is made, answering while `serve` runs in some thread."""
 
     def __init__(
-        self, port: int, host: str = HOST, *, through: Callable[[Any], Any] = lambda application: application
+        self,
+        port: int,
+        host: str = HOST,
+        *,
+        keep_alive: bool = True,
+        through: Callable[[Any], Any] = lambda application: application,
     ) -> None:
         """Listen on `host` (port 0: any that is free); `through` may put a WSGI application around it. Raises `OSError` where the port is taken."""
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -64,6 +84,8 @@ class Emulator:
             asyncore_use_poll=True,
             clear_untrusted_proxy_headers=True,
         )
+        if not keep_alive:
+            self._server.channel_class = _OneRequest
         self.port: int = self._server.effective_port
 
     def serve(self) -> None:
@@ -105,12 +127,15 @@ def ensure_topic(sns: Any, topic: str) -> None:
 
 
 def serve(port: int, data_dir: Path | None, *, host: str = HOST, empty: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT; an empty account where streams and tables are made by somebody else."""
+    """Serve until SIGTERM or SIGINT; an empty account where streams and tables are made by somebody else.
+
+    That is Terraform: its AWS provider (5.100), on connections that are kept, now and then asks again for what has been done, and is refused.
+    """
     if empty:
         from exchange_platform.local import emulated_account
 
         emulated_account.install()
-    server = Emulator(port, host)
+    server = Emulator(port, host, keep_alive=not empty)
     settings = load_settings(data_dir, aws_endpoint_url=f"http://{HOST}:{server.port}")
     thread = threading.Thread(target=server.serve, name="emulator", daemon=True)
     thread.start()

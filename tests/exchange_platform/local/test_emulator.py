@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import httpx
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.aws import aws_client
-from exchange_platform.local.emulator import provision
+from exchange_platform.local.emulator import Emulator, provision
 from exchange_platform.local.programs import free_ports
 from exchange_platform.settings import Settings
 from tests.exchange_platform.local.conftest import wait_until
@@ -56,3 +58,17 @@ def test_it_makes_streams_and_table_and_says_nothing_of_requests(tmp_path: Path)
     assert process.returncode == 0
     assert output.count(b"\n") == 1
     assert b"AWS emulator on" in output
+
+
+@pytest.mark.parametrize(("keep_alive", "said"), [(True, None), (False, "close")])
+def test_connections_are_kept_unless_it_is_told_not_to(keep_alive: bool, said: str | None) -> None:
+    server = Emulator(0, keep_alive=keep_alive)
+    thread = threading.Thread(target=server.serve, daemon=True)
+    thread.start()
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{server.port}/moto-api/data.json", trust_env=False)
+        assert answer.status_code == 200
+        assert answer.headers.get("Connection") == said
+    finally:
+        server.close()
+        thread.join(10)
