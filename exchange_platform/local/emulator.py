@@ -44,7 +44,16 @@ class _Closing(waitress.task.WSGITask):  # type: ignore[misc]  # waitress has no
         return header
 
 
-class _OneRequest(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress has no types
+class _Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    """A connection on which a request without a body may ask to be told to go on; waitress (3.0.2) would wait for its body for ever."""
+
+    def send_continue(self) -> None:
+        complete = self.request.completed
+        super().send_continue()
+        self.request.completed = complete
+
+
+class _OneRequest(_Channel):
     """A connection that ends with its first answer, whatever the client asked for."""
 
     task_class = _Closing
@@ -84,8 +93,7 @@ class Emulator:
             asyncore_use_poll=True,
             clear_untrusted_proxy_headers=True,
         )
-        if not keep_alive:
-            self._server.channel_class = _OneRequest
+        self._server.channel_class = _Channel if keep_alive else _OneRequest
         self.port: int = self._server.effective_port
 
     def serve(self) -> None:

@@ -6,6 +6,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import httpx
@@ -60,15 +63,33 @@ def test_it_makes_streams_and_table_and_says_nothing_of_requests(tmp_path: Path)
     assert b"AWS emulator on" in output
 
 
-@pytest.mark.parametrize(("keep_alive", "said"), [(True, None), (False, "close")])
-def test_connections_are_kept_unless_it_is_told_not_to(keep_alive: bool, said: str | None) -> None:
+@contextmanager
+def _serving(*, keep_alive: bool = True) -> Iterator[str]:
+    """The emulator in this process; its URL."""
     server = Emulator(0, keep_alive=keep_alive)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
-    try:
-        answer = httpx.get(f"http://127.0.0.1:{server.port}/moto-api/data.json", trust_env=False)
-        assert answer.status_code == 200
-        assert answer.headers.get("Connection") == said
-    finally:
-        server.close()
-        thread.join(10)
+    yield f"http://127.0.0.1:{server.port}"
+    server.close()
+    thread.join(10)
+
+
+@pytest.mark.parametrize(("keep_alive", "said"), [(True, None), (False, "close")])
+def test_connections_are_kept_unless_it_is_told_not_to(keep_alive: bool, said: str | None) -> None:
+    with _serving(keep_alive=keep_alive) as url:
+        answer = httpx.get(f"{url}/moto-api/data.json", trust_env=False)
+    assert answer.status_code == 200
+    assert answer.headers.get("Connection") == said
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 100_000])
+def test_an_object_is_put_whatever_its_length(tmp_path: Path, content: bytes) -> None:
+    with _serving() as url:
+        settings = Settings(data_dir=tmp_path, aws_endpoint_url=url)
+        s3 = aws_client(settings, "s3")
+        s3.create_bucket(
+            Bucket="a-bucket", CreateBucketConfiguration={"LocationConstraint": settings.aws_region}
+        )
+        s3.upload_fileobj(BytesIO(content), "a-bucket", "key")  # waits to be told to go on
+        assert s3.get_object(Bucket="a-bucket", Key="key")["Body"].read() == content
+        s3.close()
