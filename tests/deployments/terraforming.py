@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import io
 import json
 import os
@@ -13,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.local.programs import free_ports
+from tests.deployments.telling_emulator import SENT
 from tests.exchange_platform.local.conftest import wait_until
 
 TERRAFORM = Path(__file__).parents[2] / "deployments" / "terraform"
@@ -52,7 +56,7 @@ class Refused(Exception):
 
 
 class Account:
-    """An empty AWS account: an emulator's process."""
+    """An empty AWS account: an emulator's process, with its log."""
 
     def __init__(self, log: Path) -> None:
         (self.port,) = free_ports(1)
@@ -60,7 +64,7 @@ class Account:
         self._log = log.open("wb")
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "exchange_platform.local.emulator"),
+                *(sys.executable, "-m", "tests.deployments.telling_emulator"),
                 *("--empty", "--port", str(self.port), "--data-dir", str(log.parent)),
             ],
             env={**os.environ, "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"},
@@ -79,6 +83,13 @@ class Account:
             aws_secret_access_key="emulator",
             config=Config(proxies={}),
         )
+
+    def mails_to(self, address: str) -> list[str]:
+        """The texts of the mails that were sent to an address."""
+        sent = httpx.get(f"{self.url}{SENT}", trust_env=False).json()
+        mails = [email.message_from_string(mail, policy=email.policy.default) for mail in sent]
+        texts = [mail.get_body(("plain",)) for mail in mails if address in str(mail["To"])]
+        return [text.get_content() for text in texts if text is not None]
 
     def close(self) -> None:
         """End the emulator."""

@@ -1,6 +1,6 @@
 """Both environments are made, taken away and made again, each in an emulated account, and a second plan is empty; tasks may do what they call.
 
-Not here: that the platform runs on what was made.
+Not here: that the platform runs on what was made (test_on_terraform.py).
 """
 
 from __future__ import annotations

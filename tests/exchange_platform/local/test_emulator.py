@@ -87,9 +87,8 @@ def test_an_object_is_put_whatever_its_length(tmp_path: Path, content: bytes) ->
     with _serving() as url:
         settings = Settings(data_dir=tmp_path, aws_endpoint_url=url)
         s3 = aws_client(settings, "s3")
-        s3.create_bucket(
-            Bucket="a-bucket", CreateBucketConfiguration={"LocationConstraint": settings.aws_region}
-        )
-        s3.upload_fileobj(BytesIO(content), "a-bucket", "key")  # waits to be told to go on
-        assert s3.get_object(Bucket="a-bucket", Key="key")["Body"].read() == content
+        bucket = f"a-bucket-for-{len(content)}"
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": settings.aws_region})
+        s3.upload_fileobj(BytesIO(content), bucket, "key")  # waits to be told to go on
+        assert s3.get_object(Bucket=bucket, Key="key")["Body"].read() == content
         s3.close()

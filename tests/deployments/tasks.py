@@ -1,0 +1,237 @@
+"""The tasks of a deployment as processes of this machine: commands and variables of the task definitions that Terraform made, the servers here.
+
+Two things are other than on AWS: where the servers and the exchange are, and that Dagster's runs are processes, as an emulator runs no images.
+Not here: what must hold of them (test_on_terraform.py).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import yaml
+
+from exchange_platform.local.leftovers import UP_ID, end, marked
+from exchange_platform.local.programs import HOST, free_ports
+from exchange_platform.settings import Settings
+from tests.deployments.terraforming import Account
+from tests.exchange_platform.local.conftest import wait_until
+
+CHECKOUT = Path(__file__).parents[2]
+AWS = CHECKOUT / "deployments" / "aws"
+POSTGRES = "EXCHANGE_PLATFORM_TEST_POSTGRES"
+TOKEN = "a-token-of-an-application-000000"
+EXCHANGE = "exchange"
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The servers beside the platform, each with a database or an index of this test's own."""
+
+    mysql_url: str
+    postgres: dict[str, str]
+    """Host, port and user, as libpq names them."""
+    elasticsearch: Settings
+    """Where it is, and the index's name."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What says where they are, in the place of what Terraform says."""
+        mysql = sa.make_url(self.mysql_url)
+        place = self.postgres
+        lake = f"lake_{uuid.uuid4().hex[:8]}"
+        engine = sa.create_engine(
+            f"postgresql+psycopg2://{place['user']}@{place['host']}:{place['port']}/postgres",
+            isolation_level="AUTOCOMMIT",
+            poolclass=sa.NullPool,
+        )
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {lake}"))
+        return {
+            "EXCHANGE_PLATFORM_DATABASE_URL": mysql._replace(password=None).render_as_string(),
+            "EXCHANGE_PLATFORM_DATABASE_PASSWORD": str(mysql.password),
+            "EXCHANGE_PLATFORM_DATABASE_TLS": "preferred",
+            "EXCHANGE_PLATFORM_LAKE_CATALOG": f"postgres:host={place['host']} port={place['port']} user={place['user']} dbname={lake}",
+            "EXCHANGE_PLATFORM_DAGSTER_HOST": place["host"],
+            "EXCHANGE_PLATFORM_DAGSTER_PORT": place["port"],
+            "EXCHANGE_PLATFORM_DAGSTER_USER": place["user"],
+            "EXCHANGE_PLATFORM_DAGSTER_DATABASE": lake.replace("lake", "dagster"),
+            "PGSSLMODE": "prefer",
+            "EXCHANGE_PLATFORM_ELASTICSEARCH_URL": str(self.elasticsearch.elasticsearch_url),
+            "EXCHANGE_PLATFORM_EVENT_INDEX": self.elasticsearch.event_index,
+        }
+
+
+def put_secrets(account: Account) -> None:
+    """Give the secrets their values, as docs/deployment.md says."""
+    values = {"api-tokens": TOKEN, "mail-key": "k" * 48, "elasticsearch-api-key": "a-key"}
+    for name, value in values.items():
+        account.client("secretsmanager").put_secret_value(
+            SecretId=f"exchange-staging/{name}", SecretString=value
+        )
+
+
+def container(account: Account, family: str) -> dict[str, Any]:
+    """The one container of a task definition."""
+    found = account.client("ecs").describe_task_definition(taskDefinition=family)
+    (only,) = found["taskDefinition"]["containerDefinitions"]
+    return dict(only)
+
+
+def variables(account: Account, family: str) -> dict[str, str]:
+    """What ECS gives to a task: the variables of its definition, and its secrets' values."""
+    defined = container(account, family)
+    given = {pair["name"]: pair["value"] for pair in defined["environment"]}
+    return given | {pair["name"]: _secret(account, pair["valueFrom"]) for pair in defined["secrets"]}
+
+
+def _secret(account: Account, place: str) -> str:
+    """The value of the secret with this ARN, or of a key of its JSON, as in `<arn>:<key>::`."""
+    parts = place.split(":")
+    arn, key = ":".join(parts[:7]), parts[7] if len(parts) > 7 else ""
+    value = account.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+    return str(yaml.safe_load(value)[key]) if key else str(value)
+
+
+class Tasks:
+    """A deployment's tasks, each a process; the environment that they share is this process's too."""
+
+    def __init__(
+        self, directory: Path, account: Account, servers: Servers, patch: pytest.MonkeyPatch
+    ) -> None:
+        self.data_dir = directory / "data"
+        self._home = directory / "dagster"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
+        self._account = account
+        self._exchange, self._code, self._api = free_ports(3)
+        self.api_url = f"http://{HOST}:{self._api}"
+        self._write_dagster_home()
+        given = variables(account, "exchange-staging-daemon")
+        own = {
+            **servers.variables,
+            "EXCHANGE_PLATFORM_DATA_DIR": str(self.data_dir),
+            "EXCHANGE_PLATFORM_AWS_ENDPOINT_URL": account.url,
+            "EXCHANGE_PLATFORM_EXCHANGE_URL": f"http://{HOST}:{self._exchange}",
+            "EXCHANGE_PLATFORM_CODE_SERVER_HOST": HOST,
+            "AWS_ENDPOINT_URL": account.url,
+            "AWS_ACCESS_KEY_ID": "emulator",
+            "AWS_SECRET_ACCESS_KEY": "emulator",
+            "NO_PROXY": HOST,
+            "no_proxy": HOST,
+            "DAGSTER_HOME": str(self._home),
+        }
+        for name, value in {**given, **own}.items():
+            patch.setenv(name, value)
+        self._mark = uuid.uuid4().hex
+
+    def run(self, *arguments: str) -> str:
+        """Run a command of the platform's to its end; what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "exchange_platform", *arguments],
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self) -> None:
+        """Start the exchange, which is somebody else's, and the services."""
+        data = ("--data-dir", str(self.data_dir))
+        exchange = [sys.executable, "-m", "exchange_platform.exchanges.simulated", *data, "--rate", "30"]
+        gateway = [sys.executable, "-m", "exchange_platform.exchanges.gateway", *data]
+        self._commands = {
+            EXCHANGE: exchange,
+            "gateway": [*gateway, "--port", str(self._exchange)],
+            "api": [sys.executable, "-m", "exchange_platform.api", "--port", str(self._api)],
+            **{service: self._command(service) for service in ("code-server", "daemon")},
+        }
+        for name in self._commands:
+            self._start(name)
+
+    def kill(self, service: str) -> None:
+        """A service's task dies at once; another is started for it, as ECS does."""
+        process = self._processes[service]
+        process.kill()
+        process.wait()
+        self._start(service)
+
+    def kill_run(self) -> None:
+        """A Dagster run's process dies at once; nobody but the platform sees to another."""
+        pids: list[int] = []
+
+        def found() -> bool:
+            pids[:] = [pid for pid in marked(self._mark) if _is_run(pid)]
+            return bool(pids)
+
+        wait_until(found, within_s=60, told=self.told)
+        os.kill(pids[0], signal.SIGKILL)
+
+    def end_exchange(self) -> None:
+        """No bet is taken and nothing is executed any more."""
+        self._processes[EXCHANGE].terminate()
+        self._processes[EXCHANGE].wait(30)
+
+    def told(self) -> str:
+        """The end of each process's log, for whoever asks why."""
+        return "\n".join(
+            f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}"
+            for log in sorted(self._home.parent.glob("*.log"))
+        )
+
+    def close(self) -> None:
+        """End all processes, Dagster's runs too."""
+        end(lambda: marked(self._mark), grace_s=15)
+        for process in self._processes.values():
+            process.wait()
+
+    def _command(self, service: str) -> list[str]:
+        """A service's command as its task definition has it; ports and places are this machine's."""
+        here = {
+            "0.0.0.0": HOST,
+            "4000": str(self._code),
+            "deployments/aws/workspace.yaml": str(self._home / "workspace.yaml"),
+        }
+        program, *arguments = container(self._account, f"exchange-staging-{service}")["command"]
+        return [
+            str(Path(sys.executable).with_name(program)),
+            *(here.get(word, word) for word in arguments),
+        ]
+
+    def _start(self, name: str) -> None:
+        with (self._home.parent / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                self._commands[name],
+                cwd=CHECKOUT,
+                env={**os.environ, UP_ID: self._mark},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _write_dagster_home(self) -> None:
+        """The image's, but for what an emulator can't do and where the code server is."""
+        self._home.mkdir()
+        instance = yaml.safe_load((AWS / "dagster.yaml").read_text().replace("/tmp/", f"{self._home}/"))
+        del instance["run_launcher"]
+        (self._home / "dagster.yaml").write_text(yaml.safe_dump(instance))
+        workspace = (AWS / "workspace.yaml").read_text().replace("4000", str(self._code))
+        (self._home / "workspace.yaml").write_text(workspace)
+
+
+def _is_run(pid: int) -> bool:
+    """Whether a process carries out a Dagster run; the code server starts those by multiprocessing."""
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

@@ -1,0 +1,147 @@
+"""The platform runs on what Terraform made, from an empty account to the first bet and on, whatever of it dies; then all that it counted agrees.
+
+Commands, variables and secrets are those of the task definitions; MariaDB, PostgreSQL and Elasticsearch stand in for Aurora and Elastic Cloud.
+Not here: how environments are made, changed and taken away (test_terraform.py); how its tasks become processes (tasks.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import httpx
+import pytest
+
+from exchange_platform.bets import Side
+from exchange_platform.client import ApiError, ApiUnavailable, ExchangeClient
+from exchange_platform.settings import load_settings
+from exchange_platform.status import StatusReader
+from exchange_platform.stores.lake import Lake
+from tests.account_parts import codes_in
+from tests.deployments.tasks import POSTGRES, TOKEN, Servers, Tasks, put_secrets
+from tests.deployments.terraforming import Account, Terraform, plugin_directory
+from tests.exchange_platform.local.conftest import wait_until
+from tests.exchange_platform.local.test_up import assert_all_agrees
+from tests.exchange_platform.stores.event_index_parts import index_settings
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
+
+ADDRESS = "ann@exchange.example"
+STAKE_MINOR = 200
+PATIENCE_S = 180.0
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Iterator[Account]:
+    """An account with staging in it, as docs/deployment.md makes it up to step 6."""
+    plugins = plugin_directory()
+    if plugins is None:
+        pytest.skip("no terraform, or no provider for it, on this machine")
+    with closing(Account(tmp_path / "emulator.log")) as account:
+        terraform = Terraform(tmp_path, plugins, "staging", account)
+        terraform.prepare("module.release")
+        terraform.apply()
+        put_secrets(account)
+        yield account
+
+
+@pytest.fixture
+def tasks(
+    mysql_url: str, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Tasks]:
+    """Its tasks at work, the schemas made by one of them."""
+    if POSTGRES not in os.environ:
+        pytest.skip(f"no PostgreSQL: {POSTGRES} is not set (.ci/run starts one)")
+    postgres = dict(pair.split("=", 1) for pair in os.environ[POSTGRES].split())
+    with index_settings("elasticsearch", tmp_path) as index:
+        tasks = Tasks(tmp_path, account, Servers(mysql_url, postgres, index), monkeypatch)
+        try:
+            tasks.run("migrate")
+            tasks.start()
+            yield tasks
+        finally:
+            tasks.close()
+
+
+def test_the_platform_runs_on_what_terraform_made(tasks: Tasks, account: Account, feeds: Path) -> None:
+    with ExchangeClient(tasks.api_url, TOKEN) as client:
+        ann = _first(lambda: client.register(ADDRESS, "Ann"), tasks)
+        _confirm(client, ann, tasks, account)
+        client.deposit(ann, 10_000, authorised_by="a test")
+        market, selection = _first(lambda: _open_selection(client), tasks)
+        bet = client.place(ann, market, selection, Side.BACK, Decimal("1.01"), STAKE_MINOR)
+        _first(lambda: client.bet(bet.bet_id).matched_minor == STAKE_MINOR, tasks)
+        _first(lambda: client.profile(ann)["bets"] == 1, tasks)
+        _first(lambda: any(bet.bet_id in text for text in account.mails_to(ADDRESS)), tasks)
+
+        tasks.run("replay", str(feeds / "1.197931750.bz2"))
+        tasks.kill_run()
+        _goes_on(tasks)
+        for service in ("code-server", "daemon", "api"):
+            tasks.kill(service)
+            _goes_on(tasks)
+        _first(lambda: client.events(q="sheffield")["events"], tasks)
+    with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
+        for asset in ("bets", "executions", "events", "notifications"):
+            _first(partial(_materializations, instance, asset), tasks)
+
+    tasks.end_exchange()
+    settings = load_settings()
+    with closing(StatusReader(settings)) as reader:
+        _first(lambda: reader.read_when_caught_up().caught_up, tasks)
+    assert_all_agrees(tasks.data_dir)
+    with closing(Lake.from_settings(settings)) as lake:
+        lake.maintain()
+        count = "SELECT count(*) AS count FROM executions WHERE market_id LIKE '%197931750'"
+        assert lake.query(count).to_pylist() == [{"count": 809}]
+    bucket, _, prefix = settings.lake_data_location.removeprefix("s3://").partition("/")
+    assert account.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix)["KeyCount"] > 0
+
+
+def _materializations(instance: dg.DagsterInstance, asset: str) -> Sequence[Any]:
+    return instance.fetch_materializations(dg.AssetKey(asset), limit=1).records
+
+
+def _confirm(client: ExchangeClient, registered: str, tasks: Tasks, account: Account) -> None:
+    """What the owner of the address does with the code in the mail."""
+    (code,) = _first(lambda: codes_in(account.mails_to(ADDRESS)), tasks)
+    assert httpx.post(f"{tasks.api_url}/confirm", data={"code": code}, trust_env=False).status_code == 200
+    assert client.account_state(registered) == "CONFIRMED"
+
+
+def _goes_on(tasks: Tasks) -> None:
+    """Records that came after now are in every store, and none became a dead letter."""
+    with closing(StatusReader(load_settings())) as reader:
+        seen = reader.read_when_caught_up().records
+        _first(lambda: (now := reader.read_when_caught_up()).caught_up and now.records > seen, tasks)
+        assert reader.read_when_caught_up().dead_letters == 0
+
+
+def _first(ask: Callable[[], Any], tasks: Tasks) -> Any:
+    """The first answer that is one; the API may not be up yet, nor know what it will."""
+    found: list[Any] = []
+
+    def answers() -> bool:
+        try:
+            found[:] = [ask()]
+        except (ApiError, ApiUnavailable):
+            return False
+        return bool(found[0])
+
+    wait_until(answers, PATIENCE_S, told=tasks.told)
+    return found[0]
+
+
+def _open_selection(client: ExchangeClient) -> tuple[str, int] | None:
+    """A selection that can be bet on."""
+    for event in client.events(status="IN_PLAY", limit=20)["events"]:
+        for market in client.event(event["event_id"])["markets"]:
+            if market["status"] == "OPEN":
+                return market["market_id"], market["selections"][0]["selection_id"]
+    return None
