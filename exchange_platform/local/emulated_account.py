@@ -1,9 +1,9 @@
 """Makes moto answer Terraform as an AWS account does. Not here: the emulator's process (emulator.py).
 
 moto (5.2) gives SES's switch and times in another form than AWS; knows neither its event destinations nor the tags of scalable targets; takes a bucket
-policy's refusal as meant for everybody whose request does not meet its condition; files the tags of a mail identity under an ARN that is not its own; and
-forgets what Terraform then finds changed: descriptions of rules between groups, tags that a stream is made with, how databases are watched and services
-spread, and where a function logs.
+policy's refusal as meant for everybody whose request does not meet its condition; files the tags of a mail identity under an ARN that is not its own;
+runs no task whose containers have no memory of their own; and forgets what Terraform then finds changed: descriptions of rules between groups, tags that a
+stream is made with, how databases are watched and services spread, and where a function logs.
 Only an emulator that begins as an empty account imports this: the services behind it take their time and memory.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import moto.applicationautoscaling.responses
@@ -90,6 +91,7 @@ def install() -> None:
     _keep_descriptions()
     _tell_of_databases()
     _tell_of_services()
+    _run_tasks()
     _tell_of_functions()
     _write_redrive_policies_shortly()
 
@@ -202,6 +204,19 @@ def _tell_of_databases() -> None:
 
 def _tell_of_services() -> None:
     ecs.Service.availability_zone_rebalancing = "DISABLED"
+
+
+def _run_tasks() -> None:
+    """Fargate's containers may share their task's memory; moto counts each one's own."""
+    backend = ecs.EC2ContainerServiceBackend
+    required = backend._calculate_task_resource_requirements
+
+    def requirements(definition: Any) -> dict[str, Any]:
+        containers = [{"memory": 0, **container} for container in definition.container_definitions]
+        told: dict[str, Any] = required(SimpleNamespace(container_definitions=containers))
+        return told
+
+    backend._calculate_task_resource_requirements = staticmethod(requirements)
 
 
 def _tell_of_functions() -> None:
