@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,13 @@ from exchange_platform.settings import Settings
 # A busy machine is no failure; and what passed here passes there.
 hypothesis.settings.register_profile("unhurried", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("unhurried")
+
+# Who starts tests in the background of a script has them ignore SIGINT, and with them what they start: Dagster ends a `tail` by it.
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    and threading.current_thread() is threading.main_thread()
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MYSQL_URL = "EXCHANGE_PLATFORM_TEST_MYSQL_URL"
 FEEDS = Path(__file__).parents[1].parent / "shared" / "feeds"
