@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from exchange_platform.settings import Settings
+from tests.postgres_parts import Postgres
 
 # A busy machine is no failure; and what passed here passes there.
 hypothesis.settings.register_profile("unhurried", deadline=None, derandomize=True)
@@ -49,6 +50,12 @@ def emulator_url() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.port}"
     server.close()
     thread.join(10)
+
+
+@pytest.fixture
+def postgres() -> Postgres:
+    """A PostgreSQL server."""
+    return Postgres.of_environment()
 
 
 @pytest.fixture

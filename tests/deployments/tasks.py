@@ -1,6 +1,7 @@
-"""The tasks of a deployment as processes of this machine: commands and variables of the task definitions that Terraform made, the servers here.
+"""The tasks of a deployment as processes of this machine, after the task definitions that Terraform made; the servers are here.
 
-Two things are other than on AWS: where the servers and the exchange are, and that Dagster's runs are processes, as an emulator runs no images.
+The code server and the daemon have the commands of theirs, and all have the daemon's variables and secrets. Other than on AWS is where the servers and the
+exchange are, and that Dagster's runs are processes, as an emulator runs no images.
 Not here: what must hold of them (test_on_terraform.py).
 """
 
@@ -24,10 +25,10 @@ from exchange_platform.local.programs import HOST, free_ports
 from exchange_platform.settings import Settings
 from tests.deployments.terraforming import Account
 from tests.exchange_platform.local.conftest import wait_until
+from tests.postgres_parts import Postgres
 
 CHECKOUT = Path(__file__).parents[2]
 AWS = CHECKOUT / "deployments" / "aws"
-POSTGRES = "EXCHANGE_PLATFORM_TEST_POSTGRES"
 TOKEN = "a-token-of-an-application-000000"
 EXCHANGE = "exchange"
 
@@ -37,33 +38,23 @@ class Servers:
     """The servers beside the platform, each with a database or an index of this test's own."""
 
     mysql_url: str
-    postgres: dict[str, str]
-    """Host, port and user, as libpq names them."""
+    postgres: Postgres
     elasticsearch: Settings
     """Where it is, and the index's name."""
 
-    @property
     def variables(self) -> dict[str, str]:
-        """What says where they are, in the place of what Terraform says."""
-        mysql = sa.make_url(self.mysql_url)
-        place = self.postgres
-        lake = f"lake_{uuid.uuid4().hex[:8]}"
-        engine = sa.create_engine(
-            f"postgresql+psycopg2://{place['user']}@{place['host']}:{place['port']}/postgres",
-            isolation_level="AUTOCOMMIT",
-            poolclass=sa.NullPool,
-        )
-        with engine.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {lake}"))
+        """What says where they are, in the place of what Terraform says; the lake's database is made, as Terraform makes it."""
+        mysql, place = sa.make_url(self.mysql_url), self.postgres
+        lake = place.new_database()
         return {
             "EXCHANGE_PLATFORM_DATABASE_URL": mysql._replace(password=None).render_as_string(),
             "EXCHANGE_PLATFORM_DATABASE_PASSWORD": str(mysql.password),
             "EXCHANGE_PLATFORM_DATABASE_TLS": "preferred",
-            "EXCHANGE_PLATFORM_LAKE_CATALOG": f"postgres:host={place['host']} port={place['port']} user={place['user']} dbname={lake}",
-            "EXCHANGE_PLATFORM_DAGSTER_HOST": place["host"],
-            "EXCHANGE_PLATFORM_DAGSTER_PORT": place["port"],
-            "EXCHANGE_PLATFORM_DAGSTER_USER": place["user"],
-            "EXCHANGE_PLATFORM_DAGSTER_DATABASE": lake.replace("lake", "dagster"),
+            "EXCHANGE_PLATFORM_LAKE_CATALOG": place.catalog(lake),
+            "EXCHANGE_PLATFORM_DAGSTER_HOST": place.host,
+            "EXCHANGE_PLATFORM_DAGSTER_PORT": place.port,
+            "EXCHANGE_PLATFORM_DAGSTER_USER": place.user,
+            "EXCHANGE_PLATFORM_DAGSTER_DATABASE": f"{lake}_dagster",
             "PGSSLMODE": "prefer",
             "EXCHANGE_PLATFORM_ELASTICSEARCH_URL": str(self.elasticsearch.elasticsearch_url),
             "EXCHANGE_PLATFORM_EVENT_INDEX": self.elasticsearch.event_index,
@@ -117,7 +108,7 @@ class Tasks:
         self._write_dagster_home()
         given = variables(account, "exchange-staging-daemon")
         own = {
-            **servers.variables,
+            **servers.variables(),
             "EXCHANGE_PLATFORM_DATA_DIR": str(self.data_dir),
             "EXCHANGE_PLATFORM_AWS_ENDPOINT_URL": account.url,
             "EXCHANGE_PLATFORM_EXCHANGE_URL": f"http://{HOST}:{self._exchange}",

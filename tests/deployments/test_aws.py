@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 import uuid
@@ -25,12 +24,12 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from resources.platform import PlatformResource
 from sensors.cloud_metrics import cloud_metrics_sensor
+from tests.postgres_parts import Postgres
 from tests.prepared import prepare
 
 CHECKOUT = Path(__file__).parents[2]
 REGION = "eu-west-1"
 DAGSTER_YAML = CHECKOUT / "deployments" / "aws" / "dagster.yaml"
-POSTGRES = "EXCHANGE_PLATFORM_TEST_POSTGRES"
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -206,18 +205,15 @@ def test_a_run_is_a_task_of_its_own_in_the_daemons_network(cluster: Cluster, tmp
 
 @pytest.mark.servers
 def test_the_instance_of_dagster_yaml_keeps_runs_on_postgresql_and_output_on_s3(
-    cluster: Cluster, emulator_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, emulator_url: str, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from exchange_platform.stores.dagster_database import dagster_answers, ensure_dagster_database
 
-    if POSTGRES not in os.environ:
-        pytest.skip(f"no PostgreSQL: {POSTGRES} is not set (.ci/run starts one)")
-    where = dict(pair.split("=", 1) for pair in os.environ[POSTGRES].split())
     database = f"dagster_{uuid.uuid4().hex[:8]}"
     named = {
-        "DAGSTER_HOST": where["host"],
-        "DAGSTER_PORT": where["port"],
-        "DAGSTER_USER": where["user"],
+        "DAGSTER_HOST": postgres.host,
+        "DAGSTER_PORT": postgres.port,
+        "DAGSTER_USER": postgres.user,
         "DAGSTER_PASSWORD": "trusted",
         "DAGSTER_DATABASE": database,
     }

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from deployments.lambda_zip import MOST_BYTES, build
 from exchange_platform.api.app import ROUTERS
@@ -26,11 +25,11 @@ from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake_s3 import S3Access
 from tests.exchange_platform.betting import add_event, add_market
+from tests.postgres_parts import Postgres
 from tests.prepared import prepare
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-POSTGRES = "EXCHANGE_PLATFORM_TEST_POSTGRES"
 CHECKOUT = Path(__file__).parents[2]
 FUNCTION = Path(__file__).with_name("bare_function.py")
 
@@ -178,23 +177,18 @@ def test_duckdb_is_unpacked_only_when_the_lake_is_asked(unpacked: Path, environm
 
 
 def test_windows_are_read_from_a_lake_on_postgresql_and_s3(
-    unpacked: Path, environment: dict[str, str], emulator_url: str, monkeypatch: pytest.MonkeyPatch
+    unpacked: Path,
+    environment: dict[str, str],
+    emulator_url: str,
+    postgres: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if POSTGRES not in os.environ:
-        pytest.skip(f"no PostgreSQL: {POSTGRES} is not set (.ci/run starts one)")
-    where = dict(pair.split("=", 1) for pair in os.environ[POSTGRES].split())
-    server = sa.URL.create(
-        "postgresql+psycopg2", where["user"], host=where["host"], port=int(where["port"]), database="postgres"
-    )
     bucket = f"lake-{os.getpid()}"
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE lambda_{os.getpid()}"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "emulator")
     s3 = new_client("s3", region="eu-west-1", endpoint_url=emulator_url)
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    catalog, data = f"postgres:{os.environ[POSTGRES]} dbname=lambda_{os.getpid()}", f"s3://{bucket}/lake/"
+    catalog, data = postgres.catalog(postgres.new_database()), f"s3://{bucket}/lake/"
     lake = Lake(catalog, data, s3=S3Access("eu-west-1", emulator_url))
     lake.migrate()
     lake.close()

@@ -1,6 +1,6 @@
 """The platform runs on what Terraform made, from an empty account to the first bet and on, whatever of it dies; then all that it counted agrees.
 
-Commands, variables and secrets are those of the task definitions; MariaDB, PostgreSQL and Elasticsearch stand in for Aurora and Elastic Cloud.
+Variables and secrets are those of the task definitions; MariaDB, PostgreSQL and Elasticsearch stand in for Aurora and Elastic Cloud.
 Not here: how environments are made, changed and taken away (test_terraform.py); how its tasks become processes (tasks.py).
 """
 
@@ -24,11 +24,12 @@ from exchange_platform.settings import load_settings
 from exchange_platform.status import StatusReader
 from exchange_platform.stores.lake import Lake
 from tests.account_parts import codes_in
-from tests.deployments.tasks import POSTGRES, TOKEN, Servers, Tasks, put_secrets
+from tests.deployments.tasks import TOKEN, Servers, Tasks, put_secrets
 from tests.deployments.terraforming import Account, Terraform, plugin_directory
 from tests.exchange_platform.local.conftest import wait_until
 from tests.exchange_platform.local.test_up import assert_all_agrees
 from tests.exchange_platform.stores.event_index_parts import index_settings
+from tests.postgres_parts import Postgres
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
@@ -54,12 +55,9 @@ def account(tmp_path: Path) -> Iterator[Account]:
 
 @pytest.fixture
 def tasks(
-    mysql_url: str, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mysql_url: str, postgres: Postgres, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Tasks]:
     """Its tasks at work, the schemas made by one of them."""
-    if POSTGRES not in os.environ:
-        pytest.skip(f"no PostgreSQL: {POSTGRES} is not set (.ci/run starts one)")
-    postgres = dict(pair.split("=", 1) for pair in os.environ[POSTGRES].split())
     with index_settings("elasticsearch", tmp_path) as index:
         tasks = Tasks(tmp_path, account, Servers(mysql_url, postgres, index), monkeypatch)
         try:

@@ -1,21 +1,18 @@
-"""The lake on a PostgreSQL catalog. Wants a server: EXCHANGE_PLATFORM_TEST_POSTGRES="host=... port=... user=... dbname=..."."""
+"""The lake on a PostgreSQL catalog."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
-import duckdb
 import pytest
-from duckdb_extensions import import_extension
 
 from exchange_platform.stores.checkpoints import Superseded
 from exchange_platform.stores.lake import Lake, LakeCommit, QueryError
 from tests.exchange_platform.stores.lake_feed import SHARD, SOURCE, Feed, bet, execution
+from tests.postgres_parts import Postgres
 
 pytestmark = pytest.mark.servers
 
@@ -23,30 +20,17 @@ pytestmark = pytest.mark.servers
 class Server:
     """Lakes on one catalog: a database of its own of the server."""
 
-    def __init__(self, directory: Path) -> None:
-        place = os.environ.get("EXCHANGE_PLATFORM_TEST_POSTGRES")
-        if not place:
-            pytest.skip("no PostgreSQL (EXCHANGE_PLATFORM_TEST_POSTGRES is not set)")
-        self._database = f"lake_{uuid4().hex}"
-        self._place = place
+    def __init__(self, directory: Path, postgres: Postgres) -> None:
+        self._catalog = postgres.catalog(postgres.new_database())
         self._directory = directory
         self._opened: list[Lake] = []
 
     def lake(self, *, read_only: bool = False) -> Lake:
-        catalog = f"postgres:{self._place} dbname={self._database}"
-        lake = Lake(catalog, str(self._directory / "data"), read_only=read_only)
+        lake = Lake(self._catalog, str(self._directory / "data"), read_only=read_only)
         self._opened.append(lake)
         return lake
 
     def make(self) -> Lake:
-        connection = duckdb.connect()
-        import_extension("postgres_scanner", con=connection)
-        connection.execute("LOAD postgres_scanner")
-        connection.execute(f"ATTACH '{self._place}' AS server (TYPE postgres)")
-        connection.execute(
-            f"CALL postgres_execute('server', 'CREATE DATABASE {self._database}', use_transaction => false)"
-        )
-        connection.close()
         lake = self.lake()
         lake.migrate()
         return lake
@@ -57,8 +41,8 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
+def server(tmp_path: Path, postgres: Postgres) -> Iterator[Server]:
+    server = Server(tmp_path, postgres)
     yield server
     server.close()
 

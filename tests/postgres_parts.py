@@ -1,0 +1,44 @@
+"""A PostgreSQL server for tests, with databases of a test's own on it. Not here: what is kept in them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+
+import pytest
+import sqlalchemy as sa
+
+_VARIABLE = "EXCHANGE_PLATFORM_TEST_POSTGRES"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """Where it is, and who may make databases there without a password."""
+
+    host: str
+    port: str
+    user: str
+
+    @classmethod
+    def of_environment(cls) -> Postgres:
+        """The one that the environment names, as libpq writes it: `host=... port=... user=...`. Skips the test where there is none."""
+        place = os.environ.get(_VARIABLE)
+        if not place:
+            pytest.skip(f"no PostgreSQL: {_VARIABLE} is not set (.ci/run starts one)")
+        return cls(**dict(pair.split("=", 1) for pair in place.split()))
+
+    def new_database(self) -> str:
+        """Make a database of its own; its name."""
+        name = f"test_{uuid.uuid4().hex}"
+        server = sa.URL.create(
+            "postgresql+psycopg2", self.user, host=self.host, port=int(self.port), database="postgres"
+        )
+        engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        return name
+
+    def catalog(self, database: str) -> str:
+        """The setting `lake_catalog` of a lake whose catalog is that database."""
+        return f"postgres:host={self.host} port={self.port} user={self.user} dbname={database}"
