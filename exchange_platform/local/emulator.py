@@ -28,6 +28,9 @@ from exchange_platform.streams.kinesis import ensure_stream
 
 HOST = "127.0.0.1"
 
+Through = Callable[[Any], Any]
+"""Puts a WSGI application around another."""
+
 log = logging.getLogger(__name__)
 
 
@@ -68,9 +71,9 @@ class Emulator:
         host: str = HOST,
         *,
         keep_alive: bool = True,
-        through: Callable[[Any], Any] = lambda application: application,
+        through: Through = lambda application: application,
     ) -> None:
-        """Listen on `host` (port 0: any that is free); `through` may put a WSGI application around it. Raises `OSError` where the port is taken."""
+        """Listen on `host` (port 0: any that is free). Raises `OSError` where the port is taken."""
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         from exchange_platform.local import (
@@ -134,7 +137,14 @@ def ensure_topic(sns: Any, topic: str) -> None:
     sns.create_topic(Name=name, Attributes={"FifoTopic": "true"} if name.endswith(".fifo") else {})
 
 
-def serve(port: int, data_dir: Path | None, *, host: str = HOST, empty: bool = False) -> None:
+def serve(
+    port: int,
+    data_dir: Path | None,
+    *,
+    host: str = HOST,
+    empty: bool = False,
+    through: Through = lambda application: application,
+) -> None:
     """Serve until SIGTERM or SIGINT; an empty account where streams and tables are made by somebody else.
 
     That is Terraform: its AWS provider (5.100), on connections that are kept, now and then asks again for what has been done, and is refused.
@@ -143,7 +153,7 @@ def serve(port: int, data_dir: Path | None, *, host: str = HOST, empty: bool = F
         from exchange_platform.local import emulated_account
 
         emulated_account.install()
-    server = Emulator(port, host, keep_alive=not empty)
+    server = Emulator(port, host, keep_alive=not empty, through=through)
     settings = load_settings(data_dir, aws_endpoint_url=f"http://{HOST}:{server.port}")
     thread = threading.Thread(target=server.serve, name="emulator", daemon=True)
     thread.start()
@@ -170,7 +180,7 @@ def _provision_and_say(settings: Settings) -> None:
     )
 
 
-def main() -> None:
+def main(*, through: Through = lambda application: application) -> None:
     """Read the arguments and serve."""
     parser = argparse.ArgumentParser(description="The AWS emulator of the platform on this machine.")
     parser.add_argument("--port", type=int, required=True, help="TCP port")
@@ -184,7 +194,7 @@ def main() -> None:
     for noisy in ("waitress", "botocore", "moto", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a few calls that wait are no news
-    serve(arguments.port, arguments.data_dir, host=arguments.host, empty=arguments.empty)
+    serve(arguments.port, arguments.data_dir, host=arguments.host, empty=arguments.empty, through=through)
 
 
 if __name__ == "__main__":

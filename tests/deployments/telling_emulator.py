@@ -28,13 +28,5 @@ class Telling:
         return [json.dumps([mail.raw_data for one in backends for mail in list(one.sent_messages)]).encode()]
 
 
-class TellingEmulator(emulator.Emulator):
-    """The emulator with that in front of it."""
-
-    def __init__(self, port: int, host: str, *, keep_alive: bool) -> None:
-        super().__init__(port, host, keep_alive=keep_alive, through=Telling)
-
-
 if __name__ == "__main__":
-    emulator.Emulator = TellingEmulator  # type: ignore[misc, assignment]
-    emulator.main()
+    emulator.main(through=Telling)
