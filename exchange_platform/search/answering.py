@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Iterable
 
 from exchange_platform.search.documents import EventDocument, EventHit, EventQuery
+from exchange_platform.search.expressions import Plan, Step
 from exchange_platform.search.highlights import marked
-from exchange_platform.search.plan import Plan, plans, understand
-from exchange_platform.search.ranking import Candidate, order_key
+from exchange_platform.search.plan import Understood, steps, understand
+from exchange_platform.search.ranking import Candidate, OrderKey, most_fit, order_key
 
 Candidates = Callable[[Plan], Iterable[Candidate]]
-"""What an engine finds for a plan: those with the most points, `CANDIDATES` of them where there are so many."""
+"""What an engine finds for a plan, most points first: all, or the best `CANDIDATES` of them. It is read no further than needed."""
 
 
 def answer(query: EventQuery, now_us: int, candidates: Candidates) -> tuple[EventHit, ...]:
-    """Ask plan after plan until there are enough answers; the best `query.limit` of them, in order, marked."""
+    """Take step after step until there are enough answers; the best `query.limit` of them, in order, marked."""
     words = understand(query.text)
     found: dict[str, EventDocument] = {}
-    for plan in plans(query, words, now_us):
-        for candidate in sorted(candidates(plan), key=lambda candidate: order_key(candidate, words)):
+    for step in steps(query, words, now_us):
+        for candidate in _best(step, words, query.limit + len(found), candidates):
             found.setdefault(candidate.document.event_id, candidate.document)
-        if len(found) >= plan.enough:
+        if len(found) >= step.enough:
             break
     return tuple(marked(document, words) for document in list(found.values())[: query.limit])
+
+
+def _best(step: Step, words: Understood, wanted: int, candidates: Candidates) -> list[Candidate]:
+    """The first of all that a step finds, in order. What can't be among them is not looked up, nor read."""
+    best: list[tuple[OrderKey, Candidate]] = []
+    added = most_fit(words)
+    for plan in step.plans:
+        if not _reaches(plan.most + added, best, wanted):
+            break
+        for candidate in candidates(plan):
+            if not _reaches(candidate.points + added, best, wanted):
+                break
+            insort(best, (order_key(candidate, words), candidate), key=lambda one: one[0])
+            del best[wanted:]
+    return [candidate for _, candidate in best]
+
+
+def _reaches(points: int, best: list[tuple[OrderKey, Candidate]], wanted: int) -> bool:
+    """Whether a candidate of so many points might be among the best."""
+    if len(best) < wanted:
+        return True
+    (least, *_), _ = best[-1]
+    return points >= -least

@@ -1,22 +1,36 @@
 """A query understood: which terms must be found, and what each is worth. Pure. Not here: how an engine looks them up (stores/).
 
-A candidate's score is a sum of whole points that depends on nothing but the query, the document and the hour, so both engines give the
-same one. Points for the text are shared out among the query's words; beside them count, in this order, whether an event can be bet
-on, whether it is in play, how soon it starts and how much was traded. Answers with a typo come only after those without, and only
-where those are few.
+Points for the text are shared out among the query's words; beside them count those of standing.py. Answers with a typo come only after
+those without, and only where those are few. Events that can't be bet on are most of an index and seldom wanted: they have a plan of
+their own, which is left out where nothing in it could score enough.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
 
 import msgspec
 
 from exchange_platform.search.aliases import OPTIONAL, SEPARATORS
-from exchange_platform.search.documents import LONGEST_QUERY, EventDocument, EventQuery
-from exchange_platform.search.terms import LONGEST_TERM, Token, compounds, cut, joined, nth, one_word
+from exchange_platform.search.documents import LONGEST_QUERY, EventQuery
+from exchange_platform.search.expressions import (
+    AllOf,
+    AnyOf,
+    Expression,
+    Field,
+    Plan,
+    Step,
+    Term,
+    Typo,
+    most_points,
+)
+from exchange_platform.search.standing import (
+    sport_flag,
+    standing_of_any,
+    standing_of_closed,
+    standing_of_open,
+)
+from exchange_platform.search.terms import LONGEST_TERM, Token, compounds, cut, joined, nth
 
 MOST_WORDS = 12
 """A query's further words are not looked up."""
@@ -24,91 +38,11 @@ SHORTEST_WITH_TYPO = 4
 """Words of so many letters may be mistyped; so one letter less, where one was left out, may stand for such a word."""
 ENOUGH = 5
 """So many answers without a typo, and none with one is looked for."""
-CANDIDATES = 60
-"""So many answers are asked of an engine; ranking.py puts them in order."""
 
 _WORD, _WHOLE_WORD, _FIRST_WORD, _OTHER_WORD = 1200, 150, 100, 200
 _WORD_WITH_TYPO, _OTHER_WORD_WITH_TYPO = 600, 100
 _AS_WRITTEN = 400
 REPEATED = 500
-_OPEN, _IN_PLAY = 2000, 800
-_MINUTE_US = 60_000_000
-_HOUR_US = 60 * _MINUTE_US
-_DAY_US = 24 * _HOUR_US
-_LATE_US = 6 * _HOUR_US
-"""An event that is so late has not lost its place yet."""
-_NEAR = (
-    (_HOUR_US, 100),
-    (6 * _HOUR_US, 100),
-    (_DAY_US, 150),
-    (3 * _DAY_US, 100),
-    (7 * _DAY_US, 100),
-    (30 * _DAY_US, 50),
-)
-_TRADED_LEVELS = tuple(int(10 ** (half / 2)) for half in range(8, 19))
-"""Minor units: 100 to 10,000,000 pounds, two steps a factor of ten."""
-_TRADED_STEP = 25
-
-
-class Field(enum.StrEnum):
-    """A field of terms in the index."""
-
-    WORDS = "words"
-    PREFIXES = "prefixes"
-    JOINED = "joined"
-    OTHERS = "others"
-    FLAGS = "flags"
-
-
-class Typo(enum.Enum):
-    """How a term may differ from the one that is looked up."""
-
-    NONE = enum.auto()
-    LETTER_LEFT_OUT = enum.auto()
-    """The term has one letter more, not at its end."""
-    ANY = enum.auto()
-    """One letter more, less or other, or two neighbours swapped, or none of this."""
-
-
-class Term(msgspec.Struct, frozen=True):
-    """A term of a field."""
-
-    field: Field
-    text: str
-    points: int
-    typo: Typo = Typo.NONE
-
-
-class Within(msgspec.Struct, frozen=True):
-    """The event starts in `[from_us, until_us]`."""
-
-    from_us: int
-    until_us: int
-    points: int
-
-
-class AnyOf(msgspec.Struct, frozen=True):
-    """At least one holds; the points of all that hold are added."""
-
-    parts: tuple[Expression, ...]
-
-
-class AllOf(msgspec.Struct, frozen=True):
-    """All hold; their points are added."""
-
-    parts: tuple[Expression, ...]
-
-
-Expression: TypeAlias = Term | AnyOf | AllOf
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What to look up. A document that has all that is required scores what it has of both."""
-
-    required: tuple[Expression, ...]
-    preferred: tuple[Term | Within, ...]
-    enough: int
-    """So many answers, of this plan and those before it, and the next plan is left out."""
 
 
 class Understood(msgspec.Struct, frozen=True):
@@ -145,47 +79,35 @@ def understand(text: str) -> Understood:
     )
 
 
-def plans(query: EventQuery, words: Understood, now_us: int) -> tuple[Plan, ...]:
-    """What to look up, one after the other, until there are enough answers. Those of a later plan come after those of an earlier one."""
-    filters = _filters(query)
-    standing = _standing(now_us)
+def steps(query: EventQuery, words: Understood, now_us: int) -> tuple[Step, ...]:
+    """What to look up, one after the other, until there are enough answers. Those of a later step come after those of an earlier one."""
+    sport = () if query.sport is None else (Term(Field.FLAGS, sport_flag(query.sport), 0),)
+    of_open = standing_of_open(now_us)
+    standings = (of_open,) if query.open_only else (of_open, standing_of_closed(now_us))
     if not words.demanded:
-        top = Plan((*filters, Term(Field.FLAGS, "open", 0)), standing, query.limit)
-        if query.open_only:
-            return (top,)
-        return (top, Plan((*filters, Term(Field.FLAGS, "closed", 0)), standing, query.limit))
+        by_sport = Plan(sport, (), 0)
+        return tuple(Step((by_sport.with_standing(standing),), query.limit) for standing in standings)
     enough = min(query.limit, ENOUGH)
-    preferred = (*_whole_text(words), *standing)
-    exact = Plan((*filters, *_required(words, with_typo=False)), preferred, enough)
-    if all(possible_typo(term) is Typo.NONE for term in words.terms):
-        return (exact,)
-    return (exact, Plan((*filters, *_required(words, with_typo=True)), preferred, enough))
-
-
-def flags(document: EventDocument) -> tuple[str, ...]:
-    """The terms of a document's `flags`: its state, its sport and how much was traded."""
-    found = ["open" if document.open else "closed", f"sport-{one_word(document.sport)}"]
-    if document.in_play:
-        found.append("in-play")
-    level = sum(1 for least in _TRADED_LEVELS if document.traded_minor >= least)
-    if level:
-        found.append(f"traded-{level}")
+    exact = _of_words(words, sport, with_typo=False)
+    found = [Step(tuple(exact.with_standing(standing) for standing in standings), enough)]
+    if any(possible_typo(term) is not Typo.NONE for term in words.terms):
+        near = _of_words(words, sport, with_typo=True)
+        # Words with typos take longest to look up: once for all events.
+        standing = of_open if query.open_only else standing_of_any(now_us)
+        found.append(Step((near.with_standing(standing),), enough))
     return tuple(found)
+
+
+def _of_words(words: Understood, sport: tuple[Term, ...], *, with_typo: bool) -> Plan:
+    required = (*sport, *_required(words, with_typo=with_typo))
+    preferred = _whole_text(words)
+    return Plan(required, preferred, most_points((*required, *preferred)))
 
 
 def _forms(parts: Sequence[Token]) -> tuple[tuple[str, ...], ...]:
     """As one word, and as several."""
     apart = tuple(cut(part.term) for part in parts)
     return (apart,) if len(apart) == 1 else ((cut(joined(parts).term),), apart)
-
-
-def _filters(query: EventQuery) -> tuple[Term, ...]:
-    found = []
-    if query.sport is not None:
-        found.append(Term(Field.FLAGS, f"sport-{one_word(query.sport)}", 0))
-    if query.open_only:
-        found.append(Term(Field.FLAGS, "open", 0))
-    return tuple(found)
 
 
 def _required(words: Understood, *, with_typo: bool) -> Iterable[Expression]:
@@ -219,11 +141,6 @@ def possible_typo(term: str) -> Typo:
     return Typo.ANY if len(term) >= SHORTEST_WITH_TYPO else Typo.LETTER_LEFT_OUT
 
 
-def spellings_with_letter_left_out(term: str) -> tuple[str, ...]:
-    """The term with any letter, written as a dot, before each of its letters: a pattern each."""
-    return tuple(f"{term[:place]}.{term[place:]}" for place in range(len(term)))
-
-
 def _all_of(parts: list[AnyOf]) -> Expression:
     return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
@@ -242,16 +159,3 @@ def _whole_text(words: Understood) -> tuple[Term, ...]:
             Term(Field.OTHERS, word, _OTHER_WORD // share),
         ]
     return tuple(found)
-
-
-def _standing(now_us: int) -> tuple[Term | Within, ...]:
-    now_us -= now_us % _MINUTE_US
-    return (
-        Term(Field.FLAGS, "open", _OPEN),
-        Term(Field.FLAGS, "in-play", _IN_PLAY),
-        *(Within(now_us - max(near_us, _LATE_US), now_us + near_us, points) for near_us, points in _NEAR),
-        *(
-            Term(Field.FLAGS, f"traded-{level}", level * _TRADED_STEP)
-            for level in range(1, len(_TRADED_LEVELS) + 1)
-        ),
-    )

@@ -7,11 +7,13 @@ from functools import lru_cache
 import msgspec
 
 from exchange_platform.search.documents import EventDocument
-from exchange_platform.search.plan import REPEATED, Typo, Understood, possible_typo
+from exchange_platform.search.expressions import Typo
+from exchange_platform.search.plan import REPEATED, Understood, possible_typo
 
 _IN_ORDER = 100
 
 Places = tuple[str, ...]
+OrderKey = tuple[int, int, int, str]
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -22,7 +24,7 @@ class Candidate(msgspec.Struct, frozen=True):
     places: Places
 
 
-def order_key(candidate: Candidate, words: Understood) -> tuple[int, int, int, str]:
+def order_key(candidate: Candidate, words: Understood) -> OrderKey:
     """Sorts candidates: by their points and how their names fit the query, then what was traded, then by start, then by id."""
     document = candidate.document
     starts_at_us = document.starts_at_us if document.starts_at_us is not None else 2**62
@@ -36,7 +38,7 @@ def order_key(candidate: Candidate, words: Understood) -> tuple[int, int, int, s
 
 def fit(words: Understood, places: Places) -> int:
     """Points for words found in the order in which they were typed, less points for each that shares its place with another."""
-    if len(words.demanded) < 2 and not words.repeated:
+    if not most_fit(words):
         return 0
     options = [found for forms in words.demanded for term in forms[0] if (found := _found_at(term, places))]
     taken: dict[int, int] = {}
@@ -45,6 +47,11 @@ def fit(words: Understood, places: Places) -> int:
     order = [where[number] for number in sorted(where)]
     in_order = len(order) > 1 and order == sorted(order)
     return (_IN_ORDER if in_order else 0) - REPEATED * (len(options) - placed)
+
+
+def most_fit(words: Understood) -> int:
+    """The most points that `fit` gives for these words."""
+    return _IN_ORDER if len(words.demanded) > 1 or words.repeated else 0
 
 
 def _found_at(term: str, places: Places) -> list[int]:

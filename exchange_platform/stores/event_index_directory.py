@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from exchange_platform.stores.checkpoints import StoreUnavailable
 
-FORMAT = 1
+FORMAT = 2
 """Grows when documents are indexed differently: an index of another format is rebuilt."""
 TURN_TIMEOUT_S = 30.0
 

@@ -16,14 +16,12 @@ from elasticsearch import ApiError, BadRequestError, Elasticsearch, NotFoundErro
 from exchange_platform.clock import Clock
 from exchange_platform.search.answering import answer
 from exchange_platform.search.documents import EventDocument, EventHit, EventQuery
-from exchange_platform.search.plan import CANDIDATES, Plan
+from exchange_platform.search.expressions import CANDIDATES, Plan
 from exchange_platform.search.ranking import Candidate
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.event_index import DocumentsRefused, EventDocuments, newest_of, refusal
 from exchange_platform.stores.event_index_queries import (
-    DOCUMENT,
     FORMAT,
-    PLACES,
     REFRESH_INTERVAL,
     as_candidate,
     as_query,
@@ -34,6 +32,7 @@ from exchange_platform.stores.event_index_queries import (
 from exchange_platform.stores.upsert import chunks
 
 _PAGE = 2000
+_FEW = 20
 _ABANDONED_MS = 3_600_000
 _TIMEOUT_S = 10.0
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -157,19 +156,22 @@ class ElasticsearchEventIndex:
         """See `EventIndex.close`."""
         self._client.close()
 
-    def _candidates(self, plan: Plan) -> list[Candidate]:
+    def _candidates(self, plan: Plan) -> Iterator[Candidate]:
+        """What matches a plan, most points first: a few, which mostly settle it, then the rest."""
+        few = self._hits(plan, 0, _FEW)
+        yield from map(as_candidate, few)
+        if len(few) == _FEW:
+            yield from map(as_candidate, self._hits(plan, _FEW, CANDIDATES - _FEW))
+
+    def _hits(self, plan: Plan, first: int, most: int) -> list[Any]:
         with self._asked():
             try:
                 found = self._client.search(
-                    index=self._alias,
-                    query=as_query(plan),
-                    size=CANDIDATES,
-                    source_includes=[DOCUMENT, PLACES],
-                    track_total_hits=False,
+                    index=self._alias, query=as_query(plan), from_=first, size=most, track_total_hits=False
                 )
             except NotFoundError:
                 return []
-        return [as_candidate(hit) for hit in found["hits"]["hits"]]
+        return list(found["hits"]["hits"])
 
     def _bulk(self, index: str, documents: Sequence[EventDocument]) -> int:
         """Index what is newer; returns how many were. Raises `_NoSuchIndex`, `DocumentsRefused`."""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from exchange_platform.search.documents import EventDocument
-from exchange_platform.search.plan import (
+from exchange_platform.search.expressions import (
     AllOf,
     Expression,
     Field,
@@ -16,13 +16,13 @@ from exchange_platform.search.plan import (
     Term,
     Typo,
     Within,
-    flags,
     spellings_with_letter_left_out,
 )
 from exchange_platform.search.ranking import Candidate, Places
+from exchange_platform.search.standing import flags, start_that_counts
 from exchange_platform.search.terms import event_terms
 
-FORMAT = 1
+FORMAT = 2
 """Grows when documents are indexed differently: an index of another format is rebuilt."""
 REFRESH_INTERVAL = "500ms"
 DOCUMENT, PLACES = "document", "places"
@@ -67,7 +67,7 @@ def indexed(document: EventDocument) -> dict[str, Any]:
     terms = event_terms(document)
     return {
         "event_id": document.event_id,
-        "starts_at_us": document.starts_at_us,
+        "starts_at_us": start_that_counts(document),
         DOCUMENT: msgspec.to_builtins(document),
         PLACES: terms.places,
         Field.WORDS: terms.words,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from tantivy import FieldType, Occur, Query
 from exchange_platform.clock import Clock
 from exchange_platform.search.answering import answer
 from exchange_platform.search.documents import EventDocument, EventHit, EventQuery
-from exchange_platform.search.plan import (
+from exchange_platform.search.expressions import (
     CANDIDATES,
     AllOf,
     Expression,
@@ -24,10 +25,10 @@ from exchange_platform.search.plan import (
     Term,
     Typo,
     Within,
-    flags,
     spellings_with_letter_left_out,
 )
 from exchange_platform.search.ranking import Candidate, Places
+from exchange_platform.search.standing import flags, start_that_counts
 from exchange_platform.search.terms import event_terms
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.event_index import DocumentsRefused, EventDocuments, newest_of, refusal
@@ -44,6 +45,20 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[EventDocument, Places]).decode
 
 
+def _schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field(_ID, tokenizer_name="raw", index_option=_BASIC)
+    builder.add_bytes_field(_DOCUMENT, stored=True)
+    for field in Field:
+        builder.add_text_field(field, tokenizer_name="terms", index_option=_BASIC)
+    builder.add_integer_field(_STARTS_AT, fast=True)
+    builder.add_integer_field(_VERSION, fast=True)
+    return builder.build()
+
+
+_SCHEMA = _schema()
+
+
 class TantivyEventIndex:
     """An `EventIndex` in a directory. Readers follow what other processes write: they look at two files before each search."""
 
@@ -51,7 +66,6 @@ class TantivyEventIndex:
         self._directory = IndexDirectory(root)
         self._writable = writable
         self._clock = clock
-        self._schema = _schema()
         self._reader: _Reader | None = None
         self._reading = threading.Lock()
         self._writer: _Writer | None = None
@@ -104,7 +118,7 @@ class TantivyEventIndex:
                 before = self._directory.current()
                 self._directory.tidy(*([before.name] if before is not None else []))
                 folder = self._directory.new_folder()
-            building = _Writer(folder, self._schema, _REBUILD_BYTES, new=True)
+            building = _Writer(folder, _REBUILD_BYTES, new=True)
             try:
                 held: dict[str, int] = {}
                 for page in source.pages():
@@ -150,9 +164,9 @@ class TantivyEventIndex:
 
     def _open_writer(self, current: Generation | None) -> _Writer:
         if current is not None:
-            return _Writer(self._directory.path(current), self._schema, _WRITER_BYTES, new=False)
+            return _Writer(self._directory.path(current), _WRITER_BYTES, new=False)
         folder = self._directory.new_folder()
-        writer = _Writer(folder, self._schema, _WRITER_BYTES, new=True)
+        writer = _Writer(folder, _WRITER_BYTES, new=True)
         self._directory.point_at(folder, filled=False)
         return writer
 
@@ -185,8 +199,8 @@ class TantivyEventIndex:
         if last is not None and last.generation == generation:
             if last.stamp == stamp:
                 return last
-            return _Reader(self._directory, generation, stamp, self._schema, last.index)
-        return _Reader(self._directory, generation, stamp, self._schema)
+            return _Reader(self._directory, generation, stamp, last.index)
+        return _Reader(self._directory, generation, stamp)
 
 
 class _Reader:
@@ -197,7 +211,6 @@ class _Reader:
         directory: IndexDirectory,
         generation: Generation,
         stamp: Stamp | None,
-        schema: tantivy.Schema,
         index: tantivy.Index | None = None,
     ) -> None:
         self.generation = generation
@@ -205,18 +218,18 @@ class _Reader:
         self.index = index or _open(directory.path(generation))
         self.index.reload()
         self.searcher = self.index.searcher()
-        self._schema = schema
         self._open_fields()
 
-    def candidates(self, plan: Plan) -> list[Candidate]:
+    def candidates(self, plan: Plan) -> Iterator[Candidate]:
         """What matches a plan, most points first."""
-        found = self.searcher.search(_query(self._schema, plan), limit=CANDIDATES, count=False)
-        return [Candidate(round(points), *self._stored(address)) for points, address in found.hits]
+        found = self.searcher.search(_query(plan), limit=CANDIDATES, count=False)
+        for points, address in found.hits:
+            yield Candidate(round(points), *self._stored(address))
 
     def versions(self, event_ids: Iterable[str] | None) -> dict[str, int]:
         """The versions of these, or of all."""
         if event_ids is not None:
-            return _versions(self.searcher, self._schema, event_ids)
+            return _versions(self.searcher, event_ids)
         everything = self.searcher.search(
             Query.all_query(), limit=max(1, self.searcher.num_docs), count=False
         )
@@ -226,7 +239,7 @@ class _Reader:
     def _open_fields(self) -> None:
         """Have each field's files opened now: tantivy does it at the first search, when they may be deleted. Raises `ValueError` if they are."""
         for field in (_ID, *Field):
-            nothing = Query.term_query(self._schema, field, "", index_option=_BASIC)
+            nothing = Query.term_query(_SCHEMA, field, "", index_option=_BASIC)
             self.searcher.search(nothing, limit=1, count=False)
 
     def _stored(self, address: tantivy.DocAddress) -> tuple[EventDocument, Places]:
@@ -236,16 +249,15 @@ class _Reader:
 class _Writer:
     """The one writer of a generation."""
 
-    def __init__(self, folder: Path, schema: tantivy.Schema, heap_bytes: int, *, new: bool) -> None:
+    def __init__(self, folder: Path, heap_bytes: int, *, new: bool) -> None:
         self.folder = folder
-        self._schema = schema
-        self._index = _made(folder, schema) if new else _open(folder)
+        self._index = _made(folder) if new else _open(folder)
         self._writer: tantivy.IndexWriter | None = self._index.writer(heap_size=heap_bytes, num_threads=1)
 
     def put(self, documents: Sequence[EventDocument]) -> tuple[int, dict[str, str]]:
         """Add those that are newer than what is held, committed on return: how many, and why some can't be."""
         self._index.reload()
-        held = _versions(self._index.searcher(), self._schema, [document.event_id for document in documents])
+        held = _versions(self._index.searcher(), [document.event_id for document in documents])
         refused: dict[str, str] = {}
         newer: dict[str, tantivy.Document] = {}
         for document in documents:
@@ -313,20 +325,9 @@ def _translated(act: Callable[[], T]) -> T:
         raise StoreUnavailable(f"event index: {error}") from error
 
 
-def _schema() -> tantivy.Schema:
-    builder = tantivy.SchemaBuilder()
-    builder.add_text_field(_ID, tokenizer_name="raw", index_option=_BASIC)
-    builder.add_bytes_field(_DOCUMENT, stored=True)
-    for field in Field:
-        builder.add_text_field(field, tokenizer_name="terms", index_option=_BASIC)
-    builder.add_integer_field(_STARTS_AT, fast=True)
-    builder.add_integer_field(_VERSION, fast=True)
-    return builder.build()
-
-
-def _made(folder: Path, schema: tantivy.Schema) -> tantivy.Index:
+def _made(folder: Path) -> tantivy.Index:
     """A new index in an empty folder."""
-    return _ready(tantivy.Index(schema, path=str(folder), reuse=False))
+    return _ready(tantivy.Index(_SCHEMA, path=str(folder), reuse=False))
 
 
 def _open(folder: Path) -> tantivy.Index:
@@ -353,52 +354,59 @@ def _indexed(document: EventDocument) -> tantivy.Document:
         (Field.FLAGS, flags(document)),
     ):
         indexed.add_text(field, " ".join(words))
-    if document.starts_at_us is not None:
-        indexed.add_integer(_STARTS_AT, document.starts_at_us)
+    starts_at_us = start_that_counts(document)
+    if starts_at_us is not None:
+        indexed.add_integer(_STARTS_AT, starts_at_us)
     indexed.add_integer(_VERSION, document.version)
     return indexed
 
 
-def _versions(searcher: tantivy.Searcher, schema: tantivy.Schema, event_ids: Iterable[str]) -> dict[str, int]:
+def _versions(searcher: tantivy.Searcher, event_ids: Iterable[str]) -> dict[str, int]:
     found: dict[str, tantivy.DocAddress] = {}
     for event_id in event_ids:
-        query = Query.term_query(schema, _ID, event_id, index_option=_BASIC)
+        query = Query.term_query(_SCHEMA, _ID, event_id, index_option=_BASIC)
         for _, address in searcher.search(query, limit=1, count=False).hits:
             found[event_id] = address
     values = searcher.fast_field_values(_VERSION, list(found.values()))
     return {event_id: int(value or 0) for event_id, value in zip(found, values, strict=True)}
 
 
-def _query(schema: tantivy.Schema, plan: Plan) -> Query:
+def _query(plan: Plan) -> Query:
     return Query.boolean_query(
         [
-            *((Occur.Must, _expression(schema, part)) for part in plan.required),
-            *((Occur.Should, _preferred(schema, part)) for part in plan.preferred),
+            *((Occur.Must, _expression(part)) for part in plan.required),
+            *((Occur.Should, _preferred(part)) for part in plan.preferred),
         ]
     )
 
 
-def _expression(schema: tantivy.Schema, part: Expression) -> Query:
+def _expression(part: Expression) -> Query:
     if isinstance(part, Term):
-        return _term(schema, part)
+        return _term(part)
     occur = Occur.Must if isinstance(part, AllOf) else Occur.Should
-    return Query.boolean_query([(occur, _expression(schema, one)) for one in part.parts])
+    return Query.boolean_query([(occur, _expression(one)) for one in part.parts])
 
 
-def _preferred(schema: tantivy.Schema, part: Term | Within) -> Query:
+def _preferred(part: Term | Within) -> Query:
     if isinstance(part, Term):
-        return _term(schema, part)
-    inside = Query.range_query(schema, _STARTS_AT, FieldType.Integer, part.from_us, part.until_us)
+        return _term(part)
+    inside = Query.range_query(_SCHEMA, _STARTS_AT, FieldType.Integer, part.from_us, part.until_us)
     return Query.const_score_query(inside, part.points)
 
 
-def _term(schema: tantivy.Schema, part: Term) -> Query:
-    return Query.const_score_query(_spelt(schema, part), part.points)
+def _term(part: Term) -> Query:
+    return Query.const_score_query(_spelt(part), part.points)
 
 
-def _spelt(schema: tantivy.Schema, part: Term) -> Query:
-    if part.typo is Typo.ANY:
-        return Query.fuzzy_term_query(schema, part.field, part.text, distance=1, transposition_cost_one=True)
-    if part.typo is Typo.LETTER_LEFT_OUT:
-        return Query.regex_query(schema, part.field, "|".join(spellings_with_letter_left_out(part.text)))
-    return Query.term_query(schema, part.field, part.text, index_option=_BASIC)
+def _spelt(part: Term) -> Query:
+    if part.typo is Typo.NONE:
+        return Query.term_query(_SCHEMA, part.field, part.text, index_option=_BASIC)
+    return _mistyped(part.field, part.text, part.typo)
+
+
+@lru_cache(maxsize=256)
+def _mistyped(field: Field, text: str, typo: Typo) -> Query:
+    """Kept, because a pattern takes longer to compile than to look up, and a box asks for the same words with every letter that follows."""
+    if typo is Typo.ANY:
+        return Query.fuzzy_term_query(_SCHEMA, field, text, distance=1, transposition_cost_one=True)
+    return Query.regex_query(_SCHEMA, field, "|".join(spellings_with_letter_left_out(text)))

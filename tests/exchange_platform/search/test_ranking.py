@@ -9,20 +9,17 @@ from hypothesis import strategies as st
 
 from exchange_platform.search.aliases import OPTIONAL
 from exchange_platform.search.documents import LONGEST_QUERY, MOST_HITS, EventQuery
-from exchange_platform.search.highlights import marked
-from exchange_platform.search.plan import (
+from exchange_platform.search.expressions import (
     CANDIDATES,
-    MOST_WORDS,
     AllOf,
     Expression,
     Term,
     Typo,
     Within,
-    plans,
-    possible_typo,
     spellings_with_letter_left_out,
-    understand,
 )
+from exchange_platform.search.highlights import marked
+from exchange_platform.search.plan import MOST_WORDS, possible_typo, steps, understand
 from exchange_platform.search.ranking import fit, nearly_begins
 from exchange_platform.search.terms import LONGEST_TERM
 from tests.exchange_platform.search.test_terms import document
@@ -44,11 +41,12 @@ def test_any_text_has_plans_of_short_terms_and_whole_points(
     query = EventQuery(text=text, open_only=open_only, sport=sport)
     words = understand(text)
     assert len(words.demanded) <= MOST_WORDS
-    found = plans(query, words, NOW_US)
+    found = steps(query, words, NOW_US)
     assert 1 <= len(found) <= 2
-    for plan in found:
-        assert plan.required or open_only is False or not words.demanded
-        for leaf in (leaf for part in (*plan.required, *plan.preferred) for leaf in leaves(part)):
+    for plan in (plan for step in found for plan in step.plans):
+        every = [leaf for part in (*plan.required, *plan.preferred) for leaf in leaves(part)]
+        assert 0 < plan.most <= sum(leaf.points for leaf in every)
+        for leaf in every:
             assert leaf.points >= 0
             if isinstance(leaf, Term):
                 assert leaf.text.split() == [leaf.text] or leaf.text == "sport-"
@@ -70,7 +68,8 @@ def test_words_that_a_query_could_do_without() -> None:
 def test_a_word_with_a_hyphen_is_one_word_or_several() -> None:
     (forms,) = understand("Saint-Étienne").demanded
     assert forms == (("saintetienne",), ("saint", "etienne"))
-    (word,) = plans(EventQuery(text="Saint-Étienne"), understand("Saint-Étienne"), NOW_US)[0].required
+    step = steps(EventQuery(text="Saint-Étienne"), understand("Saint-Étienne"), NOW_US)[0]
+    word = step.plans[0].required[0]
     assert any(isinstance(part, AllOf) for part in word.parts)  # type: ignore[union-attr]
 
 

@@ -15,7 +15,7 @@ import pytest
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.event_index import EventDocument, EventQuery, open_event_index
-from exchange_platform.stores.event_index_directory import IndexDirectory
+from exchange_platform.stores.event_index_directory import FORMAT, IndexDirectory
 from tests.exchange_platform.stores.event_index_parts import Source, delete_directory, event, names, opened
 from tests.platform_parts import wait_for
 
@@ -143,7 +143,7 @@ def test_an_index_of_another_format_counts_as_none(settings: Settings, directory
     with opened(settings) as index:
         index.rebuild(Source([event("A v B")]))
     pointer = directory / "current.json"
-    pointer.write_text(pointer.read_text().replace('"format":1', '"format":0'))
+    pointer.write_text(pointer.read_text().replace(f'"format":{FORMAT}', '"format":0'))
     with opened(settings) as index:
         assert (index.is_filled(), index.count(), names(index, "a")) == (False, 0, [])
         index.rebuild(Source([event("A v B")]))
