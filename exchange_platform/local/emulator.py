@@ -82,13 +82,14 @@ class Emulator:
             emulated_kinesis,
             emulated_messages,
         )
+        from exchange_platform.local.emulated_shortcuts import Shortcuts
 
         emulated_dispatch.install()
         emulated_dynamodb.install()
         emulated_kinesis.install()
         emulated_messages.install()
         self._server: Any = waitress.server.create_server(
-            through(DomainDispatcherApplication(create_backend_app)),
+            through(Shortcuts(DomainDispatcherApplication(create_backend_app))),
             host=host,
             port=port,
             threads=_THREADS,

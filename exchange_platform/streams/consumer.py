@@ -35,8 +35,8 @@ T = TypeVar("T")
 HEARTBEAT_S = 0.5
 _DRAIN_S = 20.0
 _GC_THRESHOLDS = (50_000, 20, 50)
-_GIVE_BACK_EVERY_S = 5.0
 """Tens of thousands of short-lived records a second would have the collector walk the heap many times a second."""
+_GIVE_BACK_EVERY_S = 5.0
 
 
 class WindowFigures:
