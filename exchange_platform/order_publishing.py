@@ -127,7 +127,8 @@ class OrderRelay:
                     log.warning("orders wait: %s", error)
                 self.trouble = str(error)
             except Exception as error:  # whatever it is, the next order must not wait for ever
-                log.exception("the relay failed and tries on")
+                if self.trouble != repr(error):  # once, not twice a second
+                    log.exception("the relay failed and tries on")
                 self.trouble = repr(error)
 
 
@@ -194,8 +195,8 @@ class OrderPublishing:
         except StreamUnavailable as error:
             log.warning("%d orders are left to the relay: %s", len(orders), error)
             self._away_until_s = self._clock.monotonic_s() + _PAUSE_AFTER_FAILURE_S
-        except Exception:  # the orders are in the outbox; the relay says what is wrong, too
-            log.exception("%d orders are left to the relay", len(orders))
+        except Exception as error:  # the orders are in the outbox; the relay says where it comes from, too
+            log.warning("%d orders are left to the relay: %r", len(orders), error)
             self._away_until_s = self._clock.monotonic_s() + _PAUSE_AFTER_FAILURE_S
         else:
             self._published([order.order_id for order in orders])

@@ -166,3 +166,24 @@ def test_the_relay_publishes_to_the_real_stream_once_it_is_there(
     source.seek(shard.name, None)
     assert len(source.read(shard.name).records) == 2
     source.close()
+
+
+def test_a_failure_that_lasts_is_logged_once(
+    database: Database, stream: RecordingStream, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Rounds(SetClock):
+        left = 5
+
+        def wait(self, *_: object) -> bool:
+            self.left -= 1
+            return self.left < 0
+
+    def refuse() -> int:
+        raise RuntimeError("no credentials")
+
+    stream.created_at = refuse  # type: ignore[method-assign]
+    relay = OrderRelay(database, stream, clock=Rounds())
+    relay.start()
+    relay.close()
+    assert [record.message for record in caplog.records] == ["the relay failed and tries on"]
+    assert relay.trouble == "RuntimeError('no credentials')"
