@@ -207,7 +207,7 @@ def _tell_of_services() -> None:
 
 
 def _run_tasks() -> None:
-    """Fargate's containers may share their task's memory; moto counts each one's own."""
+    """Fargate's containers may share their task's memory; moto counts each one's own. And a task runs until it is stopped; moto's ends by being asked about."""
     backend = ecs.EC2ContainerServiceBackend
     required = backend._calculate_task_resource_requirements
 
@@ -217,6 +217,7 @@ def _run_tasks() -> None:
         return told
 
     backend._calculate_task_resource_requirements = staticmethod(requirements)
+    ecs.Task.advance = lambda _task: None
 
 
 def _tell_of_functions() -> None:

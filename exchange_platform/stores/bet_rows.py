@@ -16,36 +16,36 @@ def decimal_text(value: Decimal) -> str:
     return f"{value.normalize():f}" if value else "0"
 
 
-def bet_row(bet: Bet) -> dict[str, Any]:
-    """The row of `bets` that holds the bet."""
-    return {
-        "bet_id": bet.bet_id,
-        "version": bet.version,
-        "user_id": bet.user_id,
-        "event_id": bet.event_id,
-        "market_id": bet.market_id,
-        "selection_id": bet.selection_id,
-        "handicap": decimal_text(bet.handicap),
-        "side": bet.side._value_,
-        "odds": decimal_text(bet.odds),
-        "currency": bet.currency,
-        "stake_minor": bet.stake_minor,
-        "matched_minor": bet.matched_minor,
-        "remaining_minor": bet.remaining_minor,
-        "lapsed_minor": bet.lapsed_minor,
-        "cancelled_minor": bet.cancelled_minor,
-        "voided_minor": bet.voided_minor,
-        "matched_winnings_minor": bet.matched_winnings_minor,
-        "status": bet.status._value_,
-        "result": bet.result._value_ if bet.result is not None else None,
-        "profit_minor": bet.profit_minor,
-        "commission_minor": bet.commission_minor,
-        "reason": bet.reason,
-        "number_of_winners": bet.number_of_winners,
-        "number_of_selections": bet.number_of_selections,
-        "placed_at_us": to_us(bet.placed_at),
-        "updated_at_us": to_us(bet.updated_at),
-    }
+def bet_row(bet: Bet) -> tuple[Any, ...]:
+    """The row of `bets` that holds the bet: its columns' values, in their order."""
+    return (
+        bet.bet_id,
+        bet.version,
+        bet.user_id,
+        bet.event_id,
+        bet.market_id,
+        bet.selection_id,
+        decimal_text(bet.handicap),
+        bet.side._value_,
+        decimal_text(bet.odds),
+        bet.currency,
+        bet.stake_minor,
+        bet.matched_minor,
+        bet.remaining_minor,
+        bet.lapsed_minor,
+        bet.cancelled_minor,
+        bet.voided_minor,
+        bet.matched_winnings_minor,
+        bet.status._value_,
+        bet.result._value_ if bet.result is not None else None,
+        bet.profit_minor,
+        bet.commission_minor,
+        bet.reason,
+        bet.number_of_winners,
+        bet.number_of_selections,
+        to_us(bet.placed_at),
+        to_us(bet.updated_at),
+    )
 
 
 def bet_from_row(row: Any) -> Bet:

@@ -174,7 +174,7 @@ class BetFold:
         """Write all that the updates changed."""
         if self._changed_bets:
             self._count_bets()
-            _upsert_bets.execute(connection, [bet_row(bet) for bet in self._changed_bets.values()])
+            _upsert_bets.execute_in_order(connection, [bet_row(bet) for bet in self._changed_bets.values()])
             self._standings.write(connection)
             self._replacements.write(connection)
             _insert_pending.execute(connection, [_pending_row(bet) for bet in self._now_pending.values()])

@@ -18,7 +18,13 @@ ACCOUNT = "123456789012"
 """The emulator's, Terraform's as well as the recorded platform's."""
 
 _SCOPE = re.compile(r"Credential=[^/]+/[^/]+/([^/]+)/([^/]+)/")
-_SERVICES = {"Kinesis": "kinesis", "DynamoDB": "dynamodb", "AmazonSQS": "sqs"}
+_SERVICES = {
+    "Kinesis": "kinesis",
+    "DynamoDB": "dynamodb",
+    "AmazonSQS": "sqs",
+    "AmazonEC2ContainerServiceV20141113": "ecs",
+    "GraniteServiceVersion20100801": "cloudwatch",
+}
 _MAIL = "/v2/email/outbound-emails"
 # Where IAM's action has another name than the call.
 _OTHERWISE = {"sns:PublishBatch": "sns:Publish", "sqs:DeleteMessageBatch": "sqs:DeleteMessage"}
@@ -37,6 +43,8 @@ class Call(NamedTuple):
 
     action: str
     resource: str
+    context: tuple[tuple[str, str], ...] = ()
+    """What conditions may ask about: IAM's keys, each with its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ def calls(request: Request, iterators: Mapping[str, str]) -> set[Call]:
     if request.service == "kinesis":
         return {Call(f"kinesis:{request.name}", _stream(request, iterators))}
     named = (
-        (Call(_OTHERWISE.get(call.action, call.action), call.resource))
+        call._replace(action=_OTHERWISE.get(call.action, call.action))
         for call in _READ[request.service](request)
     )
     return {call for call in named if call.action not in _NEEDS_NO_PERMISSION}
@@ -126,7 +134,7 @@ def _sqs(request: Request) -> Iterator[Call]:
 
 
 def _in_a_form(request: Request) -> Iterator[Call]:
-    """Of the services that are asked with a form: SNS, whose calls here are about a topic, and STS."""
+    """Of the services that are asked with a form: SNS, whose calls here are about a topic, STS, and EC2, which is asked about everything."""
     asked = parse_qs(request.body.decode())
     yield Call(f"{request.service}:{asked['Action'][0]}", asked.get("TopicArn", ["*"])[0])
 
@@ -141,6 +149,29 @@ def _mail(request: Request) -> Iterator[Call]:
     yield Call(action, request.arn(f"identity/{domain}"))
     if "ConfigurationSetName" in asked:
         yield Call(action, request.arn(f"configuration-set/{asked['ConfigurationSetName']}"))
+
+
+def _ecs(request: Request) -> Iterator[Call]:
+    """A task that is started with tags must be allowed those, too. The roles that it gets are handed over by `iam:PassRole`, of which no request tells."""
+    asked = json.loads(request.body)
+    cluster = str(asked.get("cluster", "default")).rpartition("/")[2]
+    if request.name == "RunTask":
+        definition = str(asked["taskDefinition"])
+        if not definition.startswith("arn:"):
+            definition = request.arn(f"task-definition/{definition}:1")
+        yield Call("ecs:RunTask", definition, (("ecs:cluster", request.arn(f"cluster/{cluster}")),))
+        if asked.get("tags"):
+            yield Call("ecs:TagResource", request.arn(f"task/{cluster}/a-new-one"))
+    elif request.name in ("DescribeTasks", "StopTask"):
+        for task in asked.get("tasks") or [asked["task"]]:
+            yield Call(f"ecs:{request.name}", request.arn(task))
+    else:
+        yield Call(f"ecs:{request.name}", "*")
+
+
+def _figures(request: Request) -> Iterator[Call]:
+    asked = json.loads(request.body)
+    yield Call("cloudwatch:PutMetricData", "*", (("cloudwatch:namespace", asked["Namespace"]),))
 
 
 def _s3(request: Request) -> Iterator[Call]:
@@ -172,6 +203,9 @@ _READ: dict[str, Callable[[Request], Iterator[Call]]] = {
     "sqs": _sqs,
     "sns": _in_a_form,
     "sts": _in_a_form,
+    "ec2": _in_a_form,
+    "ecs": _ecs,
+    "cloudwatch": _figures,
     "ses": _mail,
     "s3": _s3,
 }

@@ -12,14 +12,20 @@ from tests.deployments.iam_of_requests import Call
 
 
 class Grant(NamedTuple):
-    """An action that is allowed on a resource, either with IAM's wildcards."""
+    """An action that is allowed on a resource, either with IAM's wildcards, where all conditions hold."""
 
     action: str
     resource: str
+    context: tuple[tuple[str, str], ...] = ()
+    """The conditions: each key with the value that it must have."""
 
     def covers(self, other: Call | Grant) -> bool:
         """Whether it allows that call, or all that the other grant allows."""
-        return matches(self.action.lower(), other.action.lower()) and matches(self.resource, other.resource)
+        return (
+            matches(self.action.lower(), other.action.lower())
+            and matches(self.resource, other.resource)
+            and set(self.context) <= set(other.context)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +38,18 @@ class Policy:
     def read(cls, text: str) -> Policy:
         """From a policy document.
 
-        Raises `ValueError` for what is not understood here, so that no test passes for it: denials, everything-but, and conditions, of
-        which a recorded request does not tell whether they hold.
+        Raises `ValueError` for what is not understood here, so that no test passes for it: denials, everything-but, and conditions other
+        than that a key has a value.
         """
         grants: set[Grant] = set()
         for statement in json.loads(text)["Statement"]:
-            unknown = set(statement) - {"Sid", "Effect", "Action", "Resource"}
+            unknown = set(statement) - {"Sid", "Effect", "Action", "Resource", "Condition"}
             if unknown or statement["Effect"] != "Allow":
                 raise ValueError(
                     f"statement {statement.get('Sid')}: {statement['Effect']}, {sorted(unknown)}"
                 )
             grants |= {
-                Grant(action, resource)
+                Grant(action, resource, _conditions(statement.get("Condition", {})))
                 for action in _several(statement["Action"])
                 for resource in _several(statement["Resource"])
             }
@@ -81,6 +87,18 @@ def matches(pattern: str, text: str) -> bool:
     """As IAM compares: `*` stands for any characters, `/` and `:` too, `?` for one."""
     expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     return re.fullmatch(expression, text, re.DOTALL) is not None
+
+
+_EQUALS = {"StringEquals", "ArnEquals"}
+
+
+def _conditions(stated: dict[str, dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+    if not stated.keys() <= _EQUALS:
+        raise ValueError(f"statement with conditions {sorted(stated)}")
+    pairs = [(key, _several(value)) for keys in stated.values() for key, value in keys.items()]
+    if any(len(values) > 1 or "*" in values[0] for _, values in pairs):
+        raise ValueError(f"statement with conditions of several values: {pairs}")
+    return tuple(sorted((key, values[0]) for key, values in pairs))
 
 
 def _several(value: Any) -> list[str]:

@@ -1,8 +1,8 @@
 """The tasks of a deployment as processes of this machine, after the task definitions that Terraform made; the servers are here.
 
-The code server and the daemon have the commands of theirs, and all have the daemon's variables and secrets. Other than on AWS is where the servers and the
-exchange are, and that Dagster's runs are processes, as an emulator runs no images.
-Not here: what must hold of them (test_on_terraform.py).
+The code server and the daemon have the commands of theirs, and they and the API the daemon's variables and secrets. Tasks that are started by
+ECS's API, as Dagster's runs are, get what their own definition says and nothing else (ecs_agent.py). Other than on AWS is where the servers and
+the exchange are. Not here: what must hold of them (test_on_terraform.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import yaml
 from exchange_platform.local.leftovers import UP_ID, end, marked
 from exchange_platform.local.programs import HOST, free_ports
 from exchange_platform.settings import Settings
+from tests.deployments.ecs_agent import Agent, given_by_ecs
 from tests.deployments.terraforming import Account
 from tests.exchange_platform.local.conftest import wait_until
 from tests.postgres_parts import Postgres
@@ -96,7 +98,12 @@ class Tasks:
     """A deployment's tasks, each a process; the environment that they share is this process's too."""
 
     def __init__(
-        self, directory: Path, account: Account, servers: Servers, patch: pytest.MonkeyPatch
+        self,
+        directory: Path,
+        account: Account,
+        outputs: Mapping[str, Any],
+        servers: Servers,
+        patch: pytest.MonkeyPatch,
     ) -> None:
         self.data_dir = directory / "data"
         self._home = directory / "dagster"
@@ -106,7 +113,8 @@ class Tasks:
         self._exchange, self._code, self._api = free_ports(3)
         self.api_url = f"http://{HOST}:{self._api}"
         self._write_dagster_home()
-        given = variables(account, "exchange-staging-daemon")
+        self._mark = uuid.uuid4().hex
+        self._agent = Agent(account, outputs, self._environment, directory / "runs.log")
         own = {
             **servers.variables(),
             "EXCHANGE_PLATFORM_DATA_DIR": str(self.data_dir),
@@ -119,10 +127,11 @@ class Tasks:
             "NO_PROXY": HOST,
             "no_proxy": HOST,
             "DAGSTER_HOME": str(self._home),
+            "ECS_CONTAINER_METADATA_URI_V4": self._agent.metadata_url,
         }
-        for name, value in {**given, **own}.items():
+        self._own = own
+        for name, value in {**variables(account, "exchange-staging-daemon"), **own}.items():
             patch.setenv(name, value)
-        self._mark = uuid.uuid4().hex
 
     def run(self, *arguments: str) -> str:
         """Run a command of the platform's to its end; what it printed."""
@@ -136,6 +145,12 @@ class Tasks:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def start_tasks(self) -> None:
+        """Start the tasks that ECS was asked for, the schemas' before all, and wait until that has ended."""
+        self._agent.start()
+        wait_until(lambda: bool(self._agent.ended), within_s=120, told=self.told)
+        assert list(self._agent.ended.values()) == [0], self.told()
 
     def start(self) -> None:
         """Start the exchange, which is somebody else's, and the services."""
@@ -163,6 +178,7 @@ class Tasks:
         pids: list[int] = []
 
         def found() -> bool:
+            assert self._agent.trouble is None, self._agent.trouble
             pids[:] = [pid for pid in marked(self._mark) if _is_run(pid)]
             return bool(pids)
 
@@ -184,6 +200,7 @@ class Tasks:
     def close(self) -> None:
         """End all processes, Dagster's runs too."""
         end(lambda: marked(self._mark), grace_s=15)
+        self._agent.close()
         for process in self._processes.values():
             process.wait()
 
@@ -210,19 +227,23 @@ class Tasks:
                 stderr=subprocess.STDOUT,
             )
 
+    def _environment(self, family: str) -> dict[str, str]:
+        """What a task of a definition has, but for where the servers are."""
+        given = given_by_ecs(self._agent.metadata_url) | variables(self._account, family)
+        return {**given, **self._own, UP_ID: self._mark}
+
     def _write_dagster_home(self) -> None:
-        """The image's, but for what an emulator can't do and where the code server is."""
+        """The image's, but for where the code server is and what may be written."""
         self._home.mkdir()
-        instance = yaml.safe_load((AWS / "dagster.yaml").read_text().replace("/tmp/", f"{self._home}/"))
-        del instance["run_launcher"]
-        (self._home / "dagster.yaml").write_text(yaml.safe_dump(instance))
+        instance = (AWS / "dagster.yaml").read_text().replace("/tmp/", f"{self._home}/")
+        (self._home / "dagster.yaml").write_text(instance)
         workspace = (AWS / "workspace.yaml").read_text().replace("4000", str(self._code))
         (self._home / "workspace.yaml").write_text(workspace)
 
 
 def _is_run(pid: int) -> bool:
-    """Whether a process carries out a Dagster run; the code server starts those by multiprocessing."""
+    """Whether a process carries out a Dagster run."""
     try:
-        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"execute_run" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False

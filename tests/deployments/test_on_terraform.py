@@ -1,6 +1,7 @@
 """The platform runs on what Terraform made, from an empty account to the first bet and on, whatever of it dies; then all that it counted agrees.
 
-Variables and secrets are those of the task definitions; MariaDB, PostgreSQL and Elasticsearch stand in for Aurora and Elastic Cloud.
+Variables and secrets are those of the task definitions, Dagster's runs are tasks that its launcher has ECS start; MariaDB, PostgreSQL and Elasticsearch
+stand in for Aurora and Elastic Cloud.
 Not here: how environments are made, changed and taken away (test_terraform.py); how its tasks become processes (tasks.py).
 """
 
@@ -39,8 +40,8 @@ PATIENCE_S = 180.0
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Iterator[Account]:
-    """An account with staging in it, as docs/deployment.md makes it up to step 8."""
+def staging(tmp_path: Path) -> Iterator[Terraform]:
+    """Staging in an account of its own, as docs/deployment.md makes it up to step 8."""
     plugins = plugin_directory()
     if plugins is None:
         pytest.skip("no terraform, or no provider for it, on this machine")
@@ -50,18 +51,24 @@ def account(tmp_path: Path) -> Iterator[Account]:
         terraform.apply()
         put_secrets(account)
         _ask_for_schemas(account, terraform.outputs)
-        yield account
+        yield terraform
+
+
+@pytest.fixture
+def account(staging: Terraform) -> Account:
+    return staging.account
 
 
 @pytest.fixture
 def tasks(
-    mysql_url: str, postgres: Postgres, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mysql_url: str, postgres: Postgres, staging: Terraform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Tasks]:
     """Its tasks at work, the schemas made by one of them."""
     with index_settings("elasticsearch", tmp_path) as index:
-        tasks = Tasks(tmp_path, account, Servers(mysql_url, postgres, index), monkeypatch)
+        servers = Servers(mysql_url, postgres, index)
+        tasks = Tasks(tmp_path, staging.account, staging.outputs, servers, monkeypatch)
         try:
-            tasks.run("migrate")
+            tasks.start_tasks()
             tasks.start()
             yield tasks
         finally:
@@ -104,7 +111,7 @@ def test_the_platform_runs_on_what_terraform_made(tasks: Tasks, account: Account
 
 
 def _ask_for_schemas(account: Account, outputs: dict[str, Any]) -> None:
-    """Step 8: one task makes the schemas. The emulator takes the call and runs nothing."""
+    """Step 8: one task makes the schemas."""
     network = outputs["network"]
     started = account.client("ecs").run_task(
         cluster=outputs["cluster_name"],

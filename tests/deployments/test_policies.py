@@ -43,6 +43,14 @@ def test_a_call_is_refused_on_another_resource_and_for_another_action() -> None:
     assert Policy.read(statement(Action="S3:getobject")).refused([READ]) == set()
 
 
+def test_a_call_is_refused_where_a_condition_does_not_hold() -> None:
+    policy = Policy.read(statement(Condition={"StringEquals": {"aws:a": "1"}, "ArnEquals": {"aws:b": "2"}}))
+    holds = READ._replace(context=(("aws:a", "1"), ("aws:b", "2"), ("aws:c", "3")))
+    assert policy.refused([holds]) == set()
+    for call in (READ, READ._replace(context=(("aws:a", "1"), ("aws:b", "3")))):
+        assert policy.refused([call]) == {call}
+
+
 def test_what_no_call_needs_is_found_on_each_resource() -> None:
     policy = Policy.read(statement(Resource=[f"{LAKE}/lake/*", f"{LAKE}/other"]))
     other = Grant("s3:GetObject", f"{LAKE}/other")
@@ -74,7 +82,8 @@ def test_a_wildcard_for_more_than_the_platform_s_folder_is_loose(changes: dict[s
     "changes",
     [
         {"Effect": "Deny"},
-        {"Condition": {"StringEquals": {"aws:SourceAccount": "1"}}},
+        {"Condition": {"StringLike": {"aws:SourceAccount": "1"}}},
+        {"Condition": {"StringEquals": {"aws:SourceAccount": ["1", "2"]}}},
         {"NotAction": "s3:PutObject"},
         {"NotResource": LAKE},
     ],
@@ -119,6 +128,18 @@ def asked(target: str = "", service: str = "", body: Any = b"", **changes: str) 
         ),
         (asked(service="sts", body=b"Action=GetCallerIdentity"), set()),
         (
+            asked(service="ec2", body=b"Action=DescribeNetworkInterfaces&NetworkInterfaceId.1=eni-1"),
+            {("ec2:DescribeNetworkInterfaces", "*")},
+        ),
+        (
+            asked(
+                "AmazonEC2ContainerServiceV20141113.StopTask",
+                "ecs",
+                {"cluster": "c", "task": "arn:aws:ecs:eu-west-1:123456789012:task/c/1"},
+            ),
+            {("ecs:StopTask", "arn:aws:ecs:eu-west-1:123456789012:task/c/1")},
+        ),
+        (
             asked(
                 service="ses",
                 path="/v2/email/outbound-emails",
@@ -158,7 +179,20 @@ def asked(target: str = "", service: str = "", body: Any = b"", **changes: str) 
     ids=lambda value: value.target or value.service if isinstance(value, Request) else "",
 )
 def test_a_request_asks_for_actions_on_resources(request_: Request, expected: set[tuple[str, str]]) -> None:
-    assert calls(request_, {}) == expected
+    assert {call[:2] for call in calls(request_, {})} == expected
+
+
+def test_a_task_is_started_in_a_cluster_and_tagged() -> None:
+    started = {
+        "cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/c",
+        "taskDefinition": "runs",
+        "tags": [{}],
+    }
+    ecs = "arn:aws:ecs:eu-west-1:123456789012"
+    assert calls(asked("AmazonEC2ContainerServiceV20141113.RunTask", "ecs", started), {}) == {
+        Call("ecs:RunTask", f"{ecs}:task-definition/runs:1", (("ecs:cluster", f"{ecs}:cluster/c"),)),
+        Call("ecs:TagResource", f"{ecs}:task/c/a-new-one"),
+    }
 
 
 def test_an_iterator_is_of_the_stream_that_it_was_given_out_for() -> None:

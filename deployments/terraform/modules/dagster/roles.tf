@@ -87,7 +87,7 @@ data "aws_iam_policy_document" "services" {
   # These calls know no resource. A run is started in the subnets and security groups of the task that starts it: hence the interfaces.
   statement {
     sid       = "ReadDefinitions"
-    actions   = ["ecs:DescribeTaskDefinition", "ecs:ListTagsForResource", "ec2:DescribeNetworkInterfaces"]
+    actions   = ["ecs:DescribeTaskDefinition", "ec2:DescribeNetworkInterfaces"]
     resources = ["*"]
   }
 
