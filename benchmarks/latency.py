@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sqlite3
 import statistics
 import subprocess
@@ -23,8 +24,9 @@ from typing import Any
 
 import psutil
 import sqlalchemy as sa
+from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.aws import aws_client
+from exchange_platform.aws import aws_client, is_passing
 from exchange_platform.records import encode
 from exchange_platform.settings import Settings, load_settings, read_platform_file
 from exchange_platform.stores.lake import Lake
@@ -51,6 +53,8 @@ def main() -> None:
             ],
             stdout=subprocess.DEVNULL,
             cwd=CHECKOUT,
+            # One run to the end, however long that is: its memory is looked at.
+            env={**os.environ, "EXCHANGE_PLATFORM_RUN_DURATION_S": str(max(900, arguments.seconds + 300))},
         )
         try:
             settings = _when_ready(data_dir)
@@ -85,14 +89,20 @@ def _measure(settings: Settings, rate: int, seconds: int) -> None:
     ]
     for watcher in watchers:
         watcher.start()
-    with RunMemory(str(settings.data_dir)) as memory:
-        acknowledged = _publish(settings, rate, seconds)
-        last = acknowledged[-1][1]
-        while any(not samples or samples[-1][1] < last for samples in watched.values()):
-            time.sleep(0.1)
-    ended.set()
-    for watcher in watchers:
-        watcher.join()
+    memory = RunMemory(str(settings.data_dir))
+    try:
+        with memory:
+            acknowledged = _publish(settings, rate, seconds)
+            last = acknowledged[-1][1]
+            while any(not samples or samples[-1][1] < last for samples in watched.values()):
+                time.sleep(0.1)
+    except BaseException:
+        print(memory.text())  # what took so long to see
+        raise
+    finally:
+        ended.set()
+        for watcher in watchers:
+            watcher.join()
     print(f"{len(acknowledged):,} puts, {last:,} records at {rate:,}/s for {seconds} s:")
     for sink, samples in watched.items():
         lags = _lags(acknowledged, samples)
@@ -167,11 +177,24 @@ def _publish(settings: Settings, rate: int, seconds: int) -> Samples:
             pause = began + sent / rate - time.monotonic()
             if pause > 0:
                 time.sleep(pause)
-            answer = client.put_records(StreamName=settings.bets_stream, Records=waiting)
+            answer = _put(client, settings.bets_stream, waiting)
             acknowledged.append((time.monotonic(), int(answer["Records"][-1]["SequenceNumber"])))
             sent += len(waiting)
             waiting = []
     return acknowledged
+
+
+def _put(client: Any, stream: str, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Put records, again where no answer came, as a producer does."""
+    while True:
+        try:
+            answer: dict[str, Any] = client.put_records(StreamName=stream, Records=records)
+        except (ClientError, BotoCoreError) as error:
+            if not is_passing(error):
+                raise
+            print(f"  put again: {error}", flush=True)
+        else:
+            return answer
 
 
 def _watch_database(settings: Settings, watched: dict[str, Samples], ended: threading.Event) -> None:
