@@ -130,6 +130,16 @@ def test_what_kinesis_refuses(both: Callable[[str], Both], operation: str, asked
     assert len(PASSED_ON) == 1
 
 
+def with_table(dynamodb: Both, name: str) -> Both:
+    dynamodb.plain.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "user_id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "user_id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return dynamodb
+
+
 def put(table: str, user: str, version: int, **more: Any) -> dict[str, Any]:
     return {
         "Put": {
@@ -144,13 +154,7 @@ def put(table: str, user: str, version: int, **more: Any) -> dict[str, Any]:
 
 
 def test_transactions_of_puts(both: Callable[[str], Both], name: str) -> None:
-    dynamodb = both("dynamodb")
-    dynamodb.plain.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "user_id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "user_id", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    dynamodb = with_table(both("dynamodb"), name)
 
     def transact(*items: dict[str, Any]) -> Any:
         return told(dynamodb.short, "transact_write_items", {"TransactItems": list(items)})
@@ -182,13 +186,7 @@ def test_transactions_of_puts(both: Callable[[str], Both], name: str) -> None:
 def test_transactions_that_are_refused_are_refused_again(
     both: Callable[[str], Both], name: str, more: dict[str, Any]
 ) -> None:
-    dynamodb = both("dynamodb")
-    dynamodb.plain.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "user_id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "user_id", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    dynamodb = with_table(both("dynamodb"), name)
     for _ in range(2):
         short, plain = dynamodb.answers("transact_write_items", TransactItems=[put(name, "a", 1, **more)])
         assert short == plain
