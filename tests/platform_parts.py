@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -40,8 +41,18 @@ def wait_for(condition: Callable[[], object], *, timeout_s: float = 60.0, what: 
     ends = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > ends:
-            raise AssertionError(f"not within {timeout_s:g} s: {what or condition}")
+            raise AssertionError(f"not within {timeout_s:g} s: {what or condition}; meanwhile\n{_threads()}")
         pause.wait(0.05)
+
+
+def _threads() -> str:
+    """Where each of this process's threads is: what a condition may be waiting for."""
+    frames = sys._current_frames()
+    return "\n".join(
+        f"{thread.name}:\n{''.join(traceback.format_stack(frames[thread.ident], limit=6))}"
+        for thread in threading.enumerate()
+        if thread.ident in frames and thread is not threading.current_thread()
+    )
 
 
 def environment(settings: Settings) -> dict[str, str]:
