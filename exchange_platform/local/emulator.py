@@ -148,13 +148,19 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; an empty account where streams and tables are made by somebody else.
 
-    That is Terraform: its AWS provider (5.100), on connections that are kept, now and then asks again for what has been done, and is refused.
+    That is Terraform, whose AWS provider now and then asks again for what has been done (emulated_repeats.py), most on connections that are kept.
     """
+    around = through
     if empty:
         from exchange_platform.local import emulated_account
+        from exchange_platform.local.emulated_repeats import Repeats
 
         emulated_account.install()
-    server = Emulator(port, host, keep_alive=not empty, through=through)
+
+        def around(application: Any) -> Any:
+            return through(Repeats(application))
+
+    server = Emulator(port, host, keep_alive=not empty, through=around)
     settings = load_settings(data_dir, aws_endpoint_url=f"http://{HOST}:{server.port}")
     thread = threading.Thread(target=server.serve, name="emulator", daemon=True)
     thread.start()
