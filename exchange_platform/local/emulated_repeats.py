@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 KEPT = 2000
 """The newest answers that are kept."""
+LONGEST = 100_000
+"""In bytes. Longer answers only tell of something: to do it again does no harm."""
 _ATTEMPT = re.compile(r"attempt=(\d+)")
 _Answer = tuple[str, list[tuple[str, str]], bytes]
 
@@ -55,7 +57,7 @@ class Repeats:
 
         content = b"".join(self._application(environ, start))
         status, headers = told[-1]
-        if not status.startswith("5"):
+        if not status.startswith("5") and len(content) <= LONGEST:
             with self._lock:
                 self._answers[call] = (status, headers, content)
                 while len(self._answers) > KEPT:

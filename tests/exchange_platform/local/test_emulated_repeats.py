@@ -60,7 +60,7 @@ def test_calls_that_no_sdk_sends_are_handed_on() -> None:
     assert counting.asked == 2
 
 
-def test_old_answers_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_answers_are_forgotten_and_long_ones_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emulated_repeats, "KEPT", 2)
     counting = Counting()
     application = Repeats(counting)
@@ -68,3 +68,6 @@ def test_old_answers_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         ask(application, call)
     assert ask(application, "three", attempt=2)[2] == b"answer 3"
     assert ask(application, "one", attempt=2)[2] == b"answer 4"
+    monkeypatch.setattr(emulated_repeats, "LONGEST", 3)
+    ask(application, "four")
+    assert ask(application, "four", attempt=2)[2] == b"answer 6"
