@@ -150,17 +150,16 @@ def serve(
 
     That is Terraform, whose AWS provider now and then asks again for what has been done (emulated_repeats.py), most on connections that are kept.
     """
-    around = through
     if empty:
         from exchange_platform.local import emulated_account
         from exchange_platform.local.emulated_repeats import Repeats
 
         emulated_account.install()
-
-        def around(application: Any) -> Any:
-            return through(Repeats(application))
-
-    server = Emulator(port, host, keep_alive=not empty, through=around)
+        server = Emulator(
+            port, host, keep_alive=False, through=lambda application: through(Repeats(application))
+        )
+    else:
+        server = Emulator(port, host, through=through)
     settings = load_settings(data_dir, aws_endpoint_url=f"http://{HOST}:{server.port}")
     thread = threading.Thread(target=server.serve, name="emulator", daemon=True)
     thread.start()

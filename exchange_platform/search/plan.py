@@ -7,7 +7,7 @@ their own, which is left out where nothing in it could score enough.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -79,23 +79,24 @@ def understand(text: str) -> Understood:
     )
 
 
-def steps(query: EventQuery, words: Understood, now_us: int) -> tuple[Step, ...]:
+def steps(query: EventQuery, words: Understood, now_us: int) -> Iterator[Step]:
     """What to look up, one after the other, until there are enough answers. Those of a later step come after those of an earlier one."""
     sport = () if query.sport is None else (Term(Field.FLAGS, sport_flag(query.sport), 0),)
     of_open = standing_of_open(now_us)
     standings = (of_open,) if query.open_only else (of_open, standing_of_closed(now_us))
     if not words.demanded:
         by_sport = Plan(sport, (), 0)
-        return tuple(Step((by_sport.with_standing(standing),), query.limit) for standing in standings)
+        for standing in standings:
+            yield Step((by_sport.with_standing(standing),), query.limit)
+        return
     enough = min(query.limit, ENOUGH)
     exact = _of_words(words, sport, with_typo=False)
-    found = [Step(tuple(exact.with_standing(standing) for standing in standings), enough)]
+    yield Step(tuple(exact.with_standing(standing) for standing in standings), enough)
     if any(possible_typo(term) is not Typo.NONE for term in words.terms):
         near = _of_words(words, sport, with_typo=True)
         # Words with typos take longest to look up: once for all events.
         standing = of_open if query.open_only else standing_of_any(now_us)
-        found.append(Step((near.with_standing(standing),), enough))
-    return tuple(found)
+        yield Step((near.with_standing(standing),), enough)
 
 
 def _of_words(words: Understood, sport: tuple[Term, ...], *, with_typo: bool) -> Plan:

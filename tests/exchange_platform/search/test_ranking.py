@@ -41,7 +41,7 @@ def test_any_text_has_plans_of_short_terms_and_whole_points(
     query = EventQuery(text=text, open_only=open_only, sport=sport)
     words = understand(text)
     assert len(words.demanded) <= MOST_WORDS
-    found = steps(query, words, NOW_US)
+    found = list(steps(query, words, NOW_US))
     assert 1 <= len(found) <= 2
     for plan in (plan for step in found for plan in step.plans):
         every = [leaf for part in (*plan.required, *plan.preferred) for leaf in leaves(part)]
@@ -68,7 +68,7 @@ def test_words_that_a_query_could_do_without() -> None:
 def test_a_word_with_a_hyphen_is_one_word_or_several() -> None:
     (forms,) = understand("Saint-Étienne").demanded
     assert forms == (("saintetienne",), ("saint", "etienne"))
-    step = steps(EventQuery(text="Saint-Étienne"), understand("Saint-Étienne"), NOW_US)[0]
+    step = next(steps(EventQuery(text="Saint-Étienne"), understand("Saint-Étienne"), NOW_US))
     word = step.plans[0].required[0]
     assert any(isinstance(part, AllOf) for part in word.parts)  # type: ignore[union-attr]
 
