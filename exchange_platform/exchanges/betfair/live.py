@@ -169,7 +169,7 @@ class LiveStream:
                 self._failures += 1
                 pause_s = self._pause_s()
                 self.following.troubles = [*self.following.troubles[-9:], str(end)]
-                self._say(f"not connected: {end}; another try in {pause_s:.1f} s")
+                self._say(f"not connected: {end}; another try in {pause_s:.2f} s")
                 self._clock.wait(self._stopping, pause_s)
 
     def stop(self) -> None:
