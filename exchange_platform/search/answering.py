@@ -12,7 +12,8 @@ from exchange_platform.search.plan import Understood, steps, understand
 from exchange_platform.search.ranking import Candidate, OrderKey, most_fit, order_key
 
 Candidates = Callable[[Plan], Iterable[Candidate]]
-"""What an engine finds for a plan, most points first: all, or the best `CANDIDATES` of them. It is read no further than needed."""
+"""What an engine finds for a plan, most points first: all, or the best `CANDIDATES` of them; an event may come again. It is read no
+further than needed."""
 
 
 def answer(query: EventQuery, now_us: int, candidates: Candidates) -> tuple[EventHit, ...]:
@@ -30,13 +31,17 @@ def answer(query: EventQuery, now_us: int, candidates: Candidates) -> tuple[Even
 def _best(step: Step, words: Understood, wanted: int, candidates: Candidates) -> list[Candidate]:
     """The first of all that a step finds, in order. What can't be among them is not looked up, nor read."""
     best: list[tuple[OrderKey, Candidate]] = []
+    seen: set[str] = set()
     added = most_fit(words)
     for plan in step.plans:
         if not _reaches(plan.most + added, best, wanted):
             break
         for candidate in candidates(plan):
+            if candidate.document.event_id in seen:
+                continue
             if not _reaches(candidate.points + added, best, wanted):
                 break
+            seen.add(candidate.document.event_id)
             insort(best, (order_key(candidate, words), candidate), key=lambda one: one[0])
             del best[wanted:]
     return [candidate for _, candidate in best]

@@ -157,17 +157,20 @@ class ElasticsearchEventIndex:
         self._client.close()
 
     def _candidates(self, plan: Plan) -> Iterator[Candidate]:
-        """What matches a plan, most points first: a few, which mostly settle it, then the rest."""
-        few = self._hits(plan, 0, _FEW)
+        """What matches a plan, most points first: a few, which mostly settle it, then all, those few again.
+
+        Not a second page after the first: when a put or a rebuild comes between them, what was on neither would be missed.
+        """
+        few = self._hits(plan, _FEW)
         yield from map(as_candidate, few)
         if len(few) == _FEW:
-            yield from map(as_candidate, self._hits(plan, _FEW, CANDIDATES - _FEW))
+            yield from map(as_candidate, self._hits(plan, CANDIDATES))
 
-    def _hits(self, plan: Plan, first: int, most: int) -> list[Any]:
+    def _hits(self, plan: Plan, most: int) -> list[Any]:
         with self._asked():
             try:
                 found = self._client.search(
-                    index=self._alias, query=as_query(plan), from_=first, size=most, track_total_hits=False
+                    index=self._alias, query=as_query(plan), size=most, track_total_hits=False
                 )
             except NotFoundError:
                 return []

@@ -137,6 +137,22 @@ def test_an_answer_is_the_best_of_everything_that_matches(
     assert got == wanted[:limit]
 
 
+@given(held, st.sampled_from(TEXTS), st.integers(1, 10), st.integers(0, 5))
+def test_an_engine_may_find_its_first_events_again(
+    documents: list[EventDocument], text: str, limit: int, few: int
+) -> None:
+    once, query = Engine(documents), EventQuery(text=text, limit=limit)
+
+    def again(plan: Plan) -> Iterator[Candidate]:
+        yield from once.found(plan)[:few]
+        # Events of the same points in another order, as another copy of an index has them.
+        others = once.found(plan)
+        others.reverse()
+        yield from sorted(others, key=lambda candidate: -candidate.points)
+
+    assert answer(query, NOW_US, again) == answer(query, NOW_US, once)
+
+
 @given(held, st.sampled_from(TEXTS))
 def test_no_document_scores_more_than_its_plan_says(documents: list[EventDocument], text: str) -> None:
     engine = Engine(documents)
