@@ -31,13 +31,25 @@ class Postgres:
     def new_database(self) -> str:
         """Make a database of its own; its name."""
         name = f"test_{uuid.uuid4().hex}"
+        self._do(f"CREATE DATABASE {name}")
+        return name
+
+    def give_password(self, user: str, password: str, *, owns: str) -> None:
+        """Make that user, if there is none, the owner of a database, with this password from now on."""
+        self._do(
+            f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{user}')"
+            f" THEN CREATE ROLE {user} LOGIN; END IF; END $$"
+        )
+        self._do(f"ALTER ROLE {user} PASSWORD '{password}'")
+        self._do(f"ALTER DATABASE {owns} OWNER TO {user}")
+
+    def _do(self, statement: str) -> None:
         server = sa.URL.create(
             "postgresql+psycopg2", self.user, host=self.host, port=int(self.port), database="postgres"
         )
         engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         with engine.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name}"))
-        return name
+            connection.exec_driver_sql(statement)
 
     def catalog(self, database: str) -> str:
         """The setting `lake_catalog` of a lake whose catalog is that database."""

@@ -68,5 +68,5 @@ output "dashboard" {
 
 output "policies" {
   description = "What each task may do."
-  value       = merge(module.dagster.policies, { api = module.api.policy })
+  value       = merge(module.dagster.policies, module.api.policies)
 }

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from exchange_platform.api.parts import PartsOfApp
-from exchange_platform.api.problems import problems
+from exchange_platform.api.problems import Problem, problems
 
 router = APIRouter(tags=["health"])
 
@@ -20,7 +20,13 @@ class Health(BaseModel):
 
 @router.get("/health", responses=problems(503))
 def health(parts: PartsOfApp) -> Health:
-    """Say that the API and its database answer; 503 while the database is away."""
+    """Say that the API and its database answer; 503 while the database is away, or a store refuses the password of this process."""
+    if parts.refused:
+        raise Problem(
+            503,
+            "credentials_refused",
+            "a store refuses the user name or password of this process; one that is started anew reads them anew",
+        )
     with parts.database.read() as connection:
         connection.execute(sa.select(1))
     return Health()

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from exchange_platform.api.changes import ChangeFeed
 
 
+_REFUSED_FOR_S = 60.0
+
+
 class Parts:
     """The stores and services of one API process. Thread-safe: routes run in a pool of threads."""
 
@@ -43,6 +46,7 @@ class Parts:
         self.clock = clock
         self.ending = threading.Event()
         """Set when the server begins to stop: whatever streams an answer ends it then, within a second."""
+        self._refused_at_s: float | None = None
 
     @cached_property
     def database(self) -> Database:
@@ -138,6 +142,17 @@ class Parts:
         from exchange_platform.api.changes import ChangeFeed
 
         return ChangeFeed(Outbox(self.database))
+
+    @property
+    def refused(self) -> bool:
+        """Whether a store has refused this process's user name or password within the last minute."""
+        return (
+            self._refused_at_s is not None and self.clock.monotonic_s() < self._refused_at_s + _REFUSED_FOR_S
+        )
+
+    def note_refusal(self) -> None:
+        """Remember that a store refused them now."""
+        self._refused_at_s = self.clock.monotonic_s()
 
     def prepare(self) -> None:
         """Make what routes share before threads ask for it at the same time. Nothing is opened by that."""

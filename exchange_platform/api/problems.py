@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.checkpoints import CredentialsRefused, StoreUnavailable
 from exchange_platform.stores.limits import TooMany
 
 log = logging.getLogger(__name__)
@@ -131,8 +131,10 @@ def _methods(request: Request) -> list[str]:
     ]
 
 
-async def _unavailable(_request: Request, error: Exception) -> Response:
+async def _unavailable(request: Request, error: Exception) -> Response:
     log.warning("%s", error)
+    if isinstance(error, CredentialsRefused):
+        request.app.state.parts.note_refusal()
     return answer(
         Problem(
             503,

@@ -31,5 +31,12 @@ class StoreUnavailable(Exception):
     """The store can't be reached or is too busy now: retry with back-off, read no more meanwhile. Nothing was written."""
 
 
+class CredentialsRefused(StoreUnavailable):
+    """The store refuses the user name or password that this process was started with: one that is started anew reads them anew.
+
+    Trying again may help where they were changed at the store first, and in Secrets Manager is what a new process is given.
+    """
+
+
 class Contended(StoreUnavailable):
     """The store chose this transaction to end a deadlock, or it waited too long for another: it is rolled back for certain, try again."""

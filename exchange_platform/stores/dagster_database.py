@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.credentials import unavailable
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def ensure_dagster_database(settings: Settings) -> None:
     except DBAPIError as error:
         if getattr(error.orig, "pgcode", None) in ("42P04", "23505"):  # another process was faster
             return
-        raise StoreUnavailable(f"dagster's database: {str(error.orig).strip()}") from None
+        raise unavailable(f"dagster's database: {str(error.orig).strip()}", error.orig) from None
 
 
 def dagster_answers(settings: Settings) -> str | None:
@@ -72,4 +73,4 @@ def dagster_answers(settings: Settings) -> str | None:
         with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
             return str(connection.execute(sa.text("SHOW server_version")).scalar_one())
     except DBAPIError as error:
-        raise StoreUnavailable(f"dagster's database: {str(error.orig).strip()}") from None
+        raise unavailable(f"dagster's database: {str(error.orig).strip()}", error.orig) from None

@@ -18,6 +18,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from exchange_platform.stores.checkpoints import Contended, StoreUnavailable
+from exchange_platform.stores.credentials import unavailable
 
 metadata = sa.MetaData(
     naming_convention={
@@ -327,7 +328,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads: one consistent snapshot. Raises `StoreUnavailable`."""
+        """A transaction that only reads: one consistent snapshot. Raises `StoreUnavailable`, of it `CredentialsRefused`."""
         with _translated(), self.engine.begin() as connection:
             yield connection
 
@@ -343,7 +344,7 @@ def _translated() -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         if getattr(error.orig, "args", (None,))[0] in _CONTENTION:
             raise Contended(f"operational database: {error.orig}") from error
-        raise StoreUnavailable(f"operational database: {error.orig}") from error
+        raise unavailable(f"operational database: {error.orig}", error.orig) from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise StoreUnavailable(f"operational database: {error.orig}") from error

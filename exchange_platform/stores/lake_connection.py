@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from exchange_platform.stores import lake_extensions
 from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.credentials import unavailable
 from exchange_platform.stores.lake_s3 import S3Access
 
 LOCK_TIMEOUT_S = 10.0
@@ -127,7 +128,7 @@ class LakeConnection:
             if not may_pass(error):
                 raise
             self._drop()
-            raise StoreUnavailable(f"lake: {_first_line(error)}") from None
+            raise unavailable(f"lake: {_first_line(error)}", error) from None
 
     def catalog_rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Ask the catalog's own database, in its SQL: what DuckLake keeps there costs a tenth so."""

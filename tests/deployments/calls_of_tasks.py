@@ -27,7 +27,7 @@ from exchange_platform.local.emulator import Emulator, provision
 from exchange_platform.order_publishing import relay_left
 from exchange_platform.orders import CancelOrder
 from exchange_platform.records import BetUpdate
-from exchange_platform.settings import PREFIX, Settings
+from exchange_platform.settings import PREFIX, Settings, secret_settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.dead_letters import DeadLetters
 from exchange_platform.stores.lake import Lake
@@ -157,6 +157,21 @@ def _api(settings: Settings) -> Iterator[TestClient]:
         yield client
 
 
+def own_variables(settings: Settings) -> dict[str, str]:
+    """The environment that says all that these settings were given, but for secrets."""
+    said = settings.model_fields_set - secret_settings()
+    return {f"{PREFIX}{name.upper()}": str(getattr(settings, name)) for name in said}
+
+
+def mails(settings: Settings) -> list[str]:
+    """The texts of what was mailed by this deployment."""
+    raw = (
+        email.message_from_string(message.raw_data, policy=email.policy.default)
+        for message in _sent(settings)
+    )
+    return [message.get_body(("plain",)).get_content() for message in raw]  # type: ignore[union-attr]
+
+
 def _sent(settings: Settings) -> list[Any]:
     """What this process's emulators, which share all that they hold, were given to mail by this deployment."""
     mailed = ses_backends[ACCOUNT][settings.aws_region].sent_messages
@@ -192,9 +207,7 @@ def _confirmation_is_mailed(settings: Settings, database: Database) -> None:
 
 
 def _confirm_and_bet(settings: Settings, client: TestClient, database: Database, account: str) -> None:
-    (message,) = _sent(settings)
-    mail = email.message_from_string(message.raw_data, policy=email.policy.default)
-    (code,) = codes_in([mail.get_body(("plain",)).get_content()])  # type: ignore[union-attr]
+    (code,) = codes_in(mails(settings))
     assert client.post("/confirm", data={"code": code}).status_code == 200
     add_event(database)
     add_market(database)

@@ -23,6 +23,7 @@ _SERVICES = {
     "DynamoDB": "dynamodb",
     "AmazonSQS": "sqs",
     "AmazonEC2ContainerServiceV20141113": "ecs",
+    "secretsmanager": "secretsmanager",
     "GraniteServiceVersion20100801": "cloudwatch",
 }
 _MAIL = "/v2/email/outbound-emails"
@@ -169,6 +170,10 @@ def _ecs(request: Request) -> Iterator[Call]:
         yield Call(f"ecs:{request.name}", "*")
 
 
+def _secrets(request: Request) -> Iterator[Call]:
+    yield Call(f"secretsmanager:{request.name}", str(json.loads(request.body)["SecretId"]))
+
+
 def _figures(request: Request) -> Iterator[Call]:
     asked = json.loads(request.body)
     yield Call("cloudwatch:PutMetricData", "*", (("cloudwatch:namespace", asked["Namespace"]),))
@@ -206,6 +211,7 @@ _READ: dict[str, Callable[[Request], Iterator[Call]]] = {
     "ec2": _in_a_form,
     "ecs": _ecs,
     "cloudwatch": _figures,
+    "secretsmanager": _secrets,
     "ses": _mail,
     "s3": _s3,
 }

@@ -1,12 +1,13 @@
 """The tasks of a deployment as processes of this machine, after the task definitions that Terraform made; the servers are here.
 
-The code server and the daemon have the commands of theirs, and they and the API the daemon's variables and secrets. Tasks that are started by
-ECS's API, as Dagster's runs are, get what their own definition says and nothing else (ecs_agent.py). Other than on AWS is where the servers and
-the exchange are. Not here: what must hold of them (test_on_terraform.py).
+Each service has the command, the variables and the secrets of its definition; where that has no command, its image's. Tasks that are started
+by ECS's API, as Dagster's runs are, get what their own definition says and nothing else (ecs_agent.py). Other than on AWS is where the servers
+and the exchange are. Not here: what must hold of them (test_on_terraform.py).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -33,6 +34,7 @@ CHECKOUT = Path(__file__).parents[2]
 AWS = CHECKOUT / "deployments" / "aws"
 TOKEN = "a-token-of-an-application-000000"
 EXCHANGE = "exchange"
+SERVICES = ("code-server", "daemon", "webserver", "api")
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,9 @@ class Tasks:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, list[str]] = {}
         self._account = account
-        self._exchange, self._code, self._api = free_ports(3)
+        self._exchange, self._code, self._api, self._pages = free_ports(4)
         self.api_url = f"http://{HOST}:{self._api}"
+        self.pages_url = f"http://{HOST}:{self._pages}"
         self._write_dagster_home()
         self._mark = uuid.uuid4().hex
         self._agent = Agent(account, outputs, self._environment, directory / "runs.log")
@@ -130,7 +133,7 @@ class Tasks:
             "ECS_CONTAINER_METADATA_URI_V4": self._agent.metadata_url,
         }
         self._own = own
-        for name, value in {**variables(account, "exchange-staging-daemon"), **own}.items():
+        for name, value in {**variables(account, _family("daemon")), **own}.items():
             patch.setenv(name, value)
 
     def run(self, *arguments: str) -> str:
@@ -160,8 +163,7 @@ class Tasks:
         self._commands = {
             EXCHANGE: exchange,
             "gateway": [*gateway, "--port", str(self._exchange)],
-            "api": [sys.executable, "-m", "exchange_platform.api", "--port", str(self._api)],
-            **{service: self._command(service) for service in ("code-server", "daemon")},
+            **{service: self._command(service) for service in SERVICES},
         }
         for name in self._commands:
             self._start(name)
@@ -205,24 +207,28 @@ class Tasks:
             process.wait()
 
     def _command(self, service: str) -> list[str]:
-        """A service's command as its task definition has it; ports and places are this machine's."""
+        """A service's command as its task definition has it, or its image; ports and places are this machine's."""
         here = {
             "0.0.0.0": HOST,
+            "3000": str(self._pages),
             "4000": str(self._code),
+            "8000": str(self._api),
             "deployments/aws/workspace.yaml": str(self._home / "workspace.yaml"),
         }
-        program, *arguments = container(self._account, f"exchange-staging-{service}")["command"]
+        defined = container(self._account, _family(service))
+        program, *arguments = defined.get("command") or _command_of_image(service)
         return [
             str(Path(sys.executable).with_name(program)),
             *(here.get(word, word) for word in arguments),
         ]
 
     def _start(self, name: str) -> None:
+        own = self._environment(_family(name)) if name in SERVICES else {**os.environ, UP_ID: self._mark}
         with (self._home.parent / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 self._commands[name],
                 cwd=CHECKOUT,
-                env={**os.environ, UP_ID: self._mark},
+                env=own,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -239,6 +245,17 @@ class Tasks:
         (self._home / "dagster.yaml").write_text(instance)
         workspace = (AWS / "workspace.yaml").read_text().replace("4000", str(self._code))
         (self._home / "workspace.yaml").write_text(workspace)
+
+
+def _family(service: str) -> str:
+    return f"exchange-staging-{service}"
+
+
+def _command_of_image(target: str) -> list[str]:
+    """What a container of this target of the Dockerfile runs if it is not told otherwise."""
+    stage = (CHECKOUT / "Dockerfile").read_text().partition(f" AS {target}\n")[2].partition("\nFROM ")[0]
+    (command,) = (line.removeprefix("CMD ") for line in stage.splitlines() if line.startswith("CMD "))
+    return [str(word) for word in json.loads(command)]
 
 
 def _is_run(pid: int) -> bool:

@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from deployments.lambda_zip import MOST_BYTES, build
@@ -24,6 +25,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake_s3 import S3Access
+from tests.deployments import api_gateway
 from tests.exchange_platform.betting import add_event, add_market
 from tests.postgres_parts import Postgres
 from tests.prepared import prepare
@@ -34,27 +36,10 @@ CHECKOUT = Path(__file__).parents[2]
 FUNCTION = Path(__file__).with_name("bare_function.py")
 
 
-def event(
-    method: str, path: str, *, body: Any = None, token: str = "t" * 40, query: str = ""
-) -> dict[str, Any]:
-    """An event as API Gateway's HTTP API makes it, payload format 2.0."""
-    headers = {"authorization": f"Bearer {token}", "host": "api.example", "idempotency-key": "k1"}
-    if body is not None:
-        headers["content-type"] = "application/json"
-    return {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": query,
-        "headers": headers,
-        "requestContext": {
-            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.7"},
-            "stage": "$default",
-            "domainName": "api.example",
-        },
-        "body": json.dumps(body) if body is not None else None,
-        "isBase64Encoded": False,
-    }
+def event(method: str, path: str, *, body: Any = None, token: str = "t" * 40) -> dict[str, Any]:
+    """The event of a request by an application."""
+    headers = {"authorization": f"Bearer {token}", "idempotency-key": "k1"}
+    return api_gateway.event(httpx.Request(method, f"https://api.example{path}", headers=headers, json=body))
 
 
 def every_route() -> list[tuple[str, str]]:

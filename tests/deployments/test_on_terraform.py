@@ -22,11 +22,12 @@ import pytest
 
 from exchange_platform.bets import Side
 from exchange_platform.client import ApiError, ApiUnavailable, ExchangeClient
+from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
 from exchange_platform.settings import load_settings
 from exchange_platform.status import StatusReader
 from exchange_platform.stores.lake import Lake
 from tests.account_parts import codes_in
-from tests.deployments.tasks import TOKEN, Servers, Tasks, put_secrets
+from tests.deployments.tasks import SERVICES, TOKEN, Servers, Tasks, put_secrets
 from tests.deployments.terraforming import Account, Terraform, plugin_directory
 from tests.exchange_platform.local.conftest import wait_until
 from tests.exchange_platform.local.test_up import assert_all_agrees
@@ -38,6 +39,9 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 ADDRESS = "ann@exchange.example"
 STAKE_MINOR = 200
 PATIENCE_S = 180.0
+REBUILD = """mutation { launchRun(executionParams: {runConfigData: "{}", selector: {repositoryName: "__repository__",
+    repositoryLocationName: "exchange-platform", jobName: "rebuild_event_index"}}) {
+    ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 
 
 @pytest.fixture
@@ -89,13 +93,16 @@ def test_the_platform_runs_on_what_terraform_made(tasks: Tasks, account: Account
         tasks.run("replay", str(feeds / "1.197931750.bz2"))
         tasks.kill_run()
         _goes_on(tasks)
-        for service in ("code-server", "daemon", "api"):
+        for service in SERVICES:
             tasks.kill(service)
             _goes_on(tasks)
         _first(lambda: client.events(q="sheffield")["events"], tasks)
-    with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
-        for asset in ("bets", "executions", "events", "notifications"):
-            _first(partial(_materializations, instance, asset), tasks)
+        with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
+            for asset in ("bets", "executions", "events", "notifications"):
+                _first(partial(_materializations, instance, asset), tasks)
+            rebuilt = _first(lambda: _rebuild_index(tasks), tasks)
+            _first(partial(_succeeded, instance, rebuilt), tasks)
+        assert client.events(q="sheffield")["events"]
 
     tasks.end_exchange()
     settings = load_settings()
@@ -129,6 +136,23 @@ def _ask_for_schemas(account: Account, outputs: dict[str, Any]) -> None:
     )
     assert len(started["tasks"]) == 1
     assert started["failures"] == []
+
+
+def _rebuild_index(tasks: Tasks) -> str | None:
+    """What an operator does on Dagster's pages; the id of the run that was asked for. None while they are not up, or the daemon is not."""
+    pages = DagsterPages(tasks.pages_url)
+    try:
+        if pages.load_error() or pages.unhealthy_daemons():
+            return None
+    except PagesSilent:
+        return None
+    asked = httpx.post(f"{tasks.pages_url}/graphql", json={"query": REBUILD}, trust_env=False).json()
+    return str(asked["data"]["launchRun"]["run"]["runId"])
+
+
+def _succeeded(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    return run is not None and run.is_success
 
 
 def _materializations(instance: dg.DagsterInstance, asset: str) -> Sequence[Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.deployments.calls_of_function import work_as_function
 from tests.deployments.calls_of_services import work_as_services
 from tests.deployments.calls_of_tasks import folders, recorded, work
 from tests.deployments.policies import Grant, Policy
@@ -156,6 +157,13 @@ BEYOND = {
         Grant("kms:Decrypt", THE_KEY): "AWS asks for it in the caller's name",
         Grant("kms:GenerateDataKey", THE_KEY): "AWS asks for it in the caller's name",
     },
+    "lambda": {
+        Grant("kms:Decrypt", THE_KEY): "AWS asks for it in the caller's name",
+        Grant("kms:GenerateDataKey", THE_KEY): "AWS asks for it in the caller's name",
+        Grant("logs:*", "*:log-group:*"): "Lambda writes what the function says in its name",
+        Grant("ec2:*", "*"): "Lambda joins the network in the function's name",
+        Grant("xray:*", "*"): "Lambda tells of its calls in the function's name",
+    },
     "services": {
         Grant("kms:Decrypt", THE_KEY): "AWS asks for it in the caller's name",
         Grant("kms:GenerateDataKey", THE_KEY): "AWS asks for it in the caller's name",
@@ -165,6 +173,11 @@ BEYOND = {
 }
 # Grants by a wildcard, other than for the platform's folders, and why none is narrower.
 WIDE = {
+    "lambda": {
+        Grant("logs:*", "*:log-group:*"): "every stream of one group",
+        Grant("ec2:*", "*"): "knows no resource",
+        Grant("xray:*", "*"): "knows no resource",
+    },
     "services": {
         Grant("ecs:*", "*:task-definition/exchange-*-run:*"): "every revision of one definition",
         Grant("ecs:*", "*:task/exchange-*/*"): "every task of one cluster",
@@ -182,6 +195,7 @@ def test_each_task_may_do_what_it_calls_and_nothing_beyond(
     variables = story.outputs["environment_variables"]
     with recorded(tmp_path, monkeypatch, variables) as (settings, recorder):
         work(settings, recorder)
+        work_as_function(settings, recorder, story.outputs, monkeypatch)
         work_as_services(settings, recorder, story.outputs, monkeypatch)
     assert recorder.calls.keys() == BEYOND.keys()
     for task, calls in recorder.calls.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,10 @@ from exchange_platform.aws_clients import new_client
 from exchange_platform.kept_secrets import Place, SecretUnreadable
 from exchange_platform.settings import InvalidSettings, Settings, load_settings, secret_settings
 from exchange_platform.stores.database import Database
+from tests.certificates import Certificate
 
 CHECKOUT = Path(__file__).parents[2]
+CA_FILE = "EXCHANGE_PLATFORM_TEST_MYSQL_CA_FILE"
 MYSQL = "mysql+pymysql://exchange@db.example:3306/exchange"
 
 
@@ -115,6 +118,29 @@ def test_tls_that_is_required_reaches_the_driver() -> None:
     assert told[1]["ssl"] == {"check_hostname": False}
     assert told[1]["password"] == "p#"
     assert told[2]["ssl"] == {"ca": "/etc/rds.pem", "check_hostname": True}
+
+
+@pytest.mark.servers
+def test_a_certificate_that_is_to_be_verified_must_be_of_the_authority(
+    mysql_url: str, tmp_path: Path
+) -> None:
+    from exchange_platform.stores.checkpoints import StoreUnavailable
+
+    if CA_FILE not in os.environ:
+        pytest.skip(f"no certificate of MariaDB's: {CA_FILE} is not set (.ci/run makes one)")
+    of_its_own, of_others = (
+        Database(
+            Settings(
+                database_url=mysql_url, database_tls="verified", database_ca_file=file
+            ).operational_database_url
+        )
+        for file in (os.environ[CA_FILE], Certificate(tmp_path).file)
+    )
+    with of_its_own.read() as connection:
+        assert connection.exec_driver_sql("SHOW STATUS LIKE 'Ssl_cipher'").one()[1]
+    with pytest.raises(StoreUnavailable, match="certificate verify failed"), of_others.read():
+        pass
+    of_its_own.dispose()
 
 
 @pytest.mark.servers

@@ -9,10 +9,19 @@ from fastapi.testclient import TestClient
 
 from exchange_platform.api.applications import is_application
 from exchange_platform.api.headers import MOST_BODY_BYTES
+from tests.account_parts import AccountsApi
 
 
 def test_health_says_that_the_database_answers(anybody: TestClient) -> None:
     assert anybody.get("/health").json() == {"healthy": True}
+
+
+def test_health_says_for_a_minute_that_a_store_refused_the_password(accounts: AccountsApi) -> None:
+    accounts.anybody.app.state.parts.note_refusal()  # type: ignore[attr-defined]
+    refused = accounts.anybody.get("/health")
+    assert (refused.status_code, refused.json()["code"]) == (503, "credentials_refused")
+    accounts.parts.clock.now += 60_000_000
+    assert accounts.anybody.get("/health").status_code == 200
 
 
 def test_an_unknown_path_is_a_problem_document(anybody: TestClient) -> None:

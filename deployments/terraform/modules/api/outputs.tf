@@ -28,7 +28,10 @@ output "log_group" {
   value       = aws_cloudwatch_log_group.api.name
 }
 
-output "policy" {
-  description = "What the API may do, for the tests that hold it against what the code calls."
-  value       = data.aws_iam_policy_document.api.json
+output "policies" {
+  description = "What the API may do as a task and as a function, for the tests that hold it against what the code calls."
+  value = {
+    api    = data.aws_iam_policy_document.api.json
+    lambda = data.aws_iam_policy_document.lambda.json
+  }
 }

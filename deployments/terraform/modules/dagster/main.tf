@@ -8,21 +8,21 @@ locals {
     code-server = {
       command = ["dagster", "code-server", "start", "-m", "deployments.aws", "-h", "0.0.0.0", "-p", "4000"]
       port    = 4000
-      health  = ["CMD", "dagster", "api", "grpc-health-check", "-p", "4000"]
+      health  = "dagster api grpc-health-check -p 4000"
       cpu     = 512
       memory  = 1024
     }
     daemon = {
       command = ["dagster-daemon", "run", "-w", "deployments/aws/workspace.yaml"]
       port    = null
-      health  = ["CMD", "dagster-daemon", "liveness-check"]
+      health  = "dagster-daemon liveness-check"
       cpu     = 512
       memory  = 1024
     }
     webserver = {
       command = ["dagster-webserver", "-h", "0.0.0.0", "-p", "3000", "-w", "deployments/aws/workspace.yaml"]
       port    = 3000
-      health  = ["CMD", "python", "-m", "exchange_platform.local.probe", "http://127.0.0.1:3000/server_info"]
+      health  = "python -m exchange_platform.local.probe http://127.0.0.1:3000/server_info"
       cpu     = 512
       memory  = 1024
     }
@@ -99,7 +99,14 @@ resource "aws_ecs_task_definition" "service" {
     portMappings    = each.value.port == null ? [] : [{ containerPort = each.value.port, protocol = "tcp" }]
     mountPoints     = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
     linuxParameters = { initProcessEnabled = true }
-    healthCheck     = { command = each.value.health, interval = 15, timeout = 10, retries = 4, startPeriod = 60 }
+    # A password that was rotated reaches a task when it is started anew: one whose password is refused is not healthy.
+    healthCheck = {
+      command     = ["CMD-SHELL", "${each.value.health} && python -m exchange_platform.passwords"]
+      interval    = 20
+      timeout     = 15
+      retries     = 3
+      startPeriod = 60
+    }
     logConfiguration = {
       logDriver = "awslogs"
       options = {

@@ -1,0 +1,70 @@
+"""The API as a function at work on an emulator that records. Not here: the API's own task (calls_of_tasks.py), that the function answers (test_lambda_zip.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+
+from exchange_platform.api.lambda_handler import make_handler
+from exchange_platform.aws import aws_client
+from exchange_platform.kept_secrets import Place, read_secrets
+from exchange_platform.settings import KEPT, PREFIX, Settings
+from tests.account_parts import codes_in
+from tests.deployments.api_gateway import through_gateway
+from tests.deployments.calls_of_tasks import BET, TOKEN, mails, own_variables, records
+from tests.deployments.recorded_calls import Recorder
+
+FUNCTION = "lambda"
+TAKES_NO_PASSWORD = {f"{PREFIX}DATABASE_PASSWORD", f"{PREFIX}LAKE_CATALOG_PASSWORD"}
+"""SQLite's settings: what lies in these places is read beside."""
+
+
+def work_as_function(
+    settings: Settings, recorder: Recorder, outputs: Mapping[str, Any], patch: pytest.MonkeyPatch
+) -> None:
+    """Starts as Lambda starts it, told where its secrets lie. An account is registered and bets, its profile and a market's windows are read."""
+    places: Mapping[str, str] = outputs["secret_variables"]
+    _keep(settings, places)
+    (code, *_) = codes_in(mails(settings))
+    with patch.context() as environment, recorder.at_work(FUNCTION):
+        for name, text in own_variables(settings).items():
+            environment.setenv(name, text)
+        for name, place in places.items():
+            if name not in TAKES_NO_PASSWORD:
+                environment.setenv(name + KEPT, place)
+        read_secrets(
+            {name: places[name] for name in TAKES_NO_PASSWORD},
+            region=settings.aws_region,
+            endpoint_url=settings.aws_endpoint_url,
+        )
+        with through_gateway(make_handler.__wrapped__(), authorization=f"Bearer {TOKEN}") as client:
+            _ask(client, code)
+
+
+def _keep(settings: Settings, places: Mapping[str, str]) -> None:
+    """The deployment's secrets, as an account holds them."""
+    secrets = aws_client(settings, "secretsmanager")
+    held = {Place.from_text(text).secret: Place.from_text(text).key for text in places.values()}
+    for arn, key in held.items():
+        name = arn.split(":", 6)[6].rpartition("-")[0]
+        value = TOKEN if name.endswith("/api-tokens") else "k" * 48
+        secrets.create_secret(Name=name, SecretString=f'{{"{key}": "{value}"}}' if key else value)
+    secrets.close()
+
+
+def _ask(client: httpx.Client, code: str) -> None:
+    """All that takes something of AWS's."""
+    registered = client.post("/accounts", json={"email": "cy@exchange.example", "display_name": "Cy"})
+    assert registered.status_code == 202, registered.text
+    assert client.post("/confirm", data={"code": code}).status_code == 410  # it was used before
+    placed = client.post("/bets", json=BET, headers={"Idempotency-Key": "k2"})
+    assert placed.status_code in {200, 201, 202}, placed.text
+    profile = client.get(f"/accounts/{BET['account_id']}/profile")
+    assert profile.status_code in {200, 404}, profile.text
+    windows = client.get(
+        f"/markets/{records()[0].market_id}/windows", params={"since": "2020-01-01T00:00:00Z"}
+    )
+    assert windows.json()["windows"], windows.text
