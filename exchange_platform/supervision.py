@@ -109,6 +109,24 @@ def decide(
     )
 
 
+def abandoned(
+    recent: Sequence[ConsumerRow], requests: Requests, *, now_us: int, settings: Settings
+) -> list[str]:
+    """The ids of runs whose processes are gone, though whoever keeps the runs may believe that they go on and hold a place for them.
+
+    A consumer is, that says nothing and has a successor, or whose successor was requested more than once and never came, for want of a place.
+    It writes nothing any more, whatever it is: a successor's epoch is higher.
+    """
+    asked_again = requests.attempts > 1
+    return [
+        consumer.run_id
+        for number, consumer in enumerate(recent)
+        if consumer.state == "running"
+        and (number > 0 or asked_again)
+        and (now_us - consumer.heartbeat_at_us) / 1e6 >= settings.run_start_s
+    ]
+
+
 def _once_more(requests: Requests, now_us: int) -> Requests:
     """One more attempt, made now."""
     return msgspec.structs.replace(requests, attempts=requests.attempts + 1, requested_at_us=now_us)

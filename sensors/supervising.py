@@ -1,6 +1,6 @@
 """Sensors that keep a source's consumer runs alive: one run, or one a share. They read heartbeats, never the stream. Not here: the decision (supervision.py)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -10,8 +10,14 @@ from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.streams.sharing import WHOLE, Share, shares
-from exchange_platform.supervision import AllRequests, decide
+from exchange_platform.supervision import AllRequests, abandoned, decide
 from resources.platform import PlatformResource
+
+_WITH_A_PLACE = [
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def supervising_sensor(
@@ -52,6 +58,10 @@ def supervising_sensor(
                 consumer, recent, requests.of(consumer), now_us=SYSTEM_CLOCK.now_us(), settings=settings
             )
             requests = requests.replaced(consumer, decision.requests)
+            _end(
+                context,
+                abandoned(recent, decision.requests, now_us=SYSTEM_CLOCK.now_us(), settings=settings),
+            )
             reasons.append(decision.reason if share == WHOLE else f"{share.index + 1}: {decision.reason}")
             if decision.run_key is not None:
                 context.log.info(reasons[-1])
@@ -64,3 +74,13 @@ def supervising_sensor(
         return dg.SensorResult(run_requests=wanted) if wanted else dg.SkipReason("\n".join(reasons))
 
     return supervise
+
+
+def _end(context: dg.SensorEvaluationContext, run_ids: Sequence[str]) -> None:
+    """Let Dagster know that these runs' processes are gone: one that died with its code server would be counted as running for ever."""
+    if not run_ids:
+        return
+    filters = dg.RunsFilter(run_ids=list(run_ids), statuses=_WITH_A_PLACE)
+    for run in context.instance.get_runs(filters):
+        context.log.warning(f"run {run.run_id[:8]} says nothing any more: it is ended as failed")
+        context.instance.report_run_failed(run, "its consumer died: it says nothing any more")

@@ -8,7 +8,7 @@ import pytest
 
 from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import ConsumerRow
-from exchange_platform.supervision import AllRequests, Decision, Requests, decide
+from exchange_platform.supervision import AllRequests, Decision, Requests, abandoned, decide
 
 NOW = 1_800_000_000_000_000
 S = 1_000_000
@@ -92,6 +92,28 @@ def test_failures_in_a_row_wait_exponentially_longer() -> None:
     assert look(*failed).run_key is None
     assert "3 failures in a row" in look(*failed).reason
     assert look(*failed, now_us=NOW + 10 * S).run_key is not None
+
+
+@pytest.mark.parametrize(
+    ("requests", "recent", "expected"),
+    [
+        (Requests(), [consumer()], []),
+        (Requests(7, 1, NOW), [consumer(heartbeat_at_us=NOW - 20 * S)], []),
+        (Requests(7, 2, NOW), [consumer(heartbeat_at_us=NOW - 20 * S)], ["1f3c0000-run"]),
+        (Requests(7, 2, NOW), [consumer(heartbeat_at_us=NOW - 20 * S, state="ended")], []),
+        (
+            Requests(),
+            [consumer(), consumer(epoch=6, run_id="older", heartbeat_at_us=NOW - 20 * S)],
+            ["older"],
+        ),
+        (Requests(), [consumer(), consumer(epoch=6, heartbeat_at_us=NOW - 5 * S)], []),
+        (Requests(), [consumer(), consumer(epoch=6, heartbeat_at_us=NOW - 20 * S, state="superseded")], []),
+    ],
+)
+def test_a_run_that_is_silent_is_given_up_once_it_has_a_successor_or_none_can_come(
+    requests: Requests, recent: list[ConsumerRow], expected: list[str]
+) -> None:
+    assert abandoned(recent, requests, now_us=NOW, settings=Settings()) == expected
 
 
 def test_requests_survive_as_text_and_nonsense_is_forgotten() -> None:
