@@ -1,6 +1,6 @@
 """Sensors that keep a source's consumer runs alive: one run, or one a share. They read heartbeats, never the stream. Not here: the decision (supervision.py)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -13,6 +13,7 @@ from exchange_platform.streams.sharing import WHOLE, Share, shares
 from exchange_platform.supervision import AllRequests, abandoned, decide
 from resources.platform import PlatformResource
 
+_HEARD_OF_WITHIN_S = 60.0
 _WITH_A_PLACE = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
@@ -58,10 +59,9 @@ def supervising_sensor(
                 consumer, recent, requests.of(consumer), now_us=SYSTEM_CLOCK.now_us(), settings=settings
             )
             requests = requests.replaced(consumer, decision.requests)
-            _end(
-                context,
-                abandoned(recent, decision.requests, now_us=SYSTEM_CLOCK.now_us(), settings=settings),
-            )
+            gone = abandoned(recent, decision.requests, now_us=SYSTEM_CLOCK.now_us(), settings=settings)
+            if gone or decision.requests.attempts > 1:
+                _end(context, consumer, gone, {row.run_id for row in recent})
             reasons.append(decision.reason if share == WHOLE else f"{share.index + 1}: {decision.reason}")
             if decision.run_key is not None:
                 context.log.info(reasons[-1])
@@ -76,11 +76,22 @@ def supervising_sensor(
     return supervise
 
 
-def _end(context: dg.SensorEvaluationContext, run_ids: Sequence[str]) -> None:
-    """Let Dagster know that these runs' processes are gone: one that died with its code server would be counted as running for ever."""
-    if not run_ids:
-        return
-    filters = dg.RunsFilter(run_ids=list(run_ids), statuses=_WITH_A_PLACE)
-    for run in context.instance.get_runs(filters):
-        context.log.warning(f"run {run.run_id[:8]} says nothing any more: it is ended as failed")
-        context.instance.report_run_failed(run, "its consumer died: it says nothing any more")
+def _end(
+    context: dg.SensorEvaluationContext, consumer: str, gone: Sequence[str], known: Collection[str]
+) -> None:
+    """Let Dagster know of runs whose processes are gone: one that died with its code server would be counted as running for ever.
+
+    That is those of which the heartbeats tell it, and those that began a while ago and have never been heard of.
+    """
+    filters = dg.RunsFilter(tags={"source": consumer}, statuses=_WITH_A_PLACE)
+    for record in context.instance.get_run_records(filters):
+        run = record.dagster_run
+        began_s = record.start_time
+        unheard = (
+            run.run_id not in known
+            and began_s is not None
+            and SYSTEM_CLOCK.now_us() / 1e6 - began_s > _HEARD_OF_WITHIN_S
+        )
+        if unheard or run.run_id in gone:
+            context.log.warning(f"run {run.run_id[:8]} says nothing any more: it is ended as failed")
+            context.instance.report_run_failed(run, "its consumer died: it says nothing any more")

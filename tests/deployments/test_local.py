@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from dagster._core.test_utils import create_run_for_test
 
 from assets.checks import ALL, CONSUMERS_ALIVE, Check
 from deployments.local import build_definitions
@@ -363,6 +364,21 @@ def test_the_sensor_requests_a_run_and_then_says_how_the_live_one_is(platform: P
         second = exchange_bets_sensor(context)
     assert isinstance(second, dg.SkipReason)
     assert "alive" in (second.skip_message or "")
+
+
+def test_the_sensor_ends_a_run_whose_process_is_gone(platform: PlatformResource) -> None:
+    rows, now_us = ConsumerRows(platform.database), SYSTEM_CLOCK.now_us()
+    with dg.instance_for_test() as instance:
+        gone, lives, other = (
+            create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED, tags={"source": source})
+            for source in (EXCHANGE_BETS, EXCHANGE_BETS, "another")
+        )
+        rows.begin(EXCHANGE_BETS, gone.run_id, now_us=now_us - 60_000_000, ends_at_us=now_us + 10**9)
+        rows.begin(EXCHANGE_BETS, lives.run_id, now_us=now_us, ends_at_us=now_us + 10**9)
+        exchange_bets_sensor(dg.build_sensor_context(instance, resources={"platform": platform}))
+        ended = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+        assert [run.run_id for run in ended] == [gone.run_id]
+        assert other.status is dg.DagsterRunStatus.STARTED
 
 
 def test_the_workspace_names_this_deployment() -> None:
