@@ -49,8 +49,8 @@ def _keep(settings: Settings, places: Mapping[str, str]) -> None:
     secrets = aws_client(settings, "secretsmanager")
     held = {Place.from_text(text).secret: Place.from_text(text).key for text in places.values()}
     for arn, key in held.items():
-        name = arn.split(":", 6)[6].rpartition("-")[0]
-        value = TOKEN if name.endswith("/api-tokens") else "k" * 48
+        name = arn.split(":", 6)[6]  # as ARNs end: so an emulator finds it by one that another account made up
+        value = TOKEN if "/api-tokens-" in name else "k" * 48
         secrets.create_secret(Name=name, SecretString=f'{{"{key}": "{value}"}}' if key else value)
     secrets.close()
 
