@@ -39,9 +39,13 @@ class Function:
         answered = self._answer(event, context)
         if self._parts.refused:
             log.warning("a store refuses the password that this process was started with: it is read anew")
-            self._parts.close()
+            self.close()
             self._parts, self._answer = _made()
         return answered
+
+    def close(self) -> None:
+        """Close what was opened. Lambda itself never asks for it."""
+        self._parts.close()
 
 
 @functools.cache

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
 
-from exchange_platform.api.lambda_handler import make_handler
+from exchange_platform.api.lambda_handler import Function
 from exchange_platform.aws import aws_client
 from exchange_platform.kept_secrets import Place, read_secrets
 from exchange_platform.settings import KEPT, PREFIX, Settings
@@ -16,6 +17,7 @@ from tests.account_parts import codes_in
 from tests.deployments.api_gateway import through_gateway
 from tests.deployments.calls_of_tasks import BET, TOKEN, mails, own_variables, records
 from tests.deployments.recorded_calls import Recorder
+from tests.platform_parts import wait_for
 
 FUNCTION = "lambda"
 TAKES_NO_PASSWORD = {f"{PREFIX}DATABASE_PASSWORD", f"{PREFIX}LAKE_CATALOG_PASSWORD"}
@@ -40,8 +42,15 @@ def work_as_function(
             region=settings.aws_region,
             endpoint_url=settings.aws_endpoint_url,
         )
-        with through_gateway(make_handler.__wrapped__(), authorization=f"Bearer {TOKEN}") as client:
+        with (
+            closing(Function()) as function,
+            through_gateway(function, authorization=f"Bearer {TOKEN}") as client,
+        ):
             _ask(client, code)
+            wait_for(
+                lambda: recorder.was_asked(FUNCTION, "kinesis:DescribeStreamSummary"),
+                what="a look of the orders' relay",
+            )
 
 
 def _keep(settings: Settings, places: Mapping[str, str]) -> None:
@@ -49,7 +58,9 @@ def _keep(settings: Settings, places: Mapping[str, str]) -> None:
     secrets = aws_client(settings, "secretsmanager")
     held = {Place.from_text(text).secret: Place.from_text(text).key for text in places.values()}
     for arn, key in held.items():
-        name = arn.split(":", 6)[6]  # as ARNs end: so an emulator finds it by one that another account made up
+        name = arn.split(":", 6)[
+            6
+        ]  # as ARNs end: so an emulator finds it by one that another account made up
         value = TOKEN if "/api-tokens-" in name else "k" * 48
         secrets.create_secret(Name=name, SecretString=f'{{"{key}": "{value}"}}' if key else value)
     secrets.close()

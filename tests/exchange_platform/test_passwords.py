@@ -116,7 +116,7 @@ def test_a_function_reads_the_new_password_after_the_event_at_which_the_old_was_
             "DATABASE_PASSWORD_SECRET": secret,
         }.items():
             monkeypatch.setenv(PREFIX + name, text)
-        with through_gateway(Function()) as client:
+        with closing(Function()) as function, through_gateway(function) as client:
             assert client.get("/health").status_code == 200
             user.change_password(NEW)
             secrets.put_secret_value(SecretId=secret, SecretString=NEW)
