@@ -55,10 +55,14 @@ class Platform:
 
     def pids(self, kind: str) -> set[int]:
         """The processes of a kind."""
-        mine = marked(str(read_platform_file(self._directory)["up_id"]))
-        found = {pid for pid in mine if re.search(KINDS[kind], _line(pid))}
-        # The one that has the bets' stores open is the largest by far.
-        return {max(found, key=_resident)} if kind == CONSUMER and found else found
+        mine = set(marked(str(read_platform_file(self._directory)["up_id"])))
+        found = [
+            process for process in psutil.process_iter(["cmdline", "memory_info"]) if process.pid in mine
+        ]
+        alike = [one for one in found if re.search(KINDS[kind], " ".join(one.info["cmdline"] or ()))]
+        if kind == CONSUMER:  # the one that has the bets' stores open is the largest by far
+            alike = sorted(alike, key=lambda one: one.info["memory_info"].rss)[-1:]
+        return {process.pid for process in alike}
 
     def caught_up_since(self, instant_us: int) -> bool:
         """Whether every source's consumer has found the end of its stream since then, with all before it committed by every sink."""
@@ -145,17 +149,6 @@ def _until(holds: Callable[[], bool], within_s: float) -> None:
         if time.monotonic() > end:
             raise TimeoutError(f"not within {within_s:.0f} s")
         time.sleep(0.05)
-
-
-def _resident(pid: int) -> int:
-    return int(psutil.Process(pid).memory_info().rss)
-
-
-def _line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
 
 
 if __name__ == "__main__":

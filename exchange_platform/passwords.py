@@ -14,8 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from exchange_platform.settings import InvalidSettings, Settings, load_settings
-from exchange_platform.stores.checkpoints import CredentialsRefused
-from exchange_platform.stores.credentials import unavailable
+from exchange_platform.stores.credentials import refuses
 from exchange_platform.stores.dagster_database import dagster_database
 
 TIMEOUT_S = 3
@@ -29,9 +28,9 @@ def refusals(settings: Settings) -> list[str]:
         try:
             connect()
         except Exception as error:
-            told = unavailable(f"{name}: {error}".strip(), getattr(error, "orig", None) or error)
-            if isinstance(told, CredentialsRefused):
-                found.append(str(told))
+            cause = getattr(error, "orig", None) or error
+            if refuses(cause):
+                found.append(f"{name}: {cause}".strip())
     return found
 
 

@@ -115,7 +115,7 @@ def abandoned(
     """The ids of runs whose processes are gone, though whoever keeps the runs may believe that they go on and hold a place for them.
 
     A consumer is, that says nothing and has a successor, or whose successor was requested more than once and never came, for want of a place.
-    It writes nothing any more, whatever it is: a successor's epoch is higher.
+    Should it live after all, no harm is done: it writes until a successor has begun, whose epoch is higher, and nothing after that.
     """
     asked_again = requests.attempts > 1
     return [

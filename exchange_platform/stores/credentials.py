@@ -12,10 +12,11 @@ _POSTGRESQL = ("password authentication failed", "no password supplied")
 
 def unavailable(message: str, cause: BaseException | None) -> StoreUnavailable:
     """The error to raise for a driver's: `CredentialsRefused` where that is what it says."""
-    kind = CredentialsRefused if _refuses(cause) else StoreUnavailable
+    kind = CredentialsRefused if refuses(cause) else StoreUnavailable
     return kind(message)
 
 
-def _refuses(error: BaseException | None) -> bool:
+def refuses(error: BaseException | None) -> bool:
+    """Whether that is what a driver's error says."""
     code = getattr(error, "args", None) or (None,)
     return code[0] in _MYSQL or any(sign in str(error) for sign in _POSTGRESQL)

@@ -58,9 +58,8 @@ def _keep(settings: Settings, places: Mapping[str, str]) -> None:
     secrets = aws_client(settings, "secretsmanager")
     held = {Place.from_text(text).secret: Place.from_text(text).key for text in places.values()}
     for arn, key in held.items():
-        name = arn.split(":", 6)[
-            6
-        ]  # as ARNs end: so an emulator finds it by one that another account made up
+        # With the end that the account made up: so the emulator finds it by that account's ARN.
+        name = arn.rpartition(":")[2]
         value = TOKEN if "/api-tokens-" in name else "k" * 48
         secrets.create_secret(Name=name, SecretString=f'{{"{key}": "{value}"}}' if key else value)
     secrets.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.test_utils import create_run_for_test
 
 from assets.checks import ALL, CONSUMERS_ALIVE, Check
@@ -32,6 +33,7 @@ from exchange_platform.stores.lake import Lake
 from exchange_platform.streams.consumer import Consumer
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.kinesis import Publisher, ensure_stream
+from exchange_platform.supervision import AllRequests, Requests
 from resources.platform import PlatformResource
 from sensors.exchange_bets import exchange_bets_sensor
 from sensors.reconciliation import reconciliation_sensor
@@ -379,6 +381,28 @@ def test_the_sensor_ends_a_run_whose_process_is_gone(platform: PlatformResource)
         ended = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
         assert [run.run_id for run in ended] == [gone.run_id]
         assert other.status is dg.DagsterRunStatus.STARTED
+
+
+def test_the_sensor_ends_a_run_that_was_never_heard_of_once_no_successor_came(
+    platform: PlatformResource,
+) -> None:
+    now_us = SYSTEM_CLOCK.now_us()
+    with dg.instance_for_test() as instance:
+        long_ago, just_now = (_begun(instance, now_us / 1e6 - ago_s) for ago_s in (90, 5))
+        for attempts, ended in ((1, []), (2, [long_ago])):
+            cursor = AllRequests().replaced(EXCHANGE_BETS, Requests(0, attempts, now_us)).to_text()
+            exchange_bets_sensor(dg.build_sensor_context(instance, cursor, resources={"platform": platform}))
+            failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+            assert [run.run_id for run in failed] == ended
+        assert instance.get_runs(dg.RunsFilter([just_now], statuses=[dg.DagsterRunStatus.STARTED]))
+
+
+def _begun(instance: dg.DagsterInstance, at_s: float) -> str:
+    """The id of a run of the bets' job that began then."""
+    run = create_run_for_test(instance, tags={"source": EXCHANGE_BETS})
+    began = DagsterEvent(DagsterEventType.RUN_START.value, run.job_name)
+    instance.report_dagster_event(began, run.run_id, timestamp=at_s)
+    return str(run.run_id)
 
 
 def test_the_workspace_names_this_deployment() -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from exchange_platform.aws_clients import new_client
 from exchange_platform.kept_secrets import Place, SecretUnreadable
 from exchange_platform.settings import InvalidSettings, Settings, load_settings, secret_settings
+from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.database import Database
 from tests.certificates import Certificate
 
@@ -124,8 +125,6 @@ def test_tls_that_is_required_reaches_the_driver() -> None:
 def test_a_certificate_that_is_to_be_verified_must_be_of_the_authority(
     mysql_url: str, tmp_path: Path
 ) -> None:
-    from exchange_platform.stores.checkpoints import StoreUnavailable
-
     if CA_FILE not in os.environ:
         pytest.skip(f"no certificate of MariaDB's: {CA_FILE} is not set (.ci/run makes one)")
     of_its_own, of_others = (
@@ -145,8 +144,6 @@ def test_a_certificate_that_is_to_be_verified_must_be_of_the_authority(
 
 @pytest.mark.servers
 def test_a_server_without_tls_is_refused_where_it_is_required(mysql_url: str) -> None:
-    from exchange_platform.stores.checkpoints import StoreUnavailable
-
     with Database(mysql_url).read() as connection:
         offers_tls = connection.exec_driver_sql("SELECT @@have_ssl").scalar() == "YES"
     database = Database(Settings(database_url=mysql_url, database_tls="required").operational_database_url)
