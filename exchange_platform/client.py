@@ -14,10 +14,12 @@ from typing import Any, Self
 import httpx
 import msgspec
 
+from exchange_platform.back_off import BackOff
 from exchange_platform.bets import BetResult, BetStatus, Side
 
 API_FILE = "api.json"
-_TRIES, _FIRST_PAUSE_S = 6, 0.1
+_TRIES = 6
+_PAUSES = BackOff(first_s=0.1, max_s=1.6)
 _PASSING = frozenset({429, 502, 503, 504})
 
 
@@ -254,7 +256,7 @@ class ExchangeClient:
                 tries += 1
                 if tries >= _TRIES:
                     raise ApiUnavailable(f"the API can't be reached: {error}") from error
-            time.sleep(_FIRST_PAUSE_S * 2 ** min(tries, 4))
+            time.sleep(_PAUSES.pause_s(tries + 1))
 
     def close(self) -> None:
         """Close the connections."""
@@ -283,7 +285,7 @@ class ExchangeClient:
             except (httpx.TransportError, ApiUnavailable) as error:
                 if tries >= _TRIES or not repeatable:
                     raise ApiUnavailable(f"the API can't be reached: {error}") from error
-            time.sleep(_FIRST_PAUSE_S * 2 ** (tries - 1))
+            time.sleep(_PAUSES.pause_s(tries))
 
 
 def draw_key() -> str:

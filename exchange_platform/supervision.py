@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 import msgspec
 
+from exchange_platform.back_off import BackOff
 from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import ConsumerRow
 
 MOST_GRACE_S = 120.0
 """`run_start_s` is doubled with each attempt, up to this, or itself if that is more."""
-BACK_OFF_FIRST_S, BACK_OFF_MOST_S = 5.0, 300.0
+AFTER_FAILURES = BackOff(first_s=5.0, max_s=300.0)
+"""How long the next request waits after runs that failed in a row."""
 
 
 class Requests(msgspec.Struct, frozen=True):
@@ -87,7 +89,7 @@ def decide(
 
     failures = _failures_in_a_row(recent)
     if failures and newest is not None:
-        wait_s = min(BACK_OFF_MOST_S, BACK_OFF_FIRST_S * 2 ** (failures - 1))
+        wait_s = AFTER_FAILURES.pause_s(failures)
         waited_s = (now_us - newest.heartbeat_at_us) / 1e6
         if waited_s < wait_s:
             return Decision(
@@ -95,9 +97,8 @@ def decide(
             )
     mine = requests if requests.after_epoch == epoch else Requests(after_epoch=epoch)
     if mine.attempts:
-        grace_s = min(
-            max(MOST_GRACE_S, settings.run_start_s), settings.run_start_s * 2 ** (mine.attempts - 1)
-        )
+        grace = BackOff(settings.run_start_s, max(MOST_GRACE_S, settings.run_start_s))
+        grace_s = grace.pause_s(mine.attempts)
         waited_s = (now_us - mine.requested_at_us) / 1e6
         if waited_s < grace_s:
             return Decision(f"{need}; requested {waited_s:.0f} s ago (attempt {mine.attempts})", mine)

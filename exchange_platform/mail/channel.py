@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
 
+from exchange_platform.back_off import BackOff
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.mail.delivery import Figures, Lease
 from exchange_platform.mail.message import OutgoingMail
@@ -33,8 +34,9 @@ log = logging.getLogger(__name__)
 _POLL_S = 0.1
 _UNDER_WAY_A_CONNECTION = 8
 _COUNT_EVERY_S = 1.0
-_PAUSE_FIRST_S, _PAUSE_MOST_S = 1.0, 60.0
-_RETRY_FACTOR, _RETRY_MOST_S = 4.0, 3600.0
+_PAUSES = BackOff(first_s=1.0, max_s=60.0)
+"""While no mail can be sent at all."""
+_RETRY_FACTOR, _RETRY_MAX_S = 4.0, 3600.0
 _MARK_AGAIN_S = 0.2
 
 
@@ -105,7 +107,7 @@ class MailChannel:
     ) -> None:
         self._queue = queue
         self._open_sender = open_sender
-        self._retry_first_s = retry_first_s
+        self._retries = BackOff(retry_first_s, max(_RETRY_MAX_S, retry_first_s), factor=_RETRY_FACTOR)
         self._give_up_s = give_up_s
         self._clock = clock
         self._rate = Rate(rate_per_s, clock=clock)
@@ -271,7 +273,7 @@ class MailChannel:
     def _later(self, mail: WaitingMail, reason: str) -> Fate:
         """When to try again: after longer and longer pauses, until the mail has waited too long."""
         now_us = self._clock.now_us()
-        pause_s = min(_RETRY_MOST_S, self._retry_first_s * _RETRY_FACTOR ** min(mail.attempts, 20))
+        pause_s = self._retries.pause_s(mail.attempts + 1)
         again_at_us = now_us + int(pause_s * 1e6)
         if again_at_us - mail.queued_at_us > self._give_up_s * 1e6:
             return Fate(mail, MailState.DEAD, f"given up after {mail.attempts + 1} tries: {reason}")
@@ -282,8 +284,8 @@ class MailChannel:
             now_s = self._clock.monotonic_s()
             if now_s >= self._paused_until_s:
                 log.warning("mail can't be sent now: %s", why)
-                self._paused_until_s = now_s + min(_PAUSE_MOST_S, _PAUSE_FIRST_S * 2.0**self._pauses)
-                self._pauses = min(self._pauses + 1, 16)
+                self._pauses += 1
+                self._paused_until_s = now_s + _PAUSES.pause_s(self._pauses)
             self._unavailable = why
 
     def _marked(self, fates: Sequence[Fate]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from exchange_platform.back_off import BackOff
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.memory import give_back
 from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S = 0.5
 _DRAIN_S = 20.0
 _LOOK_AGAIN_S = 0.1
-_RETRY_FIRST_S, _RETRY_MOST_S = 0.2, 10.0
+_RETRIES = BackOff(first_s=0.2, max_s=10.0)
 
 Figures = Mapping[str, int | float | None]
 """A channel's figures by name, for status and metadata: counts since the run began, and how things stand."""
@@ -201,7 +202,7 @@ class DeliveryRun:
                 except StoreUnavailable as error:
                     tries += 1
                     self._trouble[channel.name] = str(error)
-                    pause_s = min(_RETRY_MOST_S, _RETRY_FIRST_S * 2 ** (tries - 1))
+                    pause_s = _RETRIES.pause_s(tries)
                 if pause_s > 0:
                     self._clock.wait(self.ending, pause_s)
             channel.drain(_DRAIN_S)
@@ -230,7 +231,7 @@ class DeliveryRun:
             except StoreUnavailable as error:
                 tries += 1
                 log.warning("%s", error)
-                pause_s = min(_RETRY_MOST_S, _RETRY_FIRST_S * 2 ** (tries - 1))
+                pause_s = _RETRIES.pause_s(tries)
             self._clock.wait(self.ending, pause_s)
 
     def _supersede(self, why: str) -> None:

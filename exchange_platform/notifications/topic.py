@@ -18,6 +18,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.aws import error_code, is_passing
+from exchange_platform.back_off import BackOff
 from exchange_platform.clock import Clock
 from exchange_platform.mail.delivery import Figures, Lease
 from exchange_platform.stores.checkpoints import Advance
@@ -37,7 +38,7 @@ MOST_IN_ROUND = 400
 
 _POLL_S = 0.25
 _COUNT_EVERY_S = 1.0
-_PAUSE_FIRST_S, _PAUSE_MOST_S = 0.5, 30.0
+_PAUSES = BackOff(first_s=0.5, max_s=30.0)
 _REFUSED = frozenset(
     {"InvalidParameter", "InvalidParameterValue", "InvalidParameterException", "ValidationError"}
 )
@@ -207,9 +208,8 @@ class TopicChannel:
             if not self._trouble:
                 log.warning("the topic can't be published to: %s", self._done.trouble)
             self._trouble, self._done.trouble = self._done.trouble, None
-            pause_s = min(_PAUSE_MOST_S, _PAUSE_FIRST_S * 2.0**self._pauses)
-            self._pauses = min(self._pauses + 1, 16)
-            return pause_s
+            self._pauses += 1
+            return _PAUSES.pause_s(self._pauses)
         self._trouble, self._pauses = "", 0
         self._keep(changes)
         return 0.0 if len(changes) == MOST_IN_ROUND else _POLL_S

@@ -26,7 +26,7 @@ from exchange_platform.streams.reports import ClosedWindows, ConsumerReport
 from exchange_platform.streams.sharing import WHOLE, Share
 from exchange_platform.streams.sink import FirstSink, Sink
 from exchange_platform.streams.source import SHARD_END, ShardBatch, Source, StreamRecord
-from exchange_platform.streams.worker import SinkWorker, retry_pause_s
+from exchange_platform.streams.worker import RETRIES, SinkWorker
 
 log = logging.getLogger(__name__)
 
@@ -265,7 +265,7 @@ class Consumer:
             except StoreUnavailable as error:
                 tries += 1
                 log.warning("%s", error)
-                if self._over(float("inf")) or self._clock.wait(self._ended, retry_pause_s(tries)):
+                if self._over(float("inf")) or self._clock.wait(self._ended, RETRIES.pause_s(tries)):
                     raise
 
     def _has_room(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from exchange_platform.back_off import BackOff
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.lean_httpx import httpx
 from exchange_platform.streams.source import (
@@ -38,7 +39,7 @@ _NEWEST = 2**63 - 1
 _SHOWN = 200
 _TELL_S = 1.0
 """How long what can't be mended is told before reading goes on: two heartbeats."""
-_BACK_OFF_FIRST_S, _BACK_OFF_MOST_S = 0.2, 5.0
+_BACK_OFF = BackOff(first_s=0.2, max_s=5.0)
 
 _Cursor = Annotated[int, msgspec.Meta(ge=0, le=_NEWEST)]
 
@@ -284,8 +285,7 @@ class FeedSource:
         if not known:
             self._feed_id = None
         self._failures += 1
-        pause_s = min(_BACK_OFF_MOST_S, _BACK_OFF_FIRST_S * 2.0 ** min(self._failures - 1, 10))
-        return SourceUnavailable(self._text(reason), retry_after_s=pause_s)
+        return SourceUnavailable(self._text(reason), retry_after_s=_BACK_OFF.pause_s(self._failures))
 
     def _text(self, reason: str) -> str:
         return f"exchange feed {self._url}: {reason}" if self._url else f"exchange feed: {reason}"

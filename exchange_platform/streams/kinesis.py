@@ -11,6 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.aws import THROTTLED, error_code, is_passing
+from exchange_platform.back_off import BackOff
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.streams.aggregation import aggregate, disaggregate
 from exchange_platform.streams.source import (
@@ -27,6 +28,8 @@ READ_LIMIT = 10_000
 PUT_LIMIT = 500
 PUT_BYTES = 4 * 1024 * 1024
 """A PutRecords call takes 500 records and 5 MB; this leaves room for keys and encoding."""
+_THROTTLED_READS = BackOff(first_s=0.4, max_s=5.0)
+_PUTS = BackOff(first_s=0.1, max_s=2.0)
 
 
 class StreamUnavailable(Exception):
@@ -41,10 +44,13 @@ class KinesisSource:
     should do. The caller keeps to 5 reads a second a shard.
     """
 
-    def __init__(self, client: Any, stream: str, *, name: str | None = None) -> None:
+    def __init__(
+        self, client: Any, stream: str, *, name: str | None = None, rng: random.Random | None = None
+    ) -> None:
         self.name = name or stream
         self._client = client
         self._stream = stream
+        self._rng = rng or random.Random()
         self._created_at = 0
         self._iterators: dict[str, str] = {}
         self._positions: dict[str, str | None] = {}
@@ -96,7 +102,7 @@ class KinesisSource:
                 tries = self._throttled[shard] = self._throttled.get(shard, 0) + 1
                 raise SourceUnavailable(
                     f"shard {shard_id} throttled ({code})",
-                    retry_after_s=_back_off_s(tries, first=0.4, most=5.0),
+                    retry_after_s=_THROTTLED_READS.jittered_s(tries, self._rng),
                 ) from error
             if code in ("ExpiredIteratorException", "ExpiredNextTokenException"):
                 return Read(behind_ms=1.0)  # the next read asks for a new iterator at the same position
@@ -183,6 +189,7 @@ class Publisher:
         give_up_after_s: float = 30.0,
         clock: Clock = SYSTEM_CLOCK,
         stopping: threading.Event | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self._client = client
         self._stream = stream
@@ -190,6 +197,7 @@ class Publisher:
         self._give_up_after_s = give_up_after_s
         self._clock = clock
         self._stopping = stopping or threading.Event()
+        self._rng = rng or random.Random()
 
     def publish(self, records: Sequence[tuple[str, bytes]]) -> None:
         """Publish (partition key, data) pairs; when it returns all are in the stream.
@@ -245,7 +253,7 @@ class Publisher:
                     raise StreamUnavailable(
                         f"stream {self._stream} took nothing for {self._give_up_after_s:g} s ({reason})"
                     )
-                if self._clock.wait(self._stopping, _back_off_s(tries, first=0.1, most=2.0)):
+                if self._clock.wait(self._stopping, _PUTS.jittered_s(tries, self._rng)):
                     raise StreamUnavailable(f"stopped while stream {self._stream} was unavailable ({reason})")
 
 
@@ -275,7 +283,3 @@ def _groups(entries: Sequence[tuple[str, bytes]]) -> Iterator[list[tuple[str, by
         size += len(data) + len(key)
     if group:
         yield group
-
-
-def _back_off_s(tries: int, *, first: float, most: float) -> float:
-    return float(min(most, first * 2 ** (tries - 1)) * random.uniform(0.75, 1.25))

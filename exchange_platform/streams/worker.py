@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from exchange_platform.back_off import BackOff
 from exchange_platform.clock import Clock
 from exchange_platform.stores.checkpoints import Advance, StoreUnavailable, Superseded
 from exchange_platform.streams.meters import SinkMeter
@@ -17,7 +18,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 _MOST_RECORDS = 20_000
-_RETRY_FIRST_S, _RETRY_MOST_S = 0.1, 5.0
+RETRIES = BackOff(first_s=0.1, max_s=5.0)
+"""Between tries of a store that is away: twice as long each time, up to some seconds, for ever."""
 
 
 class _Abandoned(Exception):
@@ -149,7 +151,7 @@ class SinkWorker:
             self.trouble = str(error)
             self.meter.retried()
             log.warning("%s: %s", self.sink.name, error)
-            self._clock.wait(self._finishing, _RETRY_FIRST_S)
+            self._clock.wait(self._finishing, RETRIES.first_s)
 
     def _commit_isolating(self, batches: Sequence[ShardBatch]) -> None:
         try:
@@ -202,7 +204,7 @@ class SinkWorker:
                 self.meter.retried()
                 if tries == 1 or tries % 20 == 0:
                     log.warning("%s (try %d): %s", self.sink.name, tries, error)
-                if self._clock.wait(self._abandon, retry_pause_s(tries)):
+                if self._clock.wait(self._abandon, RETRIES.pause_s(tries)):
                     raise _Abandoned from error
         self.trouble = ""
         self.dead += done.dead
@@ -226,11 +228,6 @@ class SinkWorker:
             return None
         fresh = [record for record in batch.records if self._source.is_after(record.position, held)]
         return ShardBatch(batch.shard, held, batch.position, fresh)
-
-
-def retry_pause_s(tries: int) -> float:
-    """How long to wait after so many failed tries: twice as long each time, up to some seconds, for ever."""
-    return min(_RETRY_MOST_S, _RETRY_FIRST_S * 2.0 ** min(tries - 1, 10))
 
 
 def is_final(error: BaseException) -> bool:

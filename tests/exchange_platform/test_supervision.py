@@ -94,6 +94,25 @@ def test_failures_in_a_row_wait_exponentially_longer() -> None:
     assert look(*failed, now_us=NOW + 10 * S).run_key is not None
 
 
+@pytest.mark.parametrize("attempts", [1_024, 1_025, 1_100, 100_000])
+def test_a_request_is_repeated_after_more_attempts_than_a_float_has_doublings(attempts: int) -> None:
+    dead = consumer(heartbeat_at_us=NOW - 6 * S)
+    waiting = Requests(after_epoch=7, attempts=attempts, requested_at_us=NOW - 119 * S)
+    assert look(dead, requests=waiting).run_key is None
+    due = look(dead, requests=waiting, now_us=NOW + S)
+    assert (due.run_key is not None, due.requests.attempts) == (True, attempts + 1)
+
+
+@pytest.mark.parametrize("failures", [1_024, 1_025, 1_100])
+def test_more_failures_in_a_row_than_a_float_has_doublings_wait_five_minutes(failures: int) -> None:
+    failed = [
+        consumer(epoch=2_000 - number, state="failed", heartbeat_at_us=NOW - 15 * S)
+        for number in range(failures)
+    ]
+    assert f"{failures} failures in a row, next try in 285 s" in look(*failed).reason
+    assert look(*failed, now_us=NOW + 286 * S).run_key is not None
+
+
 @pytest.mark.parametrize(
     ("requests", "recent", "expected"),
     [

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 from betfairlightweight.filters import streaming_market_data_filter, streaming_market_filter
 
+from exchange_platform.back_off import BackOff
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.exchanges.betfair.connection import (
     Connection,
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_MS = 5000
 """How often the server is asked to say that it lives: its most."""
-_BACK_OFF_FIRST_S, _BACK_OFF_MOST_S = 0.5, 30.0
+_BACK_OFF = BackOff(first_s=0.5, max_s=30.0)
 _UNRELIABLE = 503
 _LOG_IN_AGAIN = frozenset({"NO_SESSION", "INVALID_SESSION_INFORMATION"})
 _NOT_ALLOWED = frozenset(
@@ -141,7 +142,8 @@ class LiveStream:
         *,
         app_key: str,
         clock: Clock = SYSTEM_CLOCK,
-        back_off_first_s: float = _BACK_OFF_FIRST_S,
+        back_off: BackOff = _BACK_OFF,
+        rng: random.Random | None = None,
         on_change: Callable[[str], None] = lambda _said: None,
     ) -> None:
         self.following = Following()
@@ -151,7 +153,8 @@ class LiveStream:
         self._book = book
         self._app_key = app_key
         self._clock = clock
-        self._back_off_first_s = back_off_first_s
+        self._back_off = back_off
+        self._rng = rng or random.Random()
         self._on_change = on_change
         self._stopping = threading.Event()
         self._connection: Connection | None = None
@@ -167,7 +170,7 @@ class LiveStream:
                 if self._stopping.is_set():
                     return
                 self._failures += 1
-                pause_s = self._pause_s()
+                pause_s = self._back_off.jittered_s(self._failures, self._rng)
                 self.following.troubles = [*self.following.troubles[-9:], str(end)]
                 self._say(f"not connected: {end}; another try in {pause_s:.2f} s")
                 self._clock.wait(self._stopping, pause_s)
@@ -244,10 +247,6 @@ class LiveStream:
         self.following.damaged += 1
         self._book.begin_anew()
         return ConnectionEnded(f"a line can't be understood ({reason[:200]}): images are asked for")
-
-    def _pause_s(self) -> float:
-        pause_s = self._back_off_first_s * 2.0 ** min(self._failures - 1, 10)
-        return float(min(_BACK_OFF_MOST_S, pause_s) * random.uniform(0.75, 1.25))
 
     def _say(self, state: str) -> None:
         self.following.state = state

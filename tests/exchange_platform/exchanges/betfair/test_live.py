@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from exchange_platform.back_off import BackOff
 from exchange_platform.events import FeedUpdate, decode_update
 from exchange_platform.exchanges.betfair.connection import Endpoint
 from exchange_platform.exchanges.betfair.live import LiveStream, NotAllowed, Subscription
@@ -175,7 +176,7 @@ class Follower:
             subscription,
             self.book,
             app_key=app_key,
-            back_off_first_s=0.02,
+            back_off=BackOff(first_s=0.02, max_s=30.0),
             on_change=self.said.append,
         )
         self._thread = threading.Thread(target=self._run, daemon=True)
