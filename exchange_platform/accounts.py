@@ -95,6 +95,8 @@ def parse_address(text: str) -> Address:
         raise InvalidAddress(_one_line(str(error))) from None
     except UnicodeError:  # lone surrogates, which JSON can carry
         raise InvalidAddress("the address has characters that no text can have") from None
+    if "=?" in checked.local_part:
+        raise InvalidAddress("the part before the @ has =?, which mail programs take for an encoded word")
     ascii_text = checked.ascii_email
     if ascii_text is None or len(ascii_text) > MOST_ADDRESS or not ascii_text.isascii():
         raise InvalidAddress(f"the address is longer than the {MOST_ADDRESS} characters that are allowed")

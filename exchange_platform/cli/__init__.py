@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from exchange_platform.visible_text import visible
+
 PROGRAM = "exchange-platform"
 DEBUG = "EXCHANGE_PLATFORM_DEBUG"
 
@@ -58,13 +60,13 @@ def _say_usage(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else PROGRAM
     message = " ".join(error.format_message().split()).replace("Value error, ", "")  # type: ignore[attr-defined]
-    print(f"{PROGRAM}: {message.rstrip('.')}. See: {command} --help", file=sys.stderr)
+    print(f"{PROGRAM}: {visible(message.rstrip('.'))}. See: {command} --help", file=sys.stderr)
     return int(getattr(error, "exit_code", 2))
 
 
 def _told(error: Exception) -> str:
     """The library's own errors are written for whoever reads them; of any other its type is said too."""
-    message = " ".join(str(error).split())
+    message = " ".join(visible(str(error)).split())
     if type(error).__module__.startswith("exchange_platform.") and message:
         return message
     return f"{type(error).__name__}: {message or 'no details'} (with {DEBUG}=1 you see where)"

@@ -8,6 +8,7 @@ from typing import Any
 from exchange_platform.cli import output
 from exchange_platform.cli.arguments import Format
 from exchange_platform.settings import Settings
+from exchange_platform.visible_text import visible
 
 
 def show_status(settings: Settings, *, as_json: bool) -> int:
@@ -66,9 +67,9 @@ def show_diagnosis(settings: Settings, *, as_json: bool) -> int:
         console = Console(highlight=False, soft_wrap=True)
         for one in diagnose(settings):
             findings.append(one)
-            console.print(f"{signs[one.level]} [bold]{one.part}[/]: {escape(output.visible(one.found))}")
+            console.print(f"{signs[one.level]} [bold]{one.part}[/]: {escape(visible(one.found))}")
             if one.remedy:
-                console.print(f"      -> {escape(output.visible(one.remedy))}")
+                console.print(f"      -> {escape(visible(one.remedy))}")
     return int(any(one.level is Level.WRONG for one in findings))
 
 

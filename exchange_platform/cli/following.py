@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from exchange_platform.aws import aws_client
+from exchange_platform.cli.output import say_line
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.exchanges.betfair.connection import Endpoint
 from exchange_platform.exchanges.betfair.live import LiveStream, Login, Subscription
@@ -51,9 +52,7 @@ def follow(settings: Settings, subscription: Subscription) -> int:
             subscription,
             book,
             app_key=app_key,
-            on_change=lambda said: console.print(
-                f"{time.strftime('%H:%M:%S')} {said}", markup=False, soft_wrap=True
-            ),
+            on_change=lambda said: say_line(console, f"{time.strftime('%H:%M:%S')} {said}"),
         )
         publishing = LivePublishing(
             journal,
@@ -133,13 +132,11 @@ def _run(
         _publish(publishing, stopping, console)
         if time.monotonic() - told_s >= _TELL_EVERY_S:
             told_s = time.monotonic()
-            console.print(
-                f"{time.strftime('%H:%M:%S')} {_figures(stream, book)}", markup=False, soft_wrap=True
-            )
+            say_line(console, f"{time.strftime('%H:%M:%S')} {_figures(stream, book)}")
     stream.stop()
     thread.join(30)
     _publish(publishing, None, console)
-    console.print(f"ended; {_figures(stream, book)}", markup=False, soft_wrap=True)
+    say_line(console, f"ended; {_figures(stream, book)}")
     if failures:
         raise failures[0]
     return 0
@@ -149,7 +146,7 @@ def _publish(publishing: LivePublishing, stopping: threading.Event | None, conso
     try:
         publishing.publish_waiting()
     except PublishingWaits as error:
-        console.print(f"waiting to publish: {error}", markup=False, soft_wrap=True)
+        say_line(console, f"waiting to publish: {error}")
         if stopping is not None:
             stopping.wait(_RETRY_S)
 

@@ -9,6 +9,7 @@ from exchange_platform.cli import output
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database, from_us
 from exchange_platform.stores.dead_letters import DeadLetter, DeadLetters
+from exchange_platform.visible_text import visible
 
 MOST_SHOWN = 4000
 
@@ -82,7 +83,7 @@ def show_one(settings: Settings, dead_letter_id: int, *, as_json: bool) -> int:
         ("bytes", f"{len(letter.data):,}"),
     ]
     for name, value in lines:
-        print(f"{name:<14} {output.visible(value)}")
+        print(f"{name:<14} {visible(value)}")
     print()
     print(output.visible_bytes(letter.data[:MOST_SHOWN]))
     if len(letter.data) > MOST_SHOWN:

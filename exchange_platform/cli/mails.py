@@ -10,6 +10,7 @@ from exchange_platform.cli import output
 from exchange_platform.mail.senders import MAIL_FOLDER
 from exchange_platform.mail.senders.files import KeptMail, MailFolder
 from exchange_platform.settings import Settings
+from exchange_platform.visible_text import visible
 
 _SHOWN_HEADERS = ("From", "To", "Subject", "Date", "Message-ID", "List-Unsubscribe")
 
@@ -45,12 +46,10 @@ def show_one(settings: Settings, mail_id: str, *, html: Path | None, as_json: bo
     """Print one mail, and write its HTML where that is asked for. Raises `NoSuchMail`, `CannotWrite`."""
     found = MailFolder(settings.data_dir / MAIL_FOLDER).find(mail_id)
     if not found:
-        raise NoSuchMail(f"there is no mail {output.visible(mail_id)}; `mail` lists those that there are")
+        raise NoSuchMail(f"there is no mail {visible(mail_id)}; `mail` lists those that there are")
     if len(found) > 1:
         numbers = ", ".join(mail.number for mail in found[:5])
-        raise NoSuchMail(
-            f"{len(found)} mails begin with {output.visible(mail_id)}: {numbers}; name one of them"
-        )
+        raise NoSuchMail(f"{len(found)} mails begin with {visible(mail_id)}: {numbers}; name one of them")
     (mail,) = found
     if html is not None:
         _write(html, mail.html)
@@ -59,12 +58,12 @@ def show_one(settings: Settings, mail_id: str, *, html: Path | None, as_json: bo
         return 0
     for name in _SHOWN_HEADERS:
         if value := mail.header(name):
-            print(f"{name + ':':<17} {output.visible(value)}")
+            print(f"{name + ':':<17} {visible(value)}")
     print(f"{'File:':<17} {mail.path}")
     if html is not None:
         print(f"{'HTML:':<17} {html}")
     print()
-    print(output.visible(mail.text))
+    print(visible(mail.text))
     return 0
 
 

@@ -14,21 +14,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from exchange_platform.visible_text import visible
+
 MOST_TABLE_ROWS = 1000
-_PLAIN = frozenset("\n\t")
-
-
-def visible(text: str) -> str:
-    """The text with everything that a terminal would obey (control characters, changes of direction) written out."""
-    return "".join(
-        char if char in _PLAIN or char.isprintable() else char.encode("unicode_escape").decode()
-        for char in text
-    )
 
 
 def visible_bytes(data: bytes) -> str:
     """Bytes as text as far as they are UTF-8, the rest written out, nothing that a terminal would obey."""
     return visible(data.decode("utf-8", "backslashreplace"))
+
+
+def say_line(console: Console, text: str) -> None:
+    """Print one message, which may quote text from elsewhere, as it is: no markup, nothing that a terminal would obey."""
+    console.print(visible(text), markup=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -50,10 +48,11 @@ def print_rows_json(columns: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> 
 
 
 def print_rows_csv(columns: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
-    """Print a header and a line a row (RFC 4180, but lines end in a line feed); nothing for NULL."""
+    """Print a header and a line a row (RFC 4180, but lines end in a line feed); nothing for NULL. On a terminal, nothing that it would obey."""
+    shown = visible if sys.stdout.isatty() else str
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_plain(value) for value in row] for row in rows)
+    writer.writerow([shown(name) for name in columns])
+    writer.writerows([shown(_plain(value)) for value in row] for row in rows)
 
 
 def print_rows_table(columns: Sequence[str], rows: Iterator[tuple[Any, ...]], count: int) -> None:

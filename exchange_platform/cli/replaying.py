@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from exchange_platform.aws import aws_client
+from exchange_platform.cli.output import say_line
 from exchange_platform.exchanges.betfair.recorded import sports_data_beside
 from exchange_platform.exchanges.betfair.replay import ReplayProgress, ReplaySummary, replay
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
@@ -31,9 +32,7 @@ def replay_files(settings: Settings, files: Sequence[Path], speed: float | None)
     console = Console(stderr=True)
     beside = sports_data_beside(files)
     for path in beside:
-        console.print(
-            f"{path} lies beside its market stream, and is replayed too", markup=False, soft_wrap=True
-        )
+        say_line(console, f"{path} lies beside its market stream, and is replayed too")
     stopping = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stopping.set())
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
@@ -86,14 +85,10 @@ def _say(summary: ReplaySummary, seconds: float, console: Console) -> None:
     classes = ", ".join(f"{count} {name}" for name, count in summary.restatement_classes.most_common())
     print(f"{summary.restatements:,} restatements{f' ({classes})' if classes else ''}")
     for damage in summary.damaged.first[:10]:
-        console.print(
-            f"{damage.file}, line {damage.line}: passed over: {damage.reason}", markup=False, soft_wrap=True
-        )
+        say_line(console, f"{damage.file}, line {damage.line}: passed over: {damage.reason}")
     if summary.damaged.count:
-        console.print(f"{summary.damaged.count:,} damaged lines passed over", markup=False, soft_wrap=True)
+        say_line(console, f"{summary.damaged.count:,} damaged lines passed over")
     for refused in summary.refused.first[:10]:
-        console.print(f"not published: {refused}", markup=False, soft_wrap=True)
+        say_line(console, f"not published: {refused}")
     if summary.interrupted:
-        console.print(
-            "interrupted; replaying again repeats nothing that is stored", markup=False, soft_wrap=True
-        )
+        say_line(console, "interrupted; replaying again repeats nothing that is stored")

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from exchange_platform.local.processes import ProcessState
 from exchange_platform.status import PlatformStatus
+from exchange_platform.visible_text import visible
 
 _SLOW_MS = 2_000.0
 _SINKS = ("operational_database", "lake", "profile_view", "event_index")
@@ -26,7 +27,7 @@ def status_view(
         parts.append(_processes(processes))
     parts += [Text.assemble((f"{name:>8}  ", "dim"), (url, "cyan")) for name, url in status.urls.items()]
     troubles = [text for consumer in status.consumers for text in consumer.trouble]
-    parts += [Text(note, style="yellow") for note in (*troubles, *notes)]
+    parts += [Text(visible(note), style="yellow") for note in (*troubles, *notes)]
     return Group(*parts)
 
 
@@ -91,9 +92,9 @@ def _sources(status: PlatformStatus) -> Table:
         ]
         table.add_row(
             escape(shard.source),
-            escape((shard.shard or "-").partition("@")[0]),
+            escape(visible((shard.shard or "-").partition("@")[0])),
             str(shard.epoch),
-            escape(_short(shard.position)),
+            escape(visible(_short(shard.position))),
             Text(_ms(shard.lag_ms), style="red" if (shard.lag_ms or 0) > _SLOW_MS else ""),
             f"{consumer.rate:,.0f}/s" if consumer is not None else "-",
             f"{shard.records:,}",

@@ -19,6 +19,7 @@ from exchange_platform.local.display import status_line, status_view
 from exchange_platform.local.processes import ProcessState
 from exchange_platform.local.verdict import Verdict
 from exchange_platform.status import PlatformStatus
+from exchange_platform.visible_text import visible
 
 LINE_EVERY_S = 5.0
 
@@ -49,21 +50,21 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self._print(Text(text))
+        self._print(Text(visible(text)))
 
     def warn(self, text: str) -> None:
         """Print a line about something that is not well."""
         if self._live is not None:
-            self._print(Text(text, style="bold red"))
+            self._print(Text(visible(text), style="bold red"))
         else:
-            print(text, file=sys.stderr, flush=True)
+            print(visible(text), file=sys.stderr, flush=True)
 
     def show_log(self, name: str, lines: Sequence[str]) -> None:
         """Print the end of a program's log."""
         if lines:
             self.warn(f"The last lines of {name}:")
         for line in lines:
-            self.warn(f"    {_printable(line)}")
+            self.warn(f"    {line}")
 
     def show_waiting(self, waiting: Sequence[str], since_s: float) -> None:
         """Show what is waited for; on plain output once for each change."""
@@ -92,7 +93,7 @@ class Screen:
         self._out.print(table)
         if verdict.reasons:
             for reason in verdict.reasons:
-                print(f"NOT WELL: {reason}", file=sys.stderr, flush=True)
+                print(f"NOT WELL: {visible(reason)}", file=sys.stderr, flush=True)
         else:
             self.say("All went well.")
 
@@ -101,7 +102,3 @@ class Screen:
         with contextlib.suppress(BrokenPipeError):
             (self._live.console if self._live is not None else self._out).print(text)
             sys.stdout.flush()
-
-
-def _printable(line: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in line)

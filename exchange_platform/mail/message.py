@@ -6,6 +6,7 @@ The same mail always gives the same bytes, so a mail that is sent twice after a 
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from email.utils import format_datetime, parseaddr
 from typing import Any
 
 MOST_NAME, MOST_SUBJECT = 100, 200
+_ENCODED_WORD_START = re.compile(r"=(?=\?)")
 
 
 class InvalidMail(ValueError):
@@ -48,7 +50,7 @@ def message_id(mail_id: str, mail_from: str) -> str:
 def sender_address(mail_from: str) -> Address:
     """`mail_from` (such as `Exchange <mail@exchange.example>`) as an address. Raises `InvalidMail`."""
     name, address = parseaddr(mail_from)
-    return _address(one_line(name, MOST_NAME), address)
+    return _address(header_text(name, MOST_NAME), address)
 
 
 def one_line(text: str, most: int) -> str:
@@ -62,9 +64,18 @@ def one_line(text: str, most: int) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
+def header_text(text: str, most: int) -> str:
+    """`one_line` of the text, in which nothing reads as an encoded word (RFC 2047): `=?utf-8?q?...?=` becomes `= ?utf-8?q?...?=`.
+
+    The standard library decodes encoded words in whatever it is given, and before Python 3.11.10 and 3.12.5 it wrote the line breaks that were
+    hidden in them into the header (CVE-2024-6923). A reader would decode them too, and show a name that nobody checked.
+    """
+    return _ENCODED_WORD_START.sub("= ", one_line(text, most))
+
+
 def recipient(mail: OutgoingMail) -> Address:
     """Whom the mail goes to, the domain in ASCII. Raises `InvalidMail`."""
-    return _address(one_line(mail.to_name, MOST_NAME), mail.to_address)
+    return _address(header_text(mail.to_name, MOST_NAME), mail.to_address)
 
 
 def compose(mail: OutgoingMail, mail_from: str) -> EmailMessage:
@@ -72,7 +83,7 @@ def compose(mail: OutgoingMail, mail_from: str) -> EmailMessage:
     message = EmailMessage(policy=_POLICY)
     message["From"] = sender_address(mail_from)
     message["To"] = recipient(mail)
-    message["Subject"] = one_line(mail.subject, MOST_SUBJECT)
+    message["Subject"] = header_text(mail.subject, MOST_SUBJECT)
     message["Date"] = format_datetime(mail.written_at)
     message["Message-ID"] = f"<{message_id(mail.mail_id, mail_from)}>"
     # RFC 3834: no vacation notices in answer to it.
@@ -89,7 +100,21 @@ def compose(mail: OutgoingMail, mail_from: str) -> EmailMessage:
 
 def to_bytes(mail: OutgoingMail, mail_from: str) -> bytes:
     """The mail as it goes over the wire, lines ended by CRLF. Raises `InvalidMail`."""
-    return compose(mail, mail_from).as_bytes()
+    return wire_bytes(compose(mail, mail_from))
+
+
+def wire_bytes(message: EmailMessage) -> bytes:
+    """The message's bytes. Raises `InvalidMail` unless its header block holds exactly the message's own headers, each once.
+
+    Whatever the interpreter's writer of headers gets wrong ends here, before anything is sent.
+    """
+    data = message.as_bytes()
+    block = data.partition(b"\r\n\r\n")[0]
+    lines = re.split(rb"\r\n|\r|\n", block)
+    written = [line.partition(b":")[0] for line in lines if not line.startswith((b" ", b"\t"))]
+    if b"\r\n".join(lines) != block or written != [name.encode() for name in message.keys()]:  # noqa: SIM118
+        raise InvalidMail("a header would hold a line break; the mail is not sent")
+    return data
 
 
 class _Policy(EmailPolicy):
@@ -109,7 +134,7 @@ _POLICY = _Policy(linesep=SMTP.linesep)
 
 def _address(name: str, address: str) -> Address:
     local, at, domain = address.rpartition("@")
-    if not at or not local or not domain or one_line(address, 320) != address or " " in address:
+    if not at or not local or not domain or header_text(address, 320) != address or " " in address:
         raise InvalidMail(f"{address!r} is no address that a mail could be sent to")
     try:
         ascii_domain = domain.encode("idna").decode() if not domain.isascii() else domain

@@ -17,6 +17,7 @@ from exchange_platform.mail.message import (
     message_id,
     recipient,
     sender_address,
+    wire_bytes,
 )
 from exchange_platform.mail.sender import MessageRefused, NotSent, SenderUnavailable
 from exchange_platform.settings import Settings
@@ -34,17 +35,18 @@ class SesSender:
 
     def send(self, mail: OutgoingMail) -> None:
         """Have SES take the mail. Raises `NotSent`."""
+        own_id = message_id(mail.mail_id, self._settings.mail_from)
         try:
             message = compose(mail, self._settings.mail_from)
+            message["X-Mail-ID"] = own_id
+            data = wire_bytes(message)
         except InvalidMail as error:
             raise MessageRefused(str(error)) from None
-        own_id = message_id(mail.mail_id, self._settings.mail_from)
-        message["X-Mail-ID"] = own_id
         sender = sender_address(self._settings.mail_from)
         request: dict[str, Any] = {
             "FromEmailAddress": str(sender) if sender.display_name.isascii() else sender.addr_spec,
             "Destination": {"ToAddresses": [recipient(mail).addr_spec]},
-            "Content": {"Raw": {"Data": message.as_bytes()}},
+            "Content": {"Raw": {"Data": data}},
             "EmailTags": [{"Name": "mail_id", "Value": own_id.partition("@")[0]}],
         }
         if self._settings.ses_configuration_set is not None:

@@ -18,12 +18,16 @@ from exchange_platform.mail.sender import (
     SenderUnavailable,
     TryAgain,
 )
+from exchange_platform.mail.senders.smtp_connection import PlainConnection, TlsConnection
 from exchange_platform.settings import Settings
+from exchange_platform.visible_text import one_visible_line
 
 _IDLE_S = 60.0
 """A connection that was idle for so long is opened anew: servers close theirs after some minutes (RFC 5321, 4.5.3.2)."""
 _ENHANCED = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 _NO_SUCH_RECIPIENT = frozenset({550, 551, 553, 556})
+_NO_SUCH_MAILBOX = frozenset({(5, 0), (4, 1)})
+"""Enhanced codes after the 5 with which a 550 at RCPT means that there is no such mailbox: Outlook.com's 5.5.0, Exchange Online's 5.4.1."""
 
 
 class SmtpSender:
@@ -126,11 +130,11 @@ class SmtpSender:
                 )
             if settings.smtp_security == "tls":
                 assert tls is not None
-                connection: smtplib.SMTP = smtplib.SMTP_SSL(
+                connection: smtplib.SMTP = TlsConnection(
                     settings.smtp_host, settings.smtp_port, timeout=settings.smtp_timeout_s, context=tls
                 )
             else:
-                connection = smtplib.SMTP(
+                connection = PlainConnection(
                     settings.smtp_host, settings.smtp_port, timeout=settings.smtp_timeout_s
                 )
             self._connection = connection
@@ -188,6 +192,9 @@ def _refusal(code: int, reply: bytes | str, *, at: str) -> NotSent:
         subject, detail = int(found[2]), int(found[3])
         if (subject == 1 and detail not in (7, 8)) or (subject == 2 and detail in (0, 1)):
             return RecipientRefused(text)
+        # Two large providers say "no such mailbox" so, where others mean a bad command or a route.
+        if at == "recipient" and code == 550 and (subject, detail) in _NO_SUCH_MAILBOX:
+            return RecipientRefused(text)
         return MessageRefused(text)
     if at == "recipient" and code in _NO_SUCH_RECIPIENT:
         return RecipientRefused(text)
@@ -195,9 +202,8 @@ def _refusal(code: int, reply: bytes | str, *, at: str) -> NotSent:
 
 
 def _reply(reply: bytes | str) -> str:
-    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-    return " ".join(text.split())[:300]
+    return one_visible_line(reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply, 300)
 
 
 def _text(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return one_visible_line(str(error), 300) or type(error).__name__
