@@ -63,7 +63,7 @@ def consume(settings: Settings, source: MemorySource, records: int) -> float:
         source=source,
         report_interval_s=0.05,
     )
-    consumer._reader._poll_interval_s = 0.001  # memory has no quota
+    consumer._reader._paces.poll_interval_s = 0.001  # memory has no quota
     began = time.perf_counter()
     for report in consumer.run():
         if report.records_total >= records and consumer._progress.outstanding() == 0:

@@ -40,6 +40,10 @@ class MemorySource:
             raise SourceUnavailable("the memory is away", retry_after_s=0.01)
         return [Shard(name, self.parents.get(name, ())) for name in self.lists]
 
+    def at(self, shard: str) -> int:
+        """Where the next read of the shard begins."""
+        return self._at[shard]
+
     def seek(self, shard: str, position: str | None) -> None:
         self._at[shard] = len(self.lists[shard]) if position == SHARD_END else int(position or 0)
 

@@ -16,11 +16,13 @@ from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.streams.aggregation import aggregate, disaggregate
 from exchange_platform.streams.source import (
     SHARD_END,
+    PositionRefused,
     Read,
     Shard,
     ShardsChanged,
     SourceUnavailable,
     StreamRecord,
+    Throttled,
 )
 
 READ_LIMIT = 10_000
@@ -29,6 +31,11 @@ PUT_LIMIT = 500
 PUT_BYTES = 4 * 1024 * 1024
 """A PutRecords call takes 500 records and 5 MB; this leaves room for keys and encoding."""
 _THROTTLED_READS = BackOff(first_s=0.4, max_s=5.0)
+_THROTTLED_LISTS = BackOff(first_s=1.0, max_s=30.0)
+_AWAY = BackOff(first_s=0.4, max_s=2.0)
+_REFUSED = frozenset({"InvalidArgumentException", "ValidationException"})
+_REFUSED_POSITION_S = 5.0
+"""How often a position that was refused is tried again: somebody may have set it back."""
 _PUTS = BackOff(first_s=0.1, max_s=2.0)
 
 
@@ -54,8 +61,9 @@ class KinesisSource:
         self._created_at = 0
         self._iterators: dict[str, str] = {}
         self._positions: dict[str, str | None] = {}
-        self._closed: set[str] = set()
         self._throttled: dict[str, int] = {}
+        self._throttled_lists = 0
+        self._away = 0
 
     def shards(self) -> Sequence[Shard]:
         """Every shard that the stream still holds, parents first."""
@@ -63,17 +71,19 @@ class KinesisSource:
             created_at = stream_created_at(self._client, self._stream)
             listed = list(self._list_shards())
         except (ClientError, BotoCoreError) as error:
+            if error_code(error) in THROTTLED:
+                self._throttled_lists += 1
+                raise Throttled(
+                    f"listing the shards of {self._stream} throttled ({error_code(error)})",
+                    retry_after_s=_THROTTLED_LISTS.jittered_s(self._throttled_lists, self._rng),
+                ) from error
             raise self._unavailable(error) from error
+        self._throttled_lists = self._away = 0
         if created_at != self._created_at:
             self._iterators.clear()
             self._positions.clear()
             self._created_at = created_at
         names = {shard["ShardId"] for shard in listed}
-        self._closed = {
-            self._named(shard["ShardId"])
-            for shard in listed
-            if shard.get("SequenceNumberRange", {}).get("EndingSequenceNumber")
-        }
         parents = ("ParentShardId", "AdjacentParentShardId")
         return [
             Shard(
@@ -90,26 +100,17 @@ class KinesisSource:
         self._iterators.pop(shard, None)
 
     def read(self, shard: str) -> Read:
-        """One GetRecords call, aggregated records taken apart."""
+        """One GetRecords call, aggregated records taken apart. A shard has ended when no iterator follows, and by no other sign."""
         shard_id = self._id_of(shard)
+        iterator = self._iterators.pop(shard, None)
         try:
-            iterator = self._iterators.get(shard) or self._new_iterator(shard, shard_id)
-            answer = self._client.get_records(ShardIterator=iterator, Limit=READ_LIMIT)
+            answer = self._client.get_records(
+                ShardIterator=iterator or self._new_iterator(shard, shard_id), Limit=READ_LIMIT
+            )
         except (ClientError, BotoCoreError) as error:
-            self._iterators.pop(shard, None)
-            code = error_code(error)
-            if code in THROTTLED:
-                tries = self._throttled[shard] = self._throttled.get(shard, 0) + 1
-                raise SourceUnavailable(
-                    f"shard {shard_id} throttled ({code})",
-                    retry_after_s=_THROTTLED_READS.jittered_s(tries, self._rng),
-                ) from error
-            if code in ("ExpiredIteratorException", "ExpiredNextTokenException"):
-                return Read(behind_ms=1.0)  # the next read asks for a new iterator at the same position
-            if code in ("ResourceNotFoundException", "InvalidArgumentException", "ValidationException"):
-                raise ShardsChanged(f"shard {shard_id} of {self._stream}: {code}") from error
-            raise self._unavailable(error) from error
+            return self._failed_read(shard, shard_id, iterator, error)
         self._throttled.pop(shard, None)
+        self._away = 0
         records: list[StreamRecord] = []
         for entry in answer["Records"]:
             position = entry["SequenceNumber"]
@@ -117,12 +118,35 @@ class KinesisSource:
             for part, (partition_key, data) in enumerate(disaggregate(entry["PartitionKey"], entry["Data"])):
                 records.append(StreamRecord(position, part, partition_key, data, arrived_at_us))
             self._positions[shard] = position
-        behind_ms = float(answer.get("MillisBehindLatest") or 0)
         following = answer.get("NextShardIterator")
-        ended = following is None or (shard in self._closed and not answer["Records"] and not behind_ms)
         if following is not None:
             self._iterators[shard] = following
-        return Read(records, behind_ms, ended)
+        return Read(records, float(answer.get("MillisBehindLatest") or 0), ended=following is None)
+
+    def _failed_read(self, shard: str, shard_id: str, iterator: str | None, error: Exception) -> Read:
+        """Say what the reader should do. Without an iterator the read began by asking for one at the shard's position."""
+        code = error_code(error)
+        if code in THROTTLED:
+            if iterator is not None:
+                self._iterators[shard] = (
+                    iterator  # it stays good, and asking for another is a call of its own
+                )
+            tries = self._throttled[shard] = self._throttled.get(shard, 0) + 1
+            raise Throttled(
+                f"shard {shard_id} of {self._stream} throttled ({code})",
+                retry_after_s=_THROTTLED_READS.jittered_s(tries, self._rng),
+            ) from error
+        if code in ("ExpiredIteratorException", "ExpiredNextTokenException"):
+            return Read(behind_ms=1.0)  # the next read asks for a new iterator at the same position
+        position = self._positions.get(shard)
+        if code in _REFUSED and iterator is None and position is not None:
+            raise PositionRefused(
+                f"shard {shard_id} of {self._stream} refuses position {position} ({error})",
+                retry_after_s=_REFUSED_POSITION_S,
+            ) from error
+        if code == "ResourceNotFoundException" or code in _REFUSED:
+            raise ShardsChanged(f"shard {shard_id} of {self._stream}: {code}") from error
+        raise self._unavailable(error) from error
 
     def is_after(self, position: str, other: str | None) -> bool:
         """Sequence numbers are ordered as numbers."""
@@ -169,7 +193,10 @@ class KinesisSource:
         self._iterators.clear()
         self._created_at = 0
         if is_passing(error) or error_code(error) == "ResourceNotFoundException":
-            return SourceUnavailable(f"stream {self._stream}: {error}", retry_after_s=0.5)
+            self._away += 1
+            return SourceUnavailable(
+                f"stream {self._stream}: {error}", retry_after_s=_AWAY.jittered_s(self._away, self._rng)
+            )
         return error if isinstance(error, Exception) else RuntimeError(str(error))
 
 

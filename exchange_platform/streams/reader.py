@@ -9,14 +9,18 @@ from collections.abc import Callable, Sequence
 from exchange_platform.clock import Clock
 from exchange_platform.records import UndecodableRecord
 from exchange_platform.streams.meters import Progress
+from exchange_platform.streams.pace import ListingPace, ShardPaces
 from exchange_platform.streams.sharing import WHOLE, Share
 from exchange_platform.streams.source import (
     SHARD_END,
+    PositionRefused,
+    Read,
     Shard,
     ShardBatch,
     ShardsChanged,
     Source,
     SourceUnavailable,
+    Throttled,
 )
 
 log = logging.getLogger(__name__)
@@ -24,11 +28,11 @@ log = logging.getLogger(__name__)
 DECODE = "decode"
 """The stage of dead letters that could not be decoded."""
 
-LIST_INTERVAL_S = 5.0
-"""How often the shards are listed again, to find a reshard or a stream made anew."""
-
 _WAITING_INTERVAL_S = 0.5
-"""And how often while a shard waits for a parent that another consumer reads to its end."""
+"""How often it is looked in the database whether another consumer has read a shard's parent to its end."""
+_LONG_PAUSE_S = 1.0
+"""After so long without a read the stream may be another one of the same name: no emulator is restarted sooner."""
+_LONGEST_WAIT_S = 0.2
 
 
 def _none_finished(_shards: Sequence[str]) -> set[str]:
@@ -39,8 +43,9 @@ class ShardReader:
     """Reads a source's shards and hands batches on.
 
     Of the shards it reads those of its `share`. A shard's children are begun when it has been read to its end; of parents that are another's,
-    `finished` says which those are, committed. Each shard is read every `poll_interval_s` at the most (Kinesis allows 5
-    reads a second); while `room()` is false nothing is read. Records that can't be decoded stay in their batch, marked dead.
+    `finished` says which those are, committed. Each shard is read every `poll_interval_s` at most (Kinesis allows 5
+    reads a second); one that is throttled, or whose position is refused, waits by itself. While `room()` is false nothing
+    is read. Records that can't be decoded stay in their batch, marked dead.
     """
 
     def __init__(
@@ -58,14 +63,11 @@ class ShardReader:
         share: Share = WHOLE,
         finished: Callable[[Sequence[str]], set[str]] = _none_finished,
     ) -> None:
-        self.trouble = ""
         self.records = 0
         self.shard_records: dict[str, int] = {}
-        self.behind_ms: dict[str, float] = {}
         self.read_to: dict[str, str | None] = {}
         self._source = source
         self._clock = clock
-        self._poll_interval_s = poll_interval_s
         self._progress = progress
         self._decode = decode
         self._room = room
@@ -79,17 +81,34 @@ class ShardReader:
         self._nothing_to_read = False
         self._waited_for: set[str] = set()
         """Parents of own shards that another consumer has not finished."""
-        self._list_at = 0.0
-        self._read_at: dict[str, float] = {}
-        self._began_at_us: dict[str, int] = {}
+        self._elsewhere: set[str] = set()
+        self._refused: set[str] = set()
+        """Own shards whose position the source refuses."""
+        self._error = self._listing_error = ""
+        self._seek_all = True
+        self._paused_s: float | None = None
+        self._ask_at_s = float("inf")
+        self._listing = ListingPace()
+        self._paces = ShardPaces(poll_interval_s)
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
 
     @property
     def at_tip(self) -> bool:
         """Whether the newest read of every shard found its tip. Where all open shards are others', there is nothing to be read."""
-        if self.trouble or self._waited_for:
+        if self.trouble or self._waited_for or self._listing.is_asked_for:
             return False
         return max(self.behind_ms.values()) == 0 if self.behind_ms else self._nothing_to_read
+
+    @property
+    def trouble(self) -> str:
+        """What can't be read now, and why; empty while everything can."""
+        texts = (self._error, self._listing_error, *list(self._paces.errors.values()))
+        return "; ".join(text for text in texts if text)
+
+    @property
+    def behind_ms(self) -> dict[str, float]:
+        """How far the reading of each open shard is behind its tip, or may be while it can't be read."""
+        return self._paces.behind_ms
 
     def start(self) -> None:
         """Begin to read."""
@@ -110,76 +129,137 @@ class ShardReader:
 
     def _round(self) -> None:
         """Read every shard that is due, then wait for the next."""
-        now = self._clock.monotonic_s()
+        now_s = self._clock.monotonic_s()
         if not self._room():
-            # After a pause the stream may be another one of the same name.
-            self._list_at = now if self.behind_ms else self._list_at
+            self._paused_s = now_s if self._paused_s is None else self._paused_s
             self._clock.wait(self._stopping, 0.02)
             return
+        if self._paused_s is not None:
+            if now_s - self._paused_s >= _LONG_PAUSE_S:  # the stream may be another one of the same name
+                self._listing.ask_after_a_pause(now_s)
+            self._paused_s = None
         try:
-            if now >= self._list_at:
-                self._list()
-            open_shards = self._open_shards()
-            for shard in open_shards:
-                if self._read_at.get(shard, 0.0) <= self._clock.monotonic_s() and not self._stopping.is_set():
-                    self._read_at[shard] = self._clock.monotonic_s() + self._poll_interval_s
-                    began_at_us = self._clock.now_us()
-                    self._read(shard)
-                    self._began_at_us[shard] = began_at_us
-            self.trouble = ""
-            if (
-                open_shards == self._open_shards()
-                and self.at_tip
-                and all(shard in self._began_at_us for shard in open_shards)
-            ):
-                # Not every shard was due in this round: the oldest of their newest reads counts.
-                read_at_us = [self._began_at_us[shard] for shard in open_shards]
-                self._progress.at_tip(min(read_at_us, default=self._clock.now_us()))
+            self._list_if_due(now_s)
+            self._read_due()
         except SourceUnavailable as error:
-            if self.trouble != str(error):
-                log.warning("%s", error)
-            self.trouble = str(error)
-            self._list_at = 0.0
-            self._clock.wait(self._stopping, error.retry_after_s)
+            self._source_is_away(error)
             return
+        due_s = [self._listing.due_s, self._ask_at_s]
+        if not self._seek_all:
+            due_s += [self._paces.due_s(shard) for shard in self._open_shards()]
+        self._clock.wait(self._stopping, min(min(due_s) - self._clock.monotonic_s(), _LONGEST_WAIT_S))
+
+    def _read_due(self) -> None:
+        """Read each open shard that is due. Raises `SourceUnavailable` where none can be read."""
+        if self._seek_all:
+            return  # it is not known which stream this is
+        open_shards = self._open_shards()
+        if not open_shards:
+            self._error = ""
+        for shard in open_shards:
+            if self._paces.due_s(shard) <= self._clock.monotonic_s() and not self._stopping.is_set():
+                self._read_in_turn(shard)
+        if open_shards == self._open_shards() and self.at_tip:
+            # Not every shard was due in this round: the oldest of their newest reads counts.
+            read_at_us = self._paces.all_read_since_us(open_shards)
+            if read_at_us is not None or not open_shards:
+                self._progress.at_tip(self._clock.now_us() if read_at_us is None else read_at_us)
+
+    def _read_in_turn(self, shard: str) -> None:
+        """Read the shard; what keeps it from being read keeps no other."""
+        paces, began_at_us = self._paces, self._clock.now_us()
+        paces.begins(shard, self._clock.monotonic_s())
+        try:
+            if shard in self._refused:
+                self._seek_again(shard)
+            read = self._source.read(shard)
+        except (Throttled, PositionRefused) as error:
+            if isinstance(error, PositionRefused):
+                self._refused.add(shard)
+            now_s = self._clock.monotonic_s()
+            if paces.failed(shard, str(error), now_s=now_s, retry_after_s=error.retry_after_s):
+                log.warning("%s", error)
         except ShardsChanged as change:
             log.info("%s", change)
-            self._list_at = 0.0
-            self._clock.wait(self._stopping, 0.05)
-            return
-        due = min((self._read_at.get(shard, 0.0) for shard in self._open_shards()), default=now + 0.2)
-        self._clock.wait(self._stopping, due - self._clock.monotonic_s())
+            now_s = self._clock.monotonic_s()
+            paces.changed(shard, str(change), now_s)
+            self._listing.ask(now_s)
+        else:
+            self._error = ""
+            self._refused.discard(shard)
+            self._take(shard, read)
+            now_s = self._clock.monotonic_s()
+            if read.ended:
+                paces.ended(shard)
+                self._listing.ask(now_s)
+            else:
+                paces.succeeded(shard, now_s=now_s, began_at_us=began_at_us, behind_ms=read.behind_ms)
+
+    def _seek_again(self, shard: str) -> None:
+        """Ask the sinks once more from where to read a shard whose position was refused: somebody may have set it back."""
+        if self._progress.outstanding():
+            return  # what was read of it is not committed
+        position = self._claim([shard])[shard]
+        if position != self.read_to[shard]:
+            log.warning("shard %s is read on from %s instead of %s", shard, position, self.read_to[shard])
+        self.read_to[shard] = position
+        self._source.seek(shard, position)
+
+    def _source_is_away(self, error: SourceUnavailable) -> None:
+        """Wait. Then it is looked which shards there are: another stream of the same name may have come in its place."""
+        now_s = self._clock.monotonic_s()
+        if self._error != str(error):
+            log.warning("%s", error)
+        self._error = str(error)
+        self._seek_all = True
+        self._paces.fall_behind(self._open_shards(), now_s)
+        self._listing.failed(now_s, error.retry_after_s)
+        self._clock.wait(self._stopping, error.retry_after_s)
+
+    def _list_if_due(self, now_s: float) -> None:
+        """List the shards when it is time; between, ask for parents that another consumer reads. Raises `SourceUnavailable`.
+
+        Where listing is throttled, the shards that are known are read on.
+        """
+        if now_s >= self._listing.due_s:
+            try:
+                self._list()
+            except Throttled as error:
+                if self._listing_error != str(error):
+                    log.warning("%s", error)
+                self._listing_error = str(error)
+                self._listing.failed(now_s, error.retry_after_s)
+        elif now_s >= self._ask_at_s:
+            self._wait_for_parents()
 
     def _list(self) -> None:
         listed = self._source.shards()
+        self._listing_error = ""
         self._listed = [shard for shard in listed if self._share.has(shard)]
         names = [shard.name for shard in self._listed]
         unclaimed = [name for name in names if name not in self.read_to]
         if unclaimed:
             self.read_to.update(self._claim(unclaimed))
         self._nothing_to_read = bool(listed) and all(self.read_to[name] == SHARD_END for name in names)
-        for gone in [name for name in self.behind_ms if name not in names]:
-            del self.behind_ms[gone]
-        if self.trouble or self._list_at == 0.0:
-            for name in names:
-                self._source.seek(name, self.read_to[name])
-        else:
-            for name in unclaimed:
-                self._source.seek(name, self.read_to[name])
-        self._waited_for = self._unfinished_elsewhere({shard.name for shard in listed} - set(names))
-        interval_s = _WAITING_INTERVAL_S if self._waited_for else LIST_INTERVAL_S
-        self._list_at = self._clock.monotonic_s() + interval_s
+        self._paces.keep(names)
+        for name in names if self._seek_all else unclaimed:
+            self._source.seek(name, self.read_to[name])
+        self._seek_all = False
+        self._elsewhere = {shard.name for shard in listed} - set(names)
+        self._wait_for_parents()
+        self._listing.listed(self._clock.monotonic_s())
 
-    def _unfinished_elsewhere(self, others: set[str]) -> set[str]:
-        """Those of the others' shards that an own shard continues and that are not finished."""
+    def _wait_for_parents(self) -> None:
+        """Look which parents of own shards another consumer has not finished."""
         parents = {
             parent
             for shard in self._listed
             if self.read_to[shard.name] != SHARD_END
             for parent in shard.parents
-            if parent in others
+            if parent in self._elsewhere
         }
-        return parents - self._finished(sorted(parents)) if parents else parents
+        self._waited_for = parents - self._finished(sorted(parents)) if parents else parents
+        self._ask_at_s = self._clock.monotonic_s() + _WAITING_INTERVAL_S if self._waited_for else float("inf")
 
     def _open_shards(self) -> list[str]:
         """The shards to read now: not at their end, every listed parent at its."""
@@ -192,8 +272,8 @@ class ShardReader:
             and self._waited_for.isdisjoint(shard.parents)
         ]
 
-    def _read(self, shard: str) -> None:
-        read = self._source.read(shard)
+    def _take(self, shard: str, read: Read) -> None:
+        """Decode what was read and dispatch it."""
         batches: list[ShardBatch] = []
         if read.records:
             for record in read.records:
@@ -209,10 +289,6 @@ class ShardReader:
         if read.ended:
             batches.append(ShardBatch(shard, self.read_to[shard], SHARD_END, []))
             self.read_to[shard] = SHARD_END
-            self.behind_ms.pop(shard, None)
-            self._list_at = 0.0
-        else:
-            self.behind_ms[shard] = read.behind_ms
         if batches:
             self._progress.read += len(batches)
             self._hand_on(batches)

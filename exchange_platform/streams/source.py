@@ -77,6 +77,14 @@ class SourceUnavailable(Exception):
         self.retry_after_s = retry_after_s
 
 
+class Throttled(SourceUnavailable):
+    """The service asks for fewer calls of one kind: this shard's reads, or the listing, wait `retry_after_s`. Whatever else goes on."""
+
+
+class PositionRefused(SourceUnavailable):
+    """The source never gave this position out, so it is not known where reading should go on: this shard stands still until somebody decides."""
+
+
 class ShardsChanged(Exception):
     """The shards are not those that were listed (a reshard, a stream made anew): list them again."""
 
@@ -87,7 +95,7 @@ class Source(Protocol):
     name: str
 
     def shards(self) -> Sequence[Shard]:
-        """Every shard that can still be read, parents before children. Raises `SourceUnavailable`."""
+        """Every shard that can still be read, parents before children. Raises `SourceUnavailable`, or `Throttled`: what was listed before holds."""
         ...
 
     def seek(self, shard: str, position: str | None) -> None:
@@ -95,7 +103,10 @@ class Source(Protocol):
         ...
 
     def read(self, shard: str) -> Read:
-        """Read on in the shard. Raises `SourceUnavailable` or `ShardsChanged`; then nothing was passed over."""
+        """Read on in the shard. Raises `SourceUnavailable` (no shard can be read), `Throttled` or `PositionRefused` (this one can't), or `ShardsChanged`.
+
+        Then nothing was passed over.
+        """
         ...
 
     def is_after(self, position: str, other: str | None) -> bool:

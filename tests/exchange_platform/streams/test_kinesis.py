@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from typing import Any
 
@@ -12,7 +13,14 @@ from exchange_platform.aws import aws_client
 from exchange_platform.settings import Settings
 from exchange_platform.streams.aggregation import MAGIC, aggregate, disaggregate
 from exchange_platform.streams.kinesis import KinesisSource, Publisher, StreamUnavailable, ensure_stream
-from exchange_platform.streams.source import SHARD_END, ShardsChanged, SourceUnavailable, StreamRecord
+from exchange_platform.streams.source import (
+    SHARD_END,
+    PositionRefused,
+    ShardsChanged,
+    SourceUnavailable,
+    StreamRecord,
+    Throttled,
+)
 
 
 @pytest.fixture
@@ -102,6 +110,105 @@ def test_the_read_that_comes_to_a_closed_shards_end_tells_it_before_shards_are_l
     read = source.read(shard.name)
     assert [record.data for record in read.records] == [b"1", b"2"]
     assert read.ended
+
+
+def test_a_closed_shard_is_not_finished_by_an_empty_page_while_an_iterator_follows(
+    client: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Publisher(client, settings.bets_stream).publish([("m", b"1"), ("m", b"2")])
+    client.split_shard(
+        StreamName=settings.bets_stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127)
+    )
+    source = _source(client, settings)
+    (parent, *_) = source.shards()
+    source.seek(parent.name, None)
+    real, empty_pages = client.get_records, [True, True]
+
+    def get_records(**kwargs: Any) -> Any:
+        if empty_pages:
+            empty_pages.pop()
+            return {"Records": [], "NextShardIterator": kwargs["ShardIterator"], "MillisBehindLatest": 0}
+        return real(**kwargs)
+
+    monkeypatch.setattr(client, "get_records", get_records)
+    assert [(read.records, read.ended) for read in (source.read(parent.name), source.read(parent.name))] == [
+        ([], False)
+    ] * 2
+    last = source.read(parent.name)
+    assert [record.data for record in last.records] == [b"1", b"2"]
+    assert last.ended
+
+
+def test_a_throttled_shard_waits_longer_each_time_and_no_other_waits(
+    client: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.split_shard(
+        StreamName=settings.bets_stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127)
+    )
+    source = KinesisSource(client, settings.bets_stream, rng=random.Random(1))
+    _, one, other = source.shards()
+    for shard in (one, other):
+        source.seek(shard.name, None)
+    real = client.get_shard_iterator
+
+    def get_shard_iterator(**kwargs: Any) -> Any:
+        if kwargs["ShardId"] == one.name.partition("@")[0]:
+            raise ClientError(
+                {"Error": {"Code": "ProvisionedThroughputExceededException"}}, "GetShardIterator"
+            )
+        return real(**kwargs)
+
+    monkeypatch.setattr(client, "get_shard_iterator", get_shard_iterator)
+    pauses: list[float] = []
+    for _ in range(1_100):
+        with pytest.raises(Throttled, match=one.name.partition("@")[0]) as throttled:
+            source.read(one.name)
+        pauses.append(throttled.value.retry_after_s)
+        if len(pauses) < 4:
+            assert not source.read(other.name).records
+    assert pauses[0] < 0.6 < pauses[1] < pauses[2]
+    assert 3.75 <= max(pauses) <= 6.25
+
+
+@pytest.mark.parametrize("call", ["list_shards", "describe_stream_summary"])
+def test_a_throttled_listing_asks_for_longer_and_longer_pauses_and_leaves_the_known_shards_readable(
+    client: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    Publisher(client, settings.bets_stream).publish([("m", b"1")])
+    source = KinesisSource(client, settings.bets_stream, rng=random.Random(1))
+    (shard,) = source.shards()
+    source.seek(shard.name, None)
+
+    def throttled(**_kwargs: Any) -> Any:
+        raise ClientError({"Error": {"Code": "LimitExceededException"}}, call)
+
+    monkeypatch.setattr(client, call, throttled)
+    pauses: list[float] = []
+    for _ in range(8):
+        with pytest.raises(Throttled, match="listing the shards") as error:
+            source.shards()
+        pauses.append(error.value.retry_after_s)
+    assert pauses[0] < pauses[2] < pauses[4] <= 37.5
+    assert [record.data for record in source.read(shard.name).records] == [b"1"]
+
+
+def test_a_position_that_the_stream_never_gave_out_is_refused_and_not_taken_for_a_reshard(
+    client: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = _source(client, settings)
+    (shard,) = source.shards()
+    source.seek(shard.name, "49590338271490256608559692538361571095921575989136588898")
+
+    def get_shard_iterator(**_kwargs: Any) -> Any:
+        raise ClientError(
+            {"Error": {"Code": "InvalidArgumentException", "Message": "did not come from this stream"}},
+            "GetShardIterator",
+        )
+
+    monkeypatch.setattr(client, "get_shard_iterator", get_shard_iterator)
+    for _ in range(2):
+        with pytest.raises(PositionRefused, match=r"49590338.* did not come from this stream"):
+            source.read(shard.name)
 
 
 def test_merged_shards_have_both_parents(client: Any, settings: Settings) -> None:
