@@ -31,6 +31,13 @@ class StoreUnavailable(Exception):
     """The store can't be reached or is too busy now: retry with back-off, read no more meanwhile. Nothing was written."""
 
 
+class StoreDamaged(StoreUnavailable):
+    """What the store keeps is damaged: a file is cut, changed or gone. The message names it and what restores it.
+
+    Trying again helps once the damage was taken out or restored. It is never a record's fault.
+    """
+
+
 class CredentialsRefused(StoreUnavailable):
     """The store refuses the user name or password that this process was started with: one that is started anew reads them anew.
 

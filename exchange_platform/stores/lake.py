@@ -8,7 +8,8 @@ checkpoint and the list of windows to close together.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,12 @@ import duckdb
 from exchange_platform.bets import Bet
 from exchange_platform.records import Execution
 from exchange_platform.settings import Settings
-from exchange_platform.stores import lake_bets, lake_maintenance, lake_tables, lake_windows
+from exchange_platform.stores import lake_bets, lake_losses, lake_maintenance, lake_tables, lake_windows
 from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
 from exchange_platform.stores.lake_bets import BetState, BetSums
 from exchange_platform.stores.lake_checkpoints import LakeCheckpoints
 from exchange_platform.stores.lake_connection import LakeConnection, may_pass, without_password
+from exchange_platform.stores.lake_files import LakeDamaged
 from exchange_platform.stores.lake_rows import Batch, bets_batch, executions_batch, windows_touched
 from exchange_platform.stores.lake_s3 import S3Access
 from exchange_platform.stores.lake_windows import ClosedDay, Recomputed, literal
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     import pyarrow as pa  # 70 MB, and only `query` hands one out
 
 log = logging.getLogger(__name__)
+
+MAX_TAKEN_OUT = 10
+"""So many damaged files at once are taken out without asking anybody: more of them is a disk's or a bucket's fault."""
 
 _MERGE_EVERY = 64
 """Commits with data between two merges of the small files that they leave."""
@@ -63,7 +68,8 @@ class Lake:
     """The lake, through one DuckDB connection: for one thread at a time. Nothing is opened before the first call.
 
     Every method raises `StoreUnavailable` where the catalog or the files can't be reached, or another process has written for too
-    long; call it again later.
+    long; call it again later. Where a file is damaged it is a `LakeDamaged` that names it. One that may write then takes a few such
+    files out (lake_losses.py), so that the next call goes on without their rows.
     """
 
     def __init__(
@@ -120,7 +126,7 @@ class Lake:
         Raises `Superseded`, and claims none, if a newer epoch holds one of them.
         """
         self._open = None
-        with self._connection.write():
+        with self._without_damage(), self._connection.write():
             return self._checkpoints.claim(source, epoch, shards)
 
     def commit(
@@ -140,7 +146,7 @@ class Lake:
         opened: set[tuple[str, datetime]] = set()
         new_executions = new_bets = 0
         try:
-            with self._connection.write() as connection:
+            with self._without_damage(), self._connection.write() as connection:
                 if self._checkpoints.advance(source, epoch, advances):
                     if executions:
                         new_executions, opened = self._add_executions(connection, executions)
@@ -173,7 +179,7 @@ class Lake:
         if not due:
             return []
         try:
-            with self._connection.write() as connection:
+            with self._without_damage(), self._connection.write() as connection:
                 self._checkpoints.check_not_superseded(source, epoch, shards)
                 days = lake_windows.close(connection, due)
         except StoreUnavailable:
@@ -188,7 +194,7 @@ class Lake:
 
         Windows that are open are left to whoever closes them.
         """
-        with self._connection.write() as connection:
+        with self._without_damage(), self._connection.write() as connection:
             return lake_windows.recompute(connection, day)
 
     def open_windows(self, *, anew: bool = False) -> set[tuple[str, datetime]]:
@@ -262,6 +268,9 @@ class Lake:
                 session.execute(statement)
             return session.execute(statements[-1]).to_arrow_table()
         except duckdb.Error as error:
+            damage = self._connection.damage_behind(error)
+            if damage is not None:
+                raise damage from None
             message = without_password(str(error))
             if may_pass(error) and not isinstance(error, duckdb.IOException):
                 raise StoreUnavailable(f"lake: {message}") from None
@@ -273,17 +282,33 @@ class Lake:
         Each step takes the write lock for itself, so writers wait for one step at the most, well under a second. A query that runs
         longer than `keep_snapshots` loses its files.
         """
-        with self._connection.write():
-            self._checkpoints.fold_all()
-        lake_maintenance.tidy(self._connection, keep=keep_snapshots)
+        with self._without_damage():
+            with self._connection.write():
+                self._checkpoints.fold_all()
+            lake_maintenance.tidy(self._connection, keep=keep_snapshots)
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._connection.translated():
+        with self._without_damage(), self._connection.translated():
             return self._connection.session.execute(sql, parameters or None).fetchall()
+
+    @contextmanager
+    def _without_damage(self) -> Iterator[None]:
+        """Take the damaged files that stopped a call out of the lake, if it may be written and they are few; the call still fails."""
+        try:
+            yield
+        except LakeDamaged as damage:
+            if self._connection.read_only or not 0 < len(damage.files) <= MAX_TAKEN_OUT:
+                raise
+            for loss in lake_losses.take_out(self._connection, damage.files, datetime.now(UTC)):
+                log.error(
+                    "taken out of the lake: %s; `exchange-platform restore-lake` restores what it can",
+                    loss.described,
+                )
+            raise
 
     def _add_executions(
         self, connection: duckdb.DuckDBPyConnection, executions: Sequence[Execution]
@@ -312,7 +337,7 @@ class Lake:
             return
         self._unmerged = 0
         try:
-            with self._connection.alone() as connection:
+            with self._without_damage(), self._connection.alone() as connection:
                 lake_maintenance.merge_small(connection)
         except (StoreUnavailable, duckdb.OutOfMemoryException) as error:
             # The commit itself is done, and the next merge will find these files too.

@@ -14,9 +14,10 @@ from uuid import uuid4
 import duckdb
 from filelock import FileLock, Timeout
 
-from exchange_platform.stores import lake_extensions
+from exchange_platform.stores import lake_damage, lake_extensions
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.credentials import unavailable
+from exchange_platform.stores.lake_files import DATA_FILES, DELETE_FILES, LakeDamaged, LakeFile, files_of
 from exchange_platform.stores.lake_s3 import S3Access
 
 LOCK_TIMEOUT_S = 10.0
@@ -115,8 +116,12 @@ class LakeConnection:
             yield self.session
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
-        """Turn DuckDB's errors that may pass into `StoreUnavailable`, and begin with a new connection then."""
+    def translated(self, *, attached: bool = True) -> Iterator[None]:
+        """Turn DuckDB's errors that may pass into `StoreUnavailable`, and begin with a new connection then.
+
+        Where a file of the lake or its catalog is behind the error, it is a `LakeDamaged` that names it. Before the lake is `attached`
+        its files are not known.
+        """
         try:
             yield
         except duckdb.CatalogException as error:
@@ -125,6 +130,9 @@ class LakeConnection:
                 f"lake: {_first_line(error)} Are its tables there? `exchange-platform migrate` makes them."
             ) from None
         except duckdb.Error as error:
+            damage = self.damage_behind(error, attached=attached)
+            if damage is not None:
+                raise damage from None
             if not may_pass(error):
                 raise
             self._drop()
@@ -134,6 +142,45 @@ class LakeConnection:
         """Ask the catalog's own database, in its SQL: what DuckLake keeps there costs a tenth so."""
         function = "sqlite_query" if self.is_sqlite else "postgres_query"
         return self.session.execute(f"FROM {function}({_quoted(CATALOG)}, {_quoted(sql)})").fetchall()
+
+    def files(self) -> list[LakeFile]:
+        """The Parquet files of the newest snapshot, data files first. Raises `StoreUnavailable`."""
+        return [
+            file
+            for statement in (DATA_FILES, DELETE_FILES)
+            for file in files_of(self.catalog_rows(statement), self._data_path)
+        ]
+
+    @contextmanager
+    def scratch(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A DuckDB without the lake, to read single files: a damaged one can make a DuckDB refuse everything from then on."""
+        connection = duckdb.connect(
+            config={"threads": "1", "memory_limit": f"{_READER_MEMORY_MB}MB", **lake_extensions.CONFIG}
+        )
+        try:
+            if self._data_path.startswith("s3://"):
+                lake_extensions.load(connection, "httpfs")
+                if self._s3 is not None:
+                    self._s3.grant(connection)
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+        finally:
+            connection.close()
+
+    def damage_behind(self, error: duckdb.Error, *, attached: bool = True) -> LakeDamaged | None:
+        """The damage that made DuckDB raise this error, if it was one. The connection is begun again then."""
+        catalog = lake_damage.of_catalog(str(error), self._path if self.is_sqlite else None)
+        if catalog is not None:
+            self._drop()
+            return catalog
+        if not attached or not lake_damage.is_suspicious(error):
+            return None
+        self._drop()
+        try:
+            with self.scratch() as scratch:
+                return lake_damage.of_files(scratch, self.files(), str(error))
+        except (duckdb.Error, StoreUnavailable, OSError):
+            return None  # the catalog does not answer either: the error stands for itself
 
     def close(self) -> None:
         """Close the connection. Safe to call twice."""
@@ -176,9 +223,12 @@ class LakeConnection:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         if self.is_sqlite and self.read_only and not self._path.exists():
+            lake_damage.refuse_lost_catalog(self._path, self._data_path)
             raise StoreUnavailable(
                 f"lake: there is no catalog {self._path}; `exchange-platform migrate` makes one"
             )
+        if self.is_sqlite:
+            lake_damage.refuse_lost_catalog(self._path, self._data_path)
         connection = duckdb.connect(
             config={
                 "threads": str(self._threads),
@@ -190,7 +240,7 @@ class LakeConnection:
             }
         )
         try:
-            with self.translated():
+            with self.translated(attached=False):
                 self._attach(connection)
         except BaseException:
             connection.close()
