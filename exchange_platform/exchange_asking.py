@@ -1,7 +1,8 @@
-"""Asking the exchange for a bet by its id. Not here: which bets are asked for, and what follows (reconciliation.py)."""
+"""The exchange over HTTP: bets by their ids, and what the platform has committed. Which bets are asked for, and what follows, lives in reconciliation.py."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -27,7 +28,7 @@ class AsksExchange(Protocol):
 
 
 class ExchangeClient:
-    """The exchange over HTTP: `GET {exchange_url}/bets/{bet_id}`."""
+    """The exchange at `exchange_url` (docs/exchange.md)."""
 
     def __init__(self, exchange_url: str) -> None:
         import httpx  # where bets are asked for only: it brings megabytes that long runs do without
@@ -52,6 +53,21 @@ class ExchangeClient:
         if not isinstance(update, BetUpdate) or update.bet_id != bet_id:
             raise ExchangeUnavailable(f"the exchange's answer for bet {bet_id} is of something else")
         return update
+
+    def acknowledge(self, positions: Mapping[str, str]) -> bool:
+        """Report up to where every sink has committed each shard: the exchange may forget it. Raises `ExchangeUnavailable`.
+
+        Whether the exchange takes such reports: one that keeps its records by other rules need not.
+        """
+        try:
+            answer = self._client.post("/acknowledged", json={"positions": dict(positions)})
+        except self._failures as error:
+            raise ExchangeUnavailable(f"the exchange does not answer: {error}") from error
+        if answer.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+            return False
+        if answer.status_code != HTTPStatus.OK:
+            raise ExchangeUnavailable(f"the exchange answers {answer.status_code} to what is committed")
+        return True
 
     def close(self) -> None:
         """Close the connections."""

@@ -103,6 +103,25 @@ class Settings(BaseSettings):
         None, description="Where the exchange answers over HTTP: its event feed, and bets by their ids."
     )
 
+    exchange_retained_s: float = Field(
+        600.0,
+        gt=0,
+        le=7 * 86_400,
+        description="Simulated exchange: nothing is forgotten earlier after it was last published, nor before the platform has it.",
+    )
+    exchange_records_kept_s: float = Field(
+        7200.0,
+        gt=0,
+        le=7 * 86_400,
+        description="Simulated exchange: how long its report goes down to single records, which it can publish again.",
+    )
+    exchange_journal_mb: int = Field(
+        2000,
+        ge=10,
+        le=1_000_000,
+        description="Simulated exchange: above so many MB of records the oldest are forgotten, whatever else holds.",
+    )
+
     betfair_app_key: SecretStr | None = Field(None, description="Betfair: application key.")
     betfair_session_token: SecretStr | None = Field(
         None,

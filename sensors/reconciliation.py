@@ -16,8 +16,10 @@ from assets.checks import (
     WINDOWS_AGREE,
     Check,
 )
+from exchange_platform.acknowledging import acknowledge
 from exchange_platform.checks import EVERYTHING, CheckOutcome, Rounds, Scope
 from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.exchange_asking import ExchangeUnavailable
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from resources.platform import PlatformResource
 from sensors.evaluations import materialised_by, report
@@ -57,7 +59,7 @@ def reconciliation_sensor(context: dg.SensorEvaluationContext, platform: Platfor
     runs = materialised_by(context.instance, {check.asset for check in ALL})
     whole_round = runs != memory.runs or now_us - memory.round_at_us >= ROUND_S * 1e6
     try:
-        scope = _scope(platform, memory.rounds) if whole_round else EVERYTHING
+        scope = _scope(context, platform, memory.rounds) if whole_round else EVERYTHING
     except StoreUnavailable as error:
         context.log.warning(f"only the cheap checks are evaluated: {error}")
         whole_round, scope = False, EVERYTHING
@@ -92,8 +94,12 @@ def reconciliation_sensor(context: dg.SensorEvaluationContext, platform: Platfor
     return dg.SkipReason(_summary(outcomes, memory, len(asked)))
 
 
-def _scope(platform: PlatformResource, rounds: Rounds) -> Scope:
+def _scope(context: dg.SensorEvaluationContext, platform: PlatformResource, rounds: Rounds) -> Scope:
     with platform.lake() as lake:
+        try:
+            acknowledge(platform.settings, platform.database, lake)
+        except ExchangeUnavailable as error:  # it forgets nothing meanwhile
+            context.log.warning(f"what is committed could not be reported to the exchange: {error}")
         return rounds.scope(platform.database, lake)
 
 

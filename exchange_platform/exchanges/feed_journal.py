@@ -25,6 +25,8 @@ FEED_FILE = "exchange-feed.sqlite"
 
 REPLACED_KEPT_S = 2 * 3600
 FINAL_KEPT_S = 7 * 24 * 3600
+UNREAD_KEPT_S = 30 * 24 * 3600
+"""So long is the end of an event or market kept that the platform has not committed."""
 LOOK_EVERY_S = 0.02
 MOST_UPDATE_BYTES = 1_000_000
 MOST_PAGE_BYTES = 4_000_000
@@ -150,14 +152,22 @@ class FeedJournal:
                 return False
         return True
 
-    def compact(self, *, replaced_kept_s: float = REPLACED_KEPT_S, final_kept_s: float = FINAL_KEPT_S) -> int:
+    def compact(
+        self,
+        *,
+        committed: int = 0,
+        replaced_kept_s: float = REPLACED_KEPT_S,
+        final_kept_s: float = FINAL_KEPT_S,
+    ) -> int:
         """Drop updates that are older than `replaced_kept_s` and replaced, and what ended longer than `final_kept_s` ago; how many.
 
+        An end behind the cursor up to which the platform has `committed` the feed is kept for 30 days: nothing after it would say so again.
         Works in small transactions, so that nobody who appends waits for long. From any thread or process.
         """
         now_us = self._clock.now_us()
         replaced_before_us = now_us - int(replaced_kept_s * 1e6)
         final_before_us = now_us - int(final_kept_s * 1e6)
+        unread_before_us = now_us - int(max(final_kept_s, UNREAD_KEPT_S) * 1e6)
         dropped = cursor = 0
         while True:
             with self._writing() as db:
@@ -171,8 +181,8 @@ class FeedJournal:
                 dropped += db.execute(
                     "DELETE FROM updates WHERE cursor BETWEEN ? AND ? AND appended_at_us < ? AND ("
                     " EXISTS (SELECT 1 FROM updates newer WHERE newer.entity = updates.entity AND newer.cursor > updates.cursor)"
-                    " OR (final AND appended_at_us < ?))",
-                    (first, cursor, replaced_before_us, final_before_us),
+                    " OR (final AND appended_at_us < iif(cursor <= ?, ?, ?)))",
+                    (first, cursor, replaced_before_us, committed, final_before_us, unread_before_us),
                 ).rowcount
                 db.execute("UPDATE feed SET complete_from = max(complete_from, ?)", (cursor + 1,))
 

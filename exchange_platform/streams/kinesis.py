@@ -178,7 +178,7 @@ class KinesisSource:
         return str(answer["ShardIterator"])
 
     def _named(self, shard_id: str) -> str:
-        return f"{shard_id}@{self._created_at}"
+        return shard_name(shard_id, self._created_at)
 
     def _id_of(self, shard: str) -> str:
         shard_id, _, created_at = shard.partition("@")
@@ -225,6 +225,8 @@ class Publisher:
         self._clock = clock
         self._stopping = stopping or threading.Event()
         self._rng = rng or random.Random()
+        self.positions: dict[str, str] = {}
+        """By shard id, the highest sequence number that anything published by this object got."""
 
     def publish(self, records: Sequence[tuple[str, bytes]]) -> None:
         """Publish (partition key, data) pairs; when it returns all are in the stream.
@@ -257,6 +259,7 @@ class Publisher:
                     Records=[{"PartitionKey": key, "Data": data} for key, data in waiting],
                 )
                 results = answer["Records"]
+                self._note_positions(results)
                 failed = [place for place, result in enumerate(results) if result.get("ErrorCode")]
                 if failed:
                     reason = str(results[failed[0]]["ErrorCode"])
@@ -282,6 +285,17 @@ class Publisher:
                     )
                 if self._clock.wait(self._stopping, _PUTS.jittered_s(tries, self._rng)):
                     raise StreamUnavailable(f"stopped while stream {self._stream} was unavailable ({reason})")
+
+    def _note_positions(self, results: Sequence[dict[str, Any]]) -> None:
+        for result in results:
+            shard, position = result.get("ShardId"), result.get("SequenceNumber")
+            if shard and position and int(position) > int(self.positions.get(shard, "0")):
+                self.positions[shard] = position
+
+
+def shard_name(shard_id: str, created_at: int) -> str:
+    """A shard's name in checkpoints: its id and when its stream was created, in milliseconds since 1970 UTC."""
+    return f"{shard_id}@{created_at}"
 
 
 def ensure_stream(client: Any, stream: str, *, shards: int = 1, timeout_s: float = 60.0) -> None:

@@ -13,9 +13,10 @@ from exchange_platform.bets import Side
 from exchange_platform.clock import Clock
 from exchange_platform.exchanges.simulated.desk import OrderBatch, OrderDesk
 from exchange_platform.exchanges.simulated.fixtures import Market, Selection
-from exchange_platform.exchanges.simulated.journal import Journal, Numbers, Progress, Tick
+from exchange_platform.exchanges.simulated.journal import Journal, Numbers, Tick
 from exchange_platform.exchanges.simulated.market import LiveMarket
 from exchange_platform.exchanges.simulated.orders import NewOrder, OrderRefused
+from exchange_platform.exchanges.simulated.retention import Progress
 from exchange_platform.exchanges.simulated.states import TRADED, Fate, MarketState, Phase
 from exchange_platform.exchanges.simulated.waiting import place_due, refuse_waiting
 from exchange_platform.orders import decode_order

@@ -1,4 +1,4 @@
-"""The gateway's routes: `/feed`, `/bets/{bet_id}`, `/health`. Not here: serving them (__main__.py), what the feed holds (feed_journal.py)."""
+"""The gateway's routes. Serving them lives in __main__.py, what the feed holds in exchanges/feed_journal.py."""
 
 from __future__ import annotations
 
@@ -21,12 +21,20 @@ from starlette.routing import Route
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal, FeedPage
 from exchange_platform.exchanges.gateway.compacting import Compacting
 from exchange_platform.exchanges.gateway.news import News
-from exchange_platform.exchanges.gateway.parameters import BadParameter, FeedRequest, feed_request
+from exchange_platform.exchanges.gateway.parameters import (
+    BadBody,
+    BadParameter,
+    FeedRequest,
+    acknowledged,
+    feed_request,
+)
+from exchange_platform.exchanges.platform_requests import REQUESTS_FILE, PlatformRequests
 from exchange_platform.exchanges.simulated.taken_bets import TakenBets
 
 log = logging.getLogger(__name__)
 
 _JSON, _PROBLEM = "application/json", "application/problem+json"
+MAX_BODY_BYTES = 4_000_000
 _encoder = msgspec.json.Encoder()
 
 
@@ -46,6 +54,7 @@ def create_app(data_dir: Path) -> Starlette:
     """The application over what lies in this data directory; the feed's journal is made if it is not there."""
     journal = FeedJournal(data_dir / FEED_FILE)
     bets = TakenBets(data_dir)
+    requests = PlatformRequests(data_dir / REQUESTS_FILE)
     news = News(journal)
 
     async def feed(request: Request) -> Response:
@@ -64,6 +73,12 @@ def create_app(data_dir: Path) -> Starlette:
             return _problem(404, "unknown_bet", f"the exchange took no bet {bet_id[:80]!r} from bet-orders")
         return Response(state, media_type=_JSON, headers={"Cache-Control": "no-store"})
 
+    async def acknowledge(request: Request) -> Response:
+        """Note up to where the platform has committed what the exchange published."""
+        report = acknowledged(await _body(request))
+        await run_in_threadpool(requests.acknowledge, report.positions)
+        return Response(_encoder.encode({"shards": len(report.positions)}), media_type=_JSON)
+
     async def health(_request: Request) -> Response:
         """Say which feed this is and how far it goes."""
         newest = await run_in_threadpool(journal.newest)
@@ -72,17 +87,24 @@ def create_app(data_dir: Path) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        keeping = Compacting(journal)
+        keeping = Compacting(journal, requests)
         yield
         keeping.stop()
         journal.close()
         bets.close()
+        requests.close()
 
     return Starlette(
-        routes=[Route("/feed", feed), Route("/bets/{bet_id:path}", bet), Route("/health", health)],
+        routes=[
+            Route("/feed", feed),
+            Route("/bets/{bet_id:path}", bet),
+            Route("/acknowledged", acknowledge, methods=["POST"]),
+            Route("/health", health),
+        ],
         lifespan=lifespan,
         exception_handlers={
             BadParameter: _handler(lambda error: _problem(400, "bad_parameter", str(error))),
+            BadBody: _handler(lambda error: _problem(400, "bad_body", str(error))),
             HTTPException: _handler(_http_problem),
             sqlite3.Error: _handler(_away),
             Exception: _handler(_unexpected),
@@ -101,6 +123,16 @@ async def _page(journal: FeedJournal, news: News, wanted: FeedRequest) -> FeedPa
         await news.wait(page.newest, left_s)
 
 
+async def _body(request: Request) -> bytes:
+    """The body, as far as it may be. Raises `BadBody`."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY_BYTES:
+            raise BadBody(f"the body is longer than the {MAX_BODY_BYTES} bytes that are allowed")
+    return bytes(body)
+
+
 def _handler(answer: Callable[[Exception], Response]) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handle(_request: Request, error: Exception) -> Response:
         return answer(error)
@@ -111,7 +143,11 @@ def _handler(answer: Callable[[Exception], Response]) -> Callable[[Request, Exce
 def _http_problem(error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-    detail = "here are /feed, /bets/{bet_id} and /health" if error.status_code == 404 else error.detail
+    detail = (
+        "here are /feed, /bets/{bet_id}, /acknowledged and /health"
+        if error.status_code == 404
+        else error.detail
+    )
     return _problem(error.status_code, code, detail)
 
 

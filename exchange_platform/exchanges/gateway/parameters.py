@@ -1,10 +1,12 @@
-"""What a request asks for, read strictly. Not here: answering it (app.py)."""
+"""What a request asks for, read strictly. Answering it lives in app.py."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
+import msgspec
 from starlette.datastructures import QueryParams
 
 MOST_UPDATES = 1000
@@ -24,6 +26,35 @@ class FeedRequest:
     after: int = 0
     limit: int = USUAL_UPDATES
     wait_s: float = 0.0
+
+
+class BadBody(ValueError):
+    """A request's body is not what is asked for: the message says where, what it was, and what is allowed."""
+
+
+class Acknowledged(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Up to where every sink of the platform has committed: of each shard, by its name in the platform's checkpoints."""
+
+    positions: Annotated[
+        dict[
+            Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[!-~]+$")],
+            Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[0-9A-Z_:]+$")],
+        ],
+        msgspec.Meta(max_length=10_000),
+    ]
+
+
+_acknowledged = msgspec.json.Decoder(Acknowledged)
+
+
+def acknowledged(body: bytes) -> Acknowledged:
+    """Read the body of `POST /acknowledged`. Raises `BadBody`."""
+    try:
+        return _acknowledged.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadBody(
+            f'{error}; allowed is {{"positions": {{shard: position}}}}, up to 10000 shards'
+        ) from None
 
 
 def feed_request(given: QueryParams) -> FeedRequest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -12,11 +12,12 @@ from exchange_platform.clock import Clock
 from exchange_platform.exchanges.simulated.desk import OrderBatch, OrderDesk
 from exchange_platform.exchanges.simulated.feeding import Feeding
 from exchange_platform.exchanges.simulated.fixtures import Fixtures
-from exchange_platform.exchanges.simulated.journal import Batch, Journal, Pairs, Progress, Restored, Tick
+from exchange_platform.exchanges.simulated.journal import Batch, Journal, Pairs, Restored, Tick
 from exchange_platform.exchanges.simulated.lifecycle import Lifecycle
 from exchange_platform.exchanges.simulated.market import LiveMarket, check_ladder
 from exchange_platform.exchanges.simulated.orders import NewOrder, OrderRefused, Refusal
 from exchange_platform.exchanges.simulated.programme import LIVE_MARKETS, Programme
+from exchange_platform.exchanges.simulated.retention import Progress
 from exchange_platform.exchanges.simulated.states import TRADED, Phase
 from exchange_platform.exchanges.simulated.traders import Traders
 from exchange_platform.records import BetUpdate, Execution, encode
@@ -44,8 +45,13 @@ class Exchange:
         chance: random.Random,
         rate: float,
         pace: float = 1.0,
+        acknowledged: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`rate` is executions a second; `pace` how much faster than usual markets live; `chance` decides the rest."""
+        """`rate` is executions a second; `pace` how much faster than usual markets live; `chance` decides the rest.
+
+        `acknowledged` says up to where the platform has committed each shard of the stream of records.
+        """
+        self._acknowledged = acknowledged
         self._journal = journal
         self._clock = clock
         self._numbers = restored.numbers
@@ -183,7 +189,7 @@ class Exchange:
         programme.touched, programme.gone = {}, []
         self._ticks += 1
         if self._ticks % _FORGET_EVERY == 0:
-            self._journal.forget(self._last_us)
+            self._journal.forget(self._last_us, self._acknowledged())
         return batch
 
     def _open_markets(self, now_us: int) -> None:

@@ -1,8 +1,20 @@
-"""What the exchange must not forget: one SQLite file. Not here: publishing (process.py), what the markets do (exchange.py).
+"""What the exchange must not forget: one SQLite file. Publishing lives in process.py, what the markets do in exchange.py.
 
 A tick is one transaction: events, markets, changed bets, the orders that were taken with the position up to which they were read, and
-the records and feed updates that tell of it. Only what is committed is published, and what was published stays here for a
-while: after a crash the unpublished rest, and after the loss of the stream all that is retained, goes out again, byte for byte as before.
+the records and feed updates that tell of it. Only what is committed is published. After a crash the unpublished batches go out again, and after
+the loss of the stream every batch that is not settled (retention.py), byte for byte as before.
+
+| table | holds |
+|---|---|
+| `numbers` | by name: the next ids, starts of the exchange, `published_sequence`, `acknowledged_sequence`, `settled_sequence`, `stream_created_at` (ms), `outbox_bytes`, `dropped_records` and `dropped_until_us` (forgotten unacknowledged) |
+| `outbox` | a batch a tick: `batch` is zlib over msgpack, a list of (partition key, record as JSON); every record of the batch is younger than the batch before it and not younger than `committed_at_us` |
+| `publications` | all batches up to `sequence` were in the stream by `noted_at_us`, up to these positions by shard |
+| `bets` | the newest state of every bet of a market that is not done with, as JSON; bets that can't change any more are deleted |
+| `taken_bets` | the newest state of every bet that came from `bet-orders`, until seven days after its last change |
+| `orders` | which orders were taken, and what came of them |
+| `order_positions` | up to where the shards of `bet-orders` are taken |
+| `markets`, `events` | their states as JSON, while they live |
+| `feed_outbox` | feed updates that are not known to be in the feed |
 """
 
 from __future__ import annotations
@@ -10,7 +22,7 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -19,12 +31,17 @@ import msgspec
 
 from exchange_platform import records
 from exchange_platform.exchanges.simulated.market import FINAL
+from exchange_platform.exchanges.simulated.retention import (
+    RETENTION_SCHEMA,
+    USUAL,
+    Progress,
+    Publications,
+    Retention,
+)
 from exchange_platform.exchanges.simulated.states import EventState, MarketState
 from exchange_platform.exchanges.simulated.taken_bets import TAKEN_BETS_SCHEMA
 from exchange_platform.records import BetUpdate
 
-RETAINED_S = 600
-"""How long published records are kept, for a stream that is lost and made anew."""
 ORDERS_KEPT_S = 7 * 24 * 3600
 """How long an order is known as a repeat and its bet answered for, from the bet's last change on."""
 
@@ -42,9 +59,6 @@ CREATE INDEX IF NOT EXISTS orders_by_age ON orders (taken_at_us);
 CREATE INDEX IF NOT EXISTS early_orders ON orders (bet_id) WHERE early IS NOT NULL;
 CREATE TABLE IF NOT EXISTS order_positions (shard TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS feed_outbox (sequence INTEGER PRIMARY KEY, updates BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS outbox (
-    sequence INTEGER PRIMARY KEY, committed_at_us INTEGER NOT NULL, records INTEGER NOT NULL, batch BLOB NOT NULL
-);
 """
 _NUMBERS = ("next_bet", "next_fixture", "starts")
 
@@ -101,14 +115,6 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far publishing has come: all batches up to `sequence` are in the stream that was created at that time."""
-
-    sequence: int = 0
-    stream_created_at: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """One tick's records in the outbox."""
 
@@ -128,7 +134,7 @@ class Restored:
 class Journal:
     """The exchange's memory. Used by one thread, save `batches`, which opens its own connection."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, retention: Retention = USUAL) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._db = sqlite3.connect(path, isolation_level=None)
@@ -137,7 +143,8 @@ class Journal:
             "PRAGMA synchronous = FULL"
         )  # published implies remembered, even when the power fails
         self._db.execute("PRAGMA wal_autocheckpoint = 4000")
-        self._db.executescript(_SCHEMA + TAKEN_BETS_SCHEMA)
+        self._db.executescript(_SCHEMA + RETENTION_SCHEMA + TAKEN_BETS_SCHEMA)
+        self._publications = Publications(self._db, retention)
         self._numbers = {
             str(name): int(value) for name, value in self._db.execute("SELECT name, value FROM numbers")
         }
@@ -156,7 +163,7 @@ class Journal:
 
     @property
     def progress(self) -> Progress:
-        """How far publishing had come by the last commit that was told of it."""
+        """How far publishing had come when it was last noted. What came after goes out again."""
         return Progress(self._numbers.get("published_sequence", 0), self._numbers.get("stream_created_at"))
 
     def restore(self, now_us: int) -> Restored:
@@ -211,11 +218,17 @@ class Journal:
     def commit(self, tick: Tick, progress: Progress, now_us: int) -> Batch | None:
         """Make a tick durable; then its records may be published. The batch of them, None where there are none."""
         numbers: dict[str, int] = {name: getattr(tick.numbers, name) for name in _NUMBERS}
-        numbers |= {"published_sequence": progress.sequence, "fed_sequence": self._fed}
-        if progress.stream_created_at is not None:
-            numbers["stream_created_at"] = progress.stream_created_at
+        numbers["fed_sequence"] = self._fed
+        known = self.progress
+        noting = self._publications.is_due(progress, known, now_us, idle=not tick.pairs)
+        if noting:
+            numbers["published_sequence"] = progress.sequence
+            if progress.stream_created_at is not None:
+                numbers["stream_created_at"] = progress.stream_created_at
         states = {state.market.market_id: _state_encoder.encode(state) for state in tick.markets}
         batch = Batch(self.last_sequence + 1, tick.pairs) if tick.pairs else None
+        packed = zlib.compress(_batch_encoder.encode(tick.pairs), 1) if batch is not None else b""
+        numbers["outbox_bytes"] = self._publications.bytes + len(packed)
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -235,16 +248,20 @@ class Journal:
                     (self._next_feed, _batch_encoder.encode(tick.updates)),
                 )
             if batch is not None:
-                packed = zlib.compress(_batch_encoder.encode(batch.pairs), 1)
                 db.execute(
                     "INSERT INTO outbox VALUES (?, ?, ?, ?)",
                     (batch.sequence, now_us, len(batch.pairs), packed),
                 )
+            if noting:
+                self._publications.write(progress, known, now_us)
             db.execute("COMMIT")
         except BaseException:
             db.execute("ROLLBACK")
             raise
         self._numbers.update(numbers)
+        self._publications.bytes = numbers["outbox_bytes"]
+        if noting:
+            self._publications.noted(now_us)
         self._states = states
         if batch is not None:
             self.last_sequence = batch.sequence
@@ -293,15 +310,22 @@ class Journal:
         self._db.executemany("INSERT OR REPLACE INTO bets VALUES (?, ?, ?)", kept)
         self._db.executemany("DELETE FROM bets WHERE market_id = ? AND number = ?", gone)
 
-    def forget(self, now_us: int, retained_s: float = RETAINED_S) -> None:
-        """Drop published batches older than `retained_s`, and orders and their bets whose time is over."""
+    @property
+    def settled_sequence(self) -> int:
+        """Every batch up to this one is committed by the platform, and was published long ago. From any thread."""
+        return self._publications.settled
+
+    def forget(self, now_us: int, acknowledged: Mapping[str, str]) -> None:
+        """Drop batches whose time is over (retention.py), and orders and their bets.
+
+        `acknowledged` is up to where the platform has committed each shard of the stream.
+        """
         long_ago_us = now_us - ORDERS_KEPT_S * 1_000_000
         self._db.execute("DELETE FROM orders WHERE taken_at_us < ?", (long_ago_us,))
         self._db.execute("DELETE FROM taken_bets WHERE changed_at_us < ?", (long_ago_us,))
-        self._db.execute(
-            "DELETE FROM outbox WHERE sequence <= ? AND committed_at_us < ?",
-            (self.progress.sequence, now_us - int(retained_s * 1_000_000)),
-        )
+        self._publications.settle(acknowledged, now_us)
+        self._publications.forget(self.progress.sequence, now_us)
+        self._numbers["outbox_bytes"] = self._publications.bytes
 
     def unpublished_records(self) -> int:
         """How many committed records are not known to be in the stream."""

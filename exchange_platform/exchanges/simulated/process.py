@@ -13,10 +13,12 @@ from filelock import FileLock, Timeout
 from exchange_platform.aws import aws_client
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
+from exchange_platform.exchanges.platform_requests import REQUESTS_FILE, PlatformRequests
 from exchange_platform.exchanges.simulated.exchange import TICK_S, Exchange
 from exchange_platform.exchanges.simulated.intake import OrderIntake
 from exchange_platform.exchanges.simulated.journal import Journal
 from exchange_platform.exchanges.simulated.publishing import REPEATED_ONE_IN, Publishing
+from exchange_platform.exchanges.simulated.retention import Retention
 from exchange_platform.exchanges.simulated.taken_bets import JOURNAL_FILE
 from exchange_platform.settings import Settings
 from exchange_platform.streams.kinesis import KinesisSource
@@ -62,8 +64,10 @@ def run(
         ) from None
     with ExitStack() as closing:
         closing.callback(lock.release)
-        journal = Journal(path)
+        journal = Journal(path, _retention(settings))
         closing.callback(journal.close)
+        requests = PlatformRequests(settings.data_dir / REQUESTS_FILE, clock=clock)
+        closing.callback(requests.close)
         feed = FeedJournal(settings.data_dir / FEED_FILE)
         closing.callback(feed.close)
         client = aws_client(settings, "kinesis")
@@ -74,6 +78,7 @@ def run(
         _run(
             journal,
             feed,
+            requests,
             client,
             intake,
             settings.bets_stream,
@@ -89,6 +94,7 @@ def run(
 def _run(
     journal: Journal,
     feed: FeedJournal,
+    requests: PlatformRequests,
     client: object,
     intake: OrderIntake,
     stream: str,
@@ -101,7 +107,15 @@ def _run(
 ) -> None:
     restored = journal.restore(clock.now_us())
     chance = random.Random() if seed is None else random.Random(f"{seed}/{restored.numbers.starts}")
-    exchange = Exchange(journal, restored, clock=clock, chance=chance, rate=rate, pace=pace)
+    exchange = Exchange(
+        journal,
+        restored,
+        clock=clock,
+        chance=chance,
+        rate=rate,
+        pace=pace,
+        acknowledged=requests.acknowledged,
+    )
     publishing = Publishing(
         journal,
         client,
@@ -140,6 +154,14 @@ def _run(
     publishing.finish(_FINISH_S)
     exchange.note(publishing.progress)
     _feed(journal, feed)
+
+
+def _retention(settings: Settings) -> Retention:
+    return Retention(
+        settings.exchange_retained_s,
+        settings.exchange_records_kept_s,
+        settings.exchange_journal_mb * 1_000_000,
+    )
 
 
 def _feed(journal: Journal, feed: FeedJournal) -> None:

@@ -13,8 +13,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.aws import error_code, is_passing
 from exchange_platform.clock import Clock
-from exchange_platform.exchanges.simulated.journal import Batch, Journal, Pairs, Progress
-from exchange_platform.streams.kinesis import Publisher, StreamUnavailable, stream_created_at
+from exchange_platform.exchanges.simulated.journal import Batch, Journal, Pairs
+from exchange_platform.exchanges.simulated.retention import Progress
+from exchange_platform.streams.kinesis import Publisher, StreamUnavailable, shard_name, stream_created_at
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Publishing:
     """Takes committed batches and has them in the stream, in order, soon after.
 
     A batch that was handed over is published at least once, and a repeat is byte for byte the same. When the stream turns out to be
-    another than the one published to before, everything that the journal retains goes out again, first.
+    another than the one published to before, everything that is not settled (retention.py) goes out again, first.
     """
 
     def __init__(
@@ -146,10 +147,11 @@ class Publishing:
             raise
         known, sequence = self._progress.stream_created_at, self._progress.sequence
         if known is not None and created_at != known:
-            log.warning("stream %s was made anew; publishing again what is retained", self._stream)
-            for group in _grouped(self._journal.batches(0, sequence)):
+            log.warning("stream %s was made again; publishing again what is not settled", self._stream)
+            self._publisher.positions.clear()
+            for group in _grouped(self._journal.batches(self._journal.settled_sequence, sequence)):
                 self._publish(group, counted=False)
-        self._progress = Progress(sequence, created_at)
+        self._progress = self._progress_at(sequence, created_at)
         self._checked_at_s = now_s
 
     def _publish_backlog(self) -> None:
@@ -163,8 +165,15 @@ class Publishing:
             self._publisher.publish(pairs)
             self.published += len(pairs)
         if counted:
-            self._progress = Progress(group[-1].sequence, self._progress.stream_created_at)
+            self._progress = self._progress_at(group[-1].sequence, self._progress.stream_created_at)
             self._count(-len(pairs))
+
+    def _progress_at(self, sequence: int, created_at: int | None) -> Progress:
+        positions = {
+            shard_name(shard, created_at or 0): position
+            for shard, position in self._publisher.positions.items()
+        }
+        return Progress(sequence, created_at, positions)
 
     def _next_group(self) -> list[Batch]:
         """What was handed over meanwhile, at least one batch; nothing when it is time to finish."""

@@ -122,9 +122,20 @@ def test_what_ended_is_forgotten_after_days_and_its_cursor_not_given_again(
     journal.append([update("over", 1, status="FINISHED"), update("on", 1, status="IN_PLAY")])
     journal.append([update("last", 1, status="ABANDONED")])
     clock.us += 8 * 24 * 3600 * 1_000_000
-    assert journal.compact() == 2
+    assert journal.compact(committed=3) == 2
     assert cursors(journal) == [2]
     assert journal.append([update("new", 1)]) == 4
+
+
+def test_an_end_that_the_platform_has_not_committed_is_kept_for_a_month(
+    journal: FeedJournal, clock: MadeUpTime
+) -> None:
+    journal.append([update("read", 1, status="FINISHED"), update("unread", 1, status="FINISHED")])
+    clock.us += 8 * 24 * 3600 * 1_000_000
+    assert journal.compact(committed=1) == 1
+    assert cursors(journal) == [2]
+    clock.us += 23 * 24 * 3600 * 1_000_000
+    assert journal.compact(committed=1) == 1
 
 
 _APPEND = """

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
+from exchange_platform.exchanges.platform_requests import REQUESTS_FILE, PlatformRequests
 from exchange_platform.exchanges.simulated.taken_bets import JOURNAL_FILE, TAKEN_BETS_SCHEMA
 from exchange_platform.local.programs import free_ports
 
@@ -150,6 +151,41 @@ def test_a_bet_is_told_as_the_exchanges_journal_has_it_and_else_there_is_none(ga
     assert missing.status_code == 404
     assert missing.json()["code"] == "unknown_bet"
     assert "nobody's" in missing.json()["detail"]
+
+
+def test_what_is_acknowledged_reaches_the_exchange_and_the_newest_report_counts(gateway: Gateway) -> None:
+    requests = PlatformRequests(gateway.data_dir / REQUESTS_FILE)
+    answer = gateway.client.post("/acknowledged", json={"positions": {"shard@1": "500", "feed@a": "1:7"}})
+    assert (answer.status_code, answer.json()) == (200, {"shards": 2})
+    assert requests.acknowledged() == {"shard@1": "500", "feed@a": "1:7"}
+    gateway.client.post("/acknowledged", json={"positions": {"shard@1": "499"}})
+    assert requests.acknowledged() == {"shard@1": "499"}
+    requests.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "truncated"),
+        (b"{}", "missing required field `positions`"),
+        (b'{"positions": {"shard": 5}}', "Expected `str`, got `int`"),
+        (b'{"positions": {"shard": "x y"}}', "regex"),
+        (b'{"positions": {}, "other": 1}', "unknown field `other`"),
+        (b'{"positions": {"\xff": "1"}}', "allowed is"),
+        (b'{"positions": {}}' + b" " * 4_000_000, "4000000 bytes"),
+        (b"[" * 100_000, "allowed is"),
+    ],
+    ids=lambda value: repr(value[:20]),
+)
+def test_a_bad_body_is_refused_with_what_is_allowed(gateway: Gateway, body: bytes, said: str) -> None:
+    gateway.client.post("/acknowledged", json={"positions": {"shard@1": "1"}})
+    answer = gateway.client.post("/acknowledged", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "bad_body"
+    assert said in answer.json()["detail"]
+    requests = PlatformRequests(gateway.data_dir / REQUESTS_FILE)
+    assert requests.acknowledged() == {"shard@1": "1"}
+    requests.close()
 
 
 def test_other_paths_and_methods_are_problems_too(gateway: Gateway) -> None:

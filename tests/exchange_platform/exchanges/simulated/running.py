@@ -10,8 +10,9 @@ from pathlib import Path
 from exchange_platform.events import FeedUpdate, decode_update
 from exchange_platform.exchanges.simulated.desk import OrderBatch
 from exchange_platform.exchanges.simulated.exchange import Exchange
-from exchange_platform.exchanges.simulated.journal import Journal, Pairs, Progress
+from exchange_platform.exchanges.simulated.journal import Journal, Pairs
 from exchange_platform.exchanges.simulated.market import LiveMarket
+from exchange_platform.exchanges.simulated.retention import USUAL, Progress, Retention
 from exchange_platform.exchanges.simulated.states import Phase
 from exchange_platform.orders import Order
 from exchange_platform.records import BetUpdate, decode
@@ -42,14 +43,30 @@ class RunningExchange:
     """An exchange on a journal, ticked by hand; `pairs` is all it has made public, `feed` all that the feed was told."""
 
     def __init__(
-        self, path: Path, clock: MadeUpTime, *, rate: float = 50, seed: object = 1, pace: float = 1.0
+        self,
+        path: Path,
+        clock: MadeUpTime,
+        *,
+        rate: float = 50,
+        seed: object = 1,
+        pace: float = 1.0,
+        retention: Retention = USUAL,
     ) -> None:
         self.clock = clock
-        self.journal = Journal(path)
+        self.acknowledged: dict[str, str] = {}
+        self.journal = Journal(path, retention)
         self.journal._db.execute("PRAGMA synchronous = OFF")  # a test's machine keeps its power
         restored = self.journal.restore(clock.now_us())
         chance = random.Random(f"{seed}/{restored.numbers.starts}")
-        self.exchange = Exchange(self.journal, restored, clock=clock, chance=chance, rate=rate, pace=pace)
+        self.exchange = Exchange(
+            self.journal,
+            restored,
+            clock=clock,
+            chance=chance,
+            rate=rate,
+            pace=pace,
+            acknowledged=lambda: self.acknowledged,
+        )
         self.pairs: Pairs = []
         self.feed: list[FeedUpdate] = []
 
@@ -90,5 +107,6 @@ class RunningExchange:
         self.journal.fed()
 
     def retained(self) -> Pairs:
-        """What the journal would publish again."""
-        return [pair for batch in self.journal.batches(0, self.journal.last_sequence) for pair in batch.pairs]
+        """What the journal would give a stream that was made again."""
+        batches = self.journal.batches(self.journal.settled_sequence, self.journal.last_sequence)
+        return [pair for batch in batches for pair in batch.pairs]

@@ -488,11 +488,11 @@ def test_a_bet_is_answered_for_long_after_its_market_is_gone_and_forgotten_after
     assert live.market_id not in running.exchange.markets
     bet = running.journal.taken_bet("bet-a")
     assert bet is not None
-    running.journal.forget(running.clock.us + 6 * 24 * 3600 * 1_000_000)
+    running.journal.forget(running.clock.us + 6 * 24 * 3600 * 1_000_000, {})
     again = RunningExchange(tmp_path / "journal.sqlite", running.clock, rate=0.001)
     assert again.journal.taken_bet("bet-a") == bet
     assert again.order(place(running, live, "bet-a")) == []
-    again.journal.forget(running.clock.us + 7 * 24 * 3600 * 1_000_000 + 1)
+    again.journal.forget(running.clock.us + 7 * 24 * 3600 * 1_000_000 + 1, {})
     assert again.journal.taken_bet("bet-a") is None
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from exchange_platform.bets import BetStatus, check_transition
 from exchange_platform.exchanges.simulated.exchange import Exchange
-from exchange_platform.exchanges.simulated.journal import Journal, Pairs, Progress
+from exchange_platform.exchanges.simulated.journal import Journal, Pairs
+from exchange_platform.exchanges.simulated.retention import Progress
 from exchange_platform.records import BetUpdate, Execution, decode
 from tests.exchange_platform.exchanges.simulated.running import START_US, MadeUpTime, RunningExchange
 
@@ -112,23 +113,6 @@ def test_a_settlement_cut_off_in_the_middle_goes_on_with_the_same_result(tmp_pat
     assert settled
     assert set(profits.values()) == {0}
     _assert_one_unbroken_history(told)
-
-
-def test_published_batches_are_kept_for_ten_minutes_and_unpublished_ones_for_as_long_as_it_takes(
-    tmp_path: Path,
-) -> None:
-    running = RunningExchange(tmp_path / "journal.sqlite", MadeUpTime(), rate=2)
-    told = running.run(900, published=None, tick_s=0.5)
-    kept = running.retained()
-    assert kept == told[-len(kept) :]
-    oldest = decode(kept[0][1])
-    at = oldest.executed_at if isinstance(oldest, Execution) else oldest.updated_at
-    age_s = running.clock.us / 1e6 - at.timestamp()
-    assert 595 <= age_s <= 710  # forgotten every 200 ticks, here 100 s
-    waiting = RunningExchange(tmp_path / "waiting.sqlite", MadeUpTime(), rate=1)
-    told = waiting.run(900, published=0, tick_s=0.5)
-    assert waiting.retained() == told
-    assert waiting.journal.unpublished_records() == len(told)
 
 
 def test_a_lost_journal_repeats_no_id(tmp_path: Path) -> None:
