@@ -105,6 +105,10 @@ def _books_balanced(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
     return checks.books_balanced(platform.database)
 
 
+def _machine_well(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+    return checks.machine_well(platform.settings)
+
+
 def _notifications_delivered(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
     return checks.notifications_delivered(platform.database, SYSTEM_CLOCK)
 
@@ -219,6 +223,14 @@ FINISHED_EVENTS_TAKE_NO_BETS = Check(
     _finished_events_take_no_bets,
 )
 
+MACHINE_WELL = Check(
+    "machine_well",
+    "bets",
+    "The machine of a local platform has room on its disk, limits and memory that suffice, and no program keeps dying.",
+    "The description says what is missing and how to get it; `exchange-platform doctor` looks again.",
+    _machine_well,
+)
+
 OF_USERS = (MONEY_CONSERVED, BETS_CONSERVED, RESERVATIONS_BACKED)
 """These look at the users of a scope."""
 
@@ -228,6 +240,7 @@ ORDERS = (ORDERS_PUBLISHED, ORDERS_ANSWERED)
 ALL = (
     *CONSUMERS_ALIVE,
     NO_NEW_DEAD_LETTERS,
+    MACHINE_WELL,
     *ORDERS,
     *OF_USERS,
     BOOKS_BALANCED,

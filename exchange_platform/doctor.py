@@ -6,9 +6,7 @@ A part that is not there because nothing runs is a note; a part that should be t
 from __future__ import annotations
 
 import functools
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
@@ -24,7 +22,17 @@ from exchange_platform import checks, doctor_permissions
 from exchange_platform.aws import aws_client, error_code, topic_arn
 from exchange_platform.aws_clients import is_on_this_machine
 from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.settings import Settings, read_platform_file
+from exchange_platform.machine import (
+    GIB,
+    faults_of,
+    limit_faults,
+    limit_notes,
+    memory_fault,
+    memory_limit,
+    room_at,
+    room_fault,
+)
+from exchange_platform.settings import FAULTS, Settings, read_platform_file
 from exchange_platform.status import SOURCES
 from exchange_platform.stores.confirmation_tokens import TTL_ATTRIBUTE, ttl_attribute
 from exchange_platform.stores.consumers import ConsumerRows
@@ -35,7 +43,7 @@ from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.schema import schema_revisions
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
-LITTLE_SPACE, NO_SPACE = 5 * 1024**3, 512 * 1024**2
+LITTLE_SPACE = 5 * GIB
 MOST_SKEW_S = 60.0
 _MISSING = (
     "ResourceNotFoundException",
@@ -69,8 +77,10 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     runs = _is_running(settings)
     yield _python()
     yield from _packages(embedded)
-    yield _safely("data directory", lambda: _data_dir(settings.data_dir))
+    yield from _machine(settings.data_dir, runs_here=embedded)
     yield _safely("platform", lambda: _platform(settings, runs=runs, embedded=embedded))
+    if runs:
+        yield from _noted(settings)
     there = not embedded or (settings.data_dir / "operational.sqlite").exists()
     if not there:
         yield Finding("stores", Level.NOTE, "not made yet", "`exchange-platform migrate` or `up` makes them")
@@ -152,31 +162,37 @@ def _packages(embedded: bool) -> Iterator[Finding]:
         yield Finding("packages", Level.FINE, ", ".join(found))
 
 
-def _data_dir(data_dir: Path) -> Finding:
-    existing = data_dir
-    while not existing.exists():
-        existing = existing.parent
-    try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
-        return Finding(
-            "data directory",
-            Level.WRONG,
-            f"{existing} can't be written: {(error.strerror or str(error)).lower()}",
-            "change its owner, or name another with --data-dir",
-        )
-    free = shutil.disk_usage(existing).free
-    found = f"{data_dir}, {free / 1024**3:.1f} GiB free"
-    if free < NO_SPACE:
-        return Finding(
-            "data directory", Level.WRONG, found, "make room: the stores stop when the disk is full"
-        )
-    if free < LITTLE_SPACE:
-        return Finding(
-            "data directory", Level.NOTE, found, "make room soon: 1,000 records/s take some GiB a day"
-        )
-    return Finding("data directory", Level.FINE, found)
+def _machine(data_dir: Path, *, runs_here: bool) -> Iterator[Finding]:
+    """The data directory; and where a whole platform runs here, whether memory and limits suffice for that."""
+    room = room_at(data_dir)
+    faults = [*filter(None, [room_fault(room), memory_fault() if runs_here else None])]
+    faults += limit_faults() if runs_here else []
+    for fault in faults:
+        yield Finding(fault.part, Level.WRONG, fault.found, fault.remedy)
+    wrong = {fault.part for fault in faults}
+    if not wrong & {"disk", "data directory"}:
+        yield Finding("data directory", Level.FINE, str(data_dir))
+        little = room.free_bytes < LITTLE_SPACE
+        remedy = "make room soon: 1,000 records/s take some GiB a day" if little else ""
+        yield Finding("disk", Level.NOTE if little else Level.FINE, room.text, remedy)
+    if not runs_here:
+        return
+    for note in limit_notes():
+        yield Finding(note.part, Level.NOTE, note.found, note.remedy)
+    if "memory" not in wrong:
+        memory = memory_limit()
+        yield Finding("memory", Level.FINE, f"{memory / GIB:,.1f} GiB" if memory else "no limit known")
+    if not limit_faults() and not limit_notes():
+        yield Finding("limits", Level.FINE, "open files, threads, address space and file sizes suffice")
+
+
+def _noted(settings: Settings) -> Iterator[Finding]:
+    """What a running `up` sees going wrong."""
+    known = {fault.part for fault in faults_of(settings.data_dir)}
+    for text in read_platform_file(settings.data_dir).get(FAULTS, []):
+        part, _, found = str(text).partition(": ")
+        if part not in known:
+            yield Finding(part, Level.WRONG, found)
 
 
 def _is_running(settings: Settings) -> bool:

@@ -25,6 +25,8 @@ EMBEDDED_MAIL_FROM = "Exchange Platform <mail@exchange-platform.invalid>"
 """Whom the embedded sender's mails come from; no real mail may."""
 
 PLATFORM_FILE = "platform.json"
+FAULTS = "faults"
+"""What `up` sees going wrong stands there by this name."""
 DEFAULT_API_PORT = 8000
 PREFIX, KEPT = "EXCHANGE_PLATFORM_", "_SECRET"
 _TOLD_BY_THE_RUNNING = ("aws_endpoint_url", "exchange_url")

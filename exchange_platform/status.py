@@ -12,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.machine_faults import machine_faults
 from exchange_platform.settings import Settings, read_platform_file
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.consumers import ConsumerRow, ConsumerRows
@@ -33,6 +34,8 @@ from exchange_platform.streams.sharing import consumer_names, source_of
 SOURCES = (EXCHANGE_BETS, EXCHANGE_FEED)
 CAUGHT_UP_WAIT_S = 3.0
 _ASK_AGAIN_S = 0.1
+_MACHINE_EVERY_S = 5.0
+"""The machine is looked at by writing a small file."""
 
 
 class SinkStatus(msgspec.Struct, frozen=True):
@@ -107,6 +110,8 @@ class PlatformStatus(msgspec.Struct, frozen=True):
     restatements: int
     urls: dict[str, str]
     notifications: NotificationFigures
+    machine: list[str] = []
+    """What a local platform's machine lacks, and what `up` saw going wrong on it."""
 
 
 class NoPlatform(Exception):
@@ -120,6 +125,8 @@ class StatusReader:
         self._settings = settings
         self._clock = clock
         self._lake: Lake | None = None
+        self._machine: list[str] = []
+        self._machine_at_s: float | None = None
         self._waiting = threading.Event()
         if settings.database_url is None and not (settings.data_dir / "operational.sqlite").exists():
             raise NoPlatform(
@@ -168,6 +175,7 @@ class StatusReader:
             windows=windows,
             urls=_urls(self._settings),
             notifications=notifications,
+            machine=self._machine_faults(),
             **figures,
         )
 
@@ -188,6 +196,12 @@ class StatusReader:
         self._database.dispose()
         if self._lake is not None:
             self._lake.close()
+
+    def _machine_faults(self) -> list[str]:
+        now_s = self._clock.monotonic_s()
+        if self._machine_at_s is None or now_s - self._machine_at_s >= _MACHINE_EVERY_S:
+            self._machine, self._machine_at_s = machine_faults(self._settings), now_s
+        return self._machine
 
     def _figures(self) -> dict[str, int]:
         with self._database.read() as connection:

@@ -10,6 +10,7 @@ from assets.checks import (
     CONSUMERS_ALIVE,
     INDEX_AGREES,
     LAKE_AGREES,
+    MACHINE_WELL,
     NO_NEW_DEAD_LETTERS,
     OF_USERS,
     ORDERS,
@@ -25,7 +26,7 @@ from resources.platform import PlatformResource
 from sensors.evaluations import materialised_by, report
 
 ROUND_S = 60.0
-_EVERY_TICK = (*CONSUMERS_ALIVE, NO_NEW_DEAD_LETTERS, *ORDERS)
+_EVERY_TICK = (*CONSUMERS_ALIVE, NO_NEW_DEAD_LETTERS, MACHINE_WELL, *ORDERS)
 
 
 class _Memory(msgspec.Struct):

@@ -6,6 +6,7 @@ at everything.
 
 from exchange_platform.checks.events import finished_events_take_no_bets, index_agrees
 from exchange_platform.checks.lake import lake_agrees, windows_agree
+from exchange_platform.checks.machine import machine_well
 from exchange_platform.checks.money import bets_conserved, money_conserved
 from exchange_platform.checks.orders import (
     books_balanced,
@@ -42,6 +43,7 @@ __all__ = [
     "finished_events_take_no_bets",
     "index_agrees",
     "lake_agrees",
+    "machine_well",
     "money_conserved",
     "no_new_dead_letters",
     "notifications_delivered",

@@ -25,6 +25,20 @@ class FailedRun:
     job: str
 
 
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A run, and Dagster's word for how far it is."""
+
+    run_id: str
+    job: str
+    status: str
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it waits, starts or runs."""
+        return self.status in _UNFINISHED
+
+
 class DagsterPages:
     """Asks one webserver. Every method raises `PagesSilent` where it can't be reached or makes no sense."""
 
@@ -61,6 +75,11 @@ class DagsterPages:
                 return str(entry["locationOrLoadError"]["message"])
         return None
 
+    def run_states(self, since_s: float) -> list[RunState]:
+        """The newest runs created since then (seconds since 1970 UTC), whatever became of them."""
+        runs = self._runs([*_UNFINISHED, "SUCCESS", "FAILURE", "CANCELED"], createdAfter=since_s)
+        return [RunState(run["runId"], run["jobName"], run["status"]) for run in runs]
+
     def failed_runs(self, since_s: float) -> list[FailedRun]:
         """Runs created since then (seconds since 1970 UTC) that failed."""
         return [
@@ -93,7 +112,7 @@ class DagsterPages:
     def _runs(self, statuses: list[str], **filters: float) -> list[dict[str, Any]]:
         answer = self._query(
             "query ($filter: RunsFilter!) { runsOrError(filter: $filter, limit: 200) {"
-            " __typename ... on Runs { results { runId jobName } } ... on PythonError { message } } }",
+            " __typename ... on Runs { results { runId jobName status } } ... on PythonError { message } } }",
             {"filter": {"statuses": statuses, **filters}},
         )["runsOrError"]
         if "results" not in answer:

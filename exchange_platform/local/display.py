@@ -27,7 +27,7 @@ def status_view(
         parts.append(_processes(processes))
     parts += [Text.assemble((f"{name:>8}  ", "dim"), (url, "cyan")) for name, url in status.urls.items()]
     troubles = [text for consumer in status.consumers for text in consumer.trouble]
-    parts += [Text(visible(note), style="yellow") for note in (*troubles, *notes)]
+    parts += [Text(visible(note), style="yellow") for note in (*status.machine, *troubles, *notes)]
     return Group(*parts)
 
 
@@ -49,6 +49,7 @@ def status_line(status: PlatformStatus, processes: Sequence[ProcessState] = ()) 
         f"{status.restatements:,} restatements",
         f"{status.notifications.sent:,} mails sent {_mails_waiting(status)} waiting",
         *down,
+        *(f"FAULT {text}" for text in status.machine),
     ]
     return " | ".join(part for part in parts if part)
 

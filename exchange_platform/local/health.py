@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.aws import aws_client
-from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
+from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent, RunState
 from exchange_platform.local.processes import Processes
 from exchange_platform.settings import Settings
 from exchange_platform.status import SOURCES, StatusReader
 from exchange_platform.stores.checkpoints import StoreUnavailable
 
+CONSUMER_RUNS = "the consumer runs"
+_RUNS_EVERY_S = 2.0
+
 
 class Health:
-    """Looks at each part until it was seen well once; `waiting_for` says which were not yet."""
+    """Looks at each part until it was seen well once; `waiting_for` says which were not yet, `runs` how far Dagster's runs are."""
 
     def __init__(
         self,
@@ -38,13 +42,15 @@ class Health:
         self._exchange_url = exchange_url
         self._began_s = began_s
         self.abandoned_runs = 0
+        self.runs: list[RunState] = []
+        self._runs_at_s = 0.0
         self._client = aws_client(settings, "kinesis", read_timeout_s=2.0)
         self._unseen: dict[str, Callable[[], bool]] = {
             "the AWS emulator": self._emulator_answers,
             "the operators' pages": self._pages_answer,
             "Dagster's code location": self._code_is_loaded,
             "Dagster's daemon": self._daemons_beat,
-            "the consumer runs": self._consumers_run,
+            CONSUMER_RUNS: self._consumers_run,
             "the API": lambda: _is_healthy(self._api_url),
             "the exchange's gateway": lambda: _is_healthy(self._exchange_url),
         }
@@ -53,15 +59,29 @@ class Health:
 
     def waiting_for(self) -> list[str]:
         """Look at what was not well yet; returns what still is not."""
+        self._look_at_runs()
         for name, looks_well in list(self._unseen.items()):
             with contextlib.suppress(PagesSilent, StoreUnavailable, ClientError, BotoCoreError):
                 if looks_well():
                     del self._unseen[name]
         return list(self._unseen)
 
+    def described(self, waiting: Sequence[str]) -> list[str]:
+        """The same, and what each that depends on runs of Dagster waits for."""
+        unfinished = [f"{run.job} is {run.status.lower()}" for run in self.runs if run.is_unfinished]
+        runs = f" ({', '.join(sorted(set(unfinished)))})" if unfinished else ""
+        return [f"{name}{runs}" if name == CONSUMER_RUNS else name for name in waiting]
+
     def close(self) -> None:
         """Close the client's connections."""
         self._client.close()
+
+    def _look_at_runs(self) -> None:
+        now_s = time.monotonic()
+        if "the operators' pages" not in self._unseen and now_s - self._runs_at_s >= _RUNS_EVERY_S:
+            self._runs_at_s = now_s
+            with contextlib.suppress(PagesSilent):
+                self.runs = self._pages.run_states(self._began_s)
 
     def _emulator_answers(self) -> bool:
         return bool(self._client.describe_stream_summary(StreamName=self._settings.bets_stream))

@@ -48,7 +48,8 @@ class Program:
     def section(self) -> str:
         """The program's part of supervisord's configuration.
 
-        Paths come from the environment: supervisord takes a configuration line apart at ` ;` and `%`.
+        Paths come from the environment: supervisord takes a configuration line apart at ` ;` and `%`. A program that dies within
+        `startsecs` is started again a second later with each death in a row; one that lived longer, at once.
         """
         waiting = f"--await-port {self.await_port} " if self.await_port else ""
         python = f'"%(ENV_{_PYTHON})s"'
@@ -59,7 +60,7 @@ directory=%(ENV_{_CHECKOUT})s
 priority={self.stage}
 autostart=true
 autorestart=true
-startsecs=1
+startsecs=10
 startretries=1000000
 stopsignal=TERM
 stopwaitsecs={self.stop_s}

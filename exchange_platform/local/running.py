@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -13,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from exchange_platform.local.leftovers import is_alive
-from exchange_platform.settings import PLATFORM_FILE, Settings, read_platform_file
+from exchange_platform.settings import FAULTS, PLATFORM_FILE, Settings, read_platform_file
 
 LOCK_FILE = "up.lock"
 API_FILE = "api.json"
@@ -75,6 +76,14 @@ def is_running(data_dir: Path) -> bool:
 def write_platform_file(data_dir: Path, content: dict[str, Any]) -> None:
     """Let other commands know where this platform is. Readable by its owner only."""
     _write_private(data_dir / PLATFORM_FILE, content)
+
+
+def note_faults(data_dir: Path, faults: list[str]) -> None:
+    """Let other commands and checks know what `up` sees going wrong. Where nothing can be written, what was noted before stays."""
+    content = read_platform_file(data_dir)
+    if content and content.get(FAULTS, []) != faults:
+        with contextlib.suppress(OSError):
+            write_platform_file(data_dir, {**content, FAULTS: faults})
 
 
 def write_api_file(data_dir: Path, url: str) -> str:

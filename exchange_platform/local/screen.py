@@ -57,7 +57,8 @@ class Screen:
         if self._live is not None:
             self._print(Text(visible(text), style="bold red"))
         else:
-            print(visible(text), file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):
+                print(visible(text), file=sys.stderr, flush=True)
 
     def show_log(self, name: str, lines: Sequence[str]) -> None:
         """Print the end of a program's log."""
@@ -98,7 +99,7 @@ class Screen:
             self.say("All went well.")
 
     def _print(self, text: Text) -> None:
-        # A closed terminal or pipe must not keep anything from being stopped.
-        with contextlib.suppress(BrokenPipeError):
+        # A closed terminal or pipe, or a full disk under a file, must end nothing, nor keep anything from being stopped.
+        with contextlib.suppress(OSError):
             (self._live.console if self._live is not None else self._out).print(text)
             sys.stdout.flush()

@@ -19,7 +19,8 @@ import exchange_platform
 from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
 from exchange_platform.local.display import status_line
 from exchange_platform.local.health import Health
-from exchange_platform.local.leftovers import end, marked_for
+from exchange_platform.local.leftovers import end, marked, marked_for
+from exchange_platform.local.machine_watch import MachineWatch, News
 from exchange_platform.local.processes import Processes
 from exchange_platform.local.programs import (
     HOST,
@@ -32,15 +33,18 @@ from exchange_platform.local.programs import (
     local_programs,
     write_dagster_home,
 )
+from exchange_platform.local.progress import Patience, Signs, Work
 from exchange_platform.local.running import (
     CannotStart,
     data_dir_held,
+    note_faults,
     remove_platform_file,
     write_api_file,
     write_platform_file,
 )
 from exchange_platform.local.screen import Screen
 from exchange_platform.local.verdict import Lags, judge
+from exchange_platform.machine import faults_of, raise_limits
 from exchange_platform.settings import Settings, load_settings
 from exchange_platform.status import PlatformStatus, StatusReader
 from exchange_platform.stores.checkpoints import StoreUnavailable
@@ -49,9 +53,11 @@ from exchange_platform.stores.schema import migrate
 DEFAULT_PORT = 3000
 DEFAULT_API_PORT = 8000
 DEFAULT_RATE = 50.0
-START_S = 120.0
 FLOW_S = 90.0
 _DEATHS_AT_START = 4
+_FAILED_RUNS_AT_START = 8
+_KEEPS_DYING, _LATELY_S = 3, 120.0
+"""So many deaths within so long are a fault, and no accident."""
 _LOOK_S = 1.0
 _LAKE_EVERY = 5
 _RUNS_END_S = 6.0
@@ -75,7 +81,9 @@ def run_platform(settings: Settings, wanted: Wanted) -> int:
     Returns the exit status: 0 if all went well. Call from the main thread. Raises `AlreadyRunning` and `CannotStart`.
     """
     checkout = find_checkout()
+    raise_limits()
     with _ending_on_signals() as ending, data_dir_held(settings.data_dir):
+        _refuse_what_can_not_work(settings.data_dir)
         for port, option in ((wanted.port, "--port"), (wanted.api_port, "--api-port")):
             if not is_free(port):
                 raise CannotStart(
@@ -99,6 +107,13 @@ def find_checkout() -> Path:
                 " its .venv/bin/exchange-platform (`make setup` makes it)"
             )
     return checkout
+
+
+def _refuse_what_can_not_work(data_dir: Path) -> None:
+    """Raise `CannotStart` where the machine lacks what no part of the platform works without."""
+    refused = [fault.text for fault in faults_of(data_dir) if fault.stops]
+    if refused:
+        raise CannotStart("; ".join(refused))
 
 
 class _Platform:
@@ -134,6 +149,9 @@ class _Platform:
         self._reader: StatusReader | None = None
         self._lags = Lags()
         self._deaths: dict[str, int] = {}
+        self._last_words: dict[str, str] = {}
+        self._machine = MachineWatch(data_dir)
+        self._holds_exchange = False
 
     def run(self) -> int:
         """Start, watch, and judge if that was asked for."""
@@ -169,6 +187,7 @@ class _Platform:
         with contextlib.suppress(PagesSilent):
             self._pages.end_runs(_RUNS_END_S)
         left = self._processes.stop()
+        self._machine.close()
         remove_platform_file(self._data_dir)
         if self._reader is not None:
             self._reader.close()
@@ -199,7 +218,7 @@ class _Platform:
         )
 
     def _await_health(self, reader: StatusReader) -> None:
-        """Wait until everything answers. Raises `CannotStart` when something keeps dying, or the patience is over."""
+        """Wait until everything answers. Raises `CannotStart` when something keeps dying, or nothing makes progress any more."""
         health = Health(
             self._settings,
             self._processes,
@@ -209,15 +228,18 @@ class _Platform:
             exchange_url=self._exchange_url,
             began_s=self._began_s,
         )
-        until = time.monotonic() + START_S
+        patience, work = Patience(), Work(lambda: marked(self._up_id))
         try:
             while waiting := health.waiting_for():
-                self._screen.show_waiting(waiting, time.time() - self._began_s)
+                described = health.described(waiting)
+                self._screen.show_waiting(described, time.time() - self._began_s)
                 self._mend()
-                self._give_up_on_the_dying()
-                if time.monotonic() > until:
+                self._give_up_on_the_dying(health)
+                runs = {run.run_id: run.status for run in health.runs}
+                patience.note(Signs(frozenset(waiting), work.is_busy(), runs))
+                if why := patience.why_over():
                     raise CannotStart(
-                        f"after {START_S:g} s there is still no answer from {', '.join(waiting)}; see {self._data_dir / 'logs'}"
+                        f"there is no answer from {', '.join(described)}: {why}; see {self._data_dir / 'logs'}"
                     )
                 if self._ending.wait(0.2):
                     return
@@ -236,6 +258,7 @@ class _Platform:
         looks = 0
         healthy_at = time.monotonic()
         flowing_at = None if self._wanted.simulated_exchange else healthy_at
+        patience, work = Patience(stall_s=FLOW_S), Work(lambda: marked(self._up_id))
         status: PlatformStatus | None = None
         while not self._ending.is_set():
             self._mend()
@@ -244,8 +267,8 @@ class _Platform:
             notes = self._new_deaths()
             try:
                 fresh = reader.read(with_lake=with_lake)
-            except StoreUnavailable as error:
-                notes.append(str(error))
+            except Exception as error:  # whatever it is: showing the platform must not end it
+                notes.append(f"the status can't be read: {' '.join(str(error).split()) or repr(error)}")
             else:
                 known = status.executions if status is not None and not with_lake else fresh.executions
                 status = msgspec.structs.replace(fresh, executions=known)
@@ -259,34 +282,82 @@ class _Platform:
             if self._wanted.for_s is not None:
                 if flowing_at is not None and now - flowing_at >= self._wanted.for_s:
                     return True
-                if flowing_at is None and now - healthy_at >= FLOW_S:
-                    self._screen.warn(f"no data flowed within {FLOW_S:g} s")
-                    return True
+                if flowing_at is None:
+                    patience.note(Signs(frozenset(), work.is_busy()))
+                    if why := patience.why_over():
+                        self._screen.warn(f"no data flowed within {now - healthy_at:.0f} s, and {why}")
+                        return True
             self._ending.wait(_LOOK_S)
         if status is not None:
             self._screen.say(status_line(status))
         return False
 
     def _mend(self) -> None:
-        for said in self._processes.mend():
+        """Look at the machine, start again what died, and note what is wrong where others look."""
+        states = self._processes.states()
+        news = self._machine.look(states)
+        for text in news.begun:
+            self._screen.warn(text)
+        for text in news.over:
+            self._screen.say(text)
+        self._hold_the_exchange(news)
+        for said in self._processes.mend(retry_now=bool(news.over)):
             self._screen.warn(said)
+        note_faults(self._data_dir, [*(fault.text for fault in news.faults), *self._failing()])
+
+    def _hold_the_exchange(self, news: News) -> None:
+        """On a full disk nobody writes who need not, so that there is room for saying so."""
+        if not self._wanted.simulated_exchange or news.has_room is not self._holds_exchange:
+            return
+        self._holds_exchange = not news.has_room
+        if self._holds_exchange:
+            self._screen.warn("the simulated exchange is held until there is room")
+            self._processes.stop_some("exchange")
+        else:
+            self._screen.say("the simulated exchange goes on")
+            self._processes.start_some("exchange")
+
+    def _failing(self) -> list[str]:
+        """What can't be kept alive, and the reason."""
+        failing = [
+            f"{program.name}: it died {self._processes.deaths_lately(program.name, _LATELY_S)} times in {_LATELY_S:g} s,"
+            f" lastly: {self._last_words.get(program.name, 'it said nothing')}; see logs/{program.name}.log"
+            for program in self._processes.programs
+            if self._processes.deaths_lately(program.name, _LATELY_S) >= _KEEPS_DYING
+        ]
+        why = self._processes.last_error
+        return [f"supervisord: {why}; see logs/supervisord.log", *failing] if why is not None else failing
 
     def _new_deaths(self) -> list[str]:
-        """Say each death once, with the last lines of the log when it is not the first; returns what is still wrong."""
+        """Say each death, of one that goes on dying ever fewer, with its log where that says something new; returns what is still wrong."""
         wrong: list[str] = []
         for state in self._processes.states():
             if state.deaths > self._deaths.get(state.name, 0):
                 self._deaths[state.name] = state.deaths
-                self._screen.warn(f"{state.name} died and was started again ({state.deaths} times so far)")
-                if state.deaths > 1:
-                    self._screen.show_log(state.name, self._processes.last_lines(state.name))
-            if not state.runs:
+                lines = self._processes.last_lines(state.name)
+                words = next((line for line in reversed(lines) if line.strip()), "")
+                news = words != self._last_words.get(state.name)
+                if state.deaths & (state.deaths - 1) == 0 or (news and state.deaths < _KEEPS_DYING):
+                    how = f" ({state.last_exit})" if state.last_exit else ""
+                    self._screen.warn(
+                        f"{state.name} died{how} and was started again ({state.deaths} times so far)"
+                    )
+                    if state.deaths > 1 and news:
+                        self._screen.show_log(state.name, lines)
+                self._last_words[state.name] = words
+            if not state.runs and not (self._holds_exchange and state.name == "exchange"):
                 wrong.append(
                     f"{state.name} is {state.state.lower()}; see {self._data_dir / 'logs' / state.name}.log"
                 )
         return wrong
 
-    def _give_up_on_the_dying(self) -> None:
+    def _give_up_on_the_dying(self, health: Health) -> None:
+        failed = [run for run in health.runs if run.status == "FAILURE"]
+        if len(failed) >= _FAILED_RUNS_AT_START:
+            jobs = ", ".join(sorted({run.job for run in failed}))
+            raise CannotStart(
+                f"{len(failed)} runs failed while starting ({jobs}); {self._pages.url}/runs/{failed[0].run_id} says why"
+            )
         for state in self._processes.states():
             if state.deaths >= _DEATHS_AT_START:
                 self._screen.show_log(state.name, self._processes.last_lines(state.name))

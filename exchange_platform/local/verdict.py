@@ -89,11 +89,11 @@ def judge(
     `before` is its status when it began; older dead letters are not held against it.
     """
     reasons: list[str] = []
-    status = reader.read_when_caught_up(CATCH_UP_S)
+    status = _caught_up(reader)
     lags.add(status)
     if not status.caught_up:
         reasons.append(
-            f"not caught up within {CATCH_UP_S:g} s ({'; '.join(_troubles(status)) or 'no consumer said so'})"
+            f"not caught up, and no further within {CATCH_UP_S:g} s ({'; '.join(_troubles(status)) or 'no consumer said so'})"
         )
     if data_expected and status.records == before.records:
         reasons.append("no data flowed")
@@ -106,6 +106,7 @@ def judge(
             reasons.append(f"{state.name} died {state.deaths} times (see logs/{state.name}.log)")
         elif not state.runs and state.name != "exchange":
             reasons.append(f"{state.name} is {state.state.lower()}")
+    reasons += status.machine
     if processes.restarts:
         reasons.append(f"supervisord died {processes.restarts} times")
     try:
@@ -132,6 +133,21 @@ def judge(
         *((name, outcome.description) for name, outcome in outcomes.items()),
     ]
     return Verdict(lines, reasons)
+
+
+def _caught_up(reader: StatusReader) -> PlatformStatus:
+    """The status once everything is caught up; a slow machine is waited for as long as it gets any further."""
+    status = reader.read_when_caught_up(CATCH_UP_S)
+    while not status.caught_up and status.running:
+        before = status
+        status = reader.read_when_caught_up(CATCH_UP_S)
+        if _how_far(status) == _how_far(before):
+            break
+    return status
+
+
+def _how_far(status: PlatformStatus) -> tuple[object, ...]:
+    return (status.records, status.executions, [shard.position for shard in status.sources])
 
 
 def _checked(settings: Settings) -> dict[str, checks.CheckOutcome]:

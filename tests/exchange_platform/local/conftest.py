@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,9 +11,37 @@ from pathlib import Path
 
 import pytest
 
+from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.local.leftovers import end, marked
 from exchange_platform.local.processes import Processes
 from exchange_platform.local.programs import Ports, Program, environment
+
+
+class MovedClock:
+    """Time that passes when a test says so; the wall clock can be set besides."""
+
+    def __init__(self) -> None:
+        self._now_s = 1000.0
+        self._ahead_us = 1_800_000_000_000_000
+
+    def now_us(self) -> int:
+        return int(self._now_s * 1e6) + self._ahead_us
+
+    def monotonic_s(self) -> float:
+        return self._now_s
+
+    def wait(self, wake: threading.Event, timeout_s: float) -> bool:
+        self._now_s += max(0.0, timeout_s)
+        return wake.is_set()
+
+    def pass_s(self, seconds: float) -> None:
+        """Let both clocks go on."""
+        self._now_s += seconds
+
+    def set_us(self, now_us: int) -> None:
+        """Set the wall clock."""
+        self._ahead_us = now_us - int(self._now_s * 1e6)
+
 
 LIVING = """
 import signal, subprocess, sys, time
@@ -26,6 +55,9 @@ if "dying" in name:
 if "stubborn" in name:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 Path(f"{name}.started").touch()
+while "chatty" in name:
+    print("x" * 100, flush=True)
+    time.sleep(0.001)
 time.sleep(120)
 """
 
@@ -38,7 +70,7 @@ def wait_until(holds: Callable[[], object], within_s: float = 15.0, *, told: Cal
         time.sleep(0.02)
 
 
-def living_processes(directory: Path, up_id: str, *names: str) -> Processes:
+def living_processes(directory: Path, up_id: str, *names: str, clock: Clock = SYSTEM_CLOCK) -> Processes:
     """Processes of programs with these names; the name says how one behaves."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "living.py").write_text(LIVING)
@@ -53,7 +85,7 @@ def living_processes(directory: Path, up_id: str, *names: str) -> Processes:
     programs = [
         Program(name, f"living.py {name}", stage=10 * number, stop_s=1) for number, name in enumerate(names)
     ]
-    return Processes(directory, programs, surroundings)
+    return Processes(directory, programs, surroundings, clock=clock)
 
 
 @pytest.fixture
