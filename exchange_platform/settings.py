@@ -261,11 +261,29 @@ class Settings(BaseSettings):
         le=100_000,
         description="Searches a second from one address without a token; twice as many at once.",
     )
+    anonymous_requests_per_s: float = Field(
+        100.0,
+        gt=0,
+        le=100_000,
+        description="Requests of any kind a second from one address without a token; twice as many at once.",
+    )
+    window_reads_per_s: float = Field(
+        20.0,
+        gt=0,
+        le=100_000,
+        description="Reads of odds windows a second from one address without a token; twice as many at once.",
+    )
     live_clients: int = Field(
         500,
         ge=0,
         le=100_000,
         description="How many clients of one API process may follow events live; with 0 the pages poll.",
+    )
+    live_clients_per_address: int = Field(
+        50,
+        ge=1,
+        le=100_000,
+        description="How many of these may be of one address.",
     )
 
     longest_answer_s: float | None = Field(

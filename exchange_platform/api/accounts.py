@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from exchange_platform.accounts import AccountState, InvalidAddress, InvalidName, MailChoice
 from exchange_platform.api.applications import Application
+from exchange_platform.api.bulkheads import Work, pooled
 from exchange_platform.api.clients import Client
 from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.problems import Problem, problems
@@ -20,7 +21,9 @@ from exchange_platform.money import MINOR_DIGITS, InvalidMoney
 from exchange_platform.stores.accounts import Account, AccountInUse, IllegalTransition, NoSuchAccount
 from exchange_platform.stores.database import from_us
 
-router = APIRouter(prefix="/accounts", tags=["accounts"], dependencies=[Application])
+router = APIRouter(
+    prefix="/accounts", tags=["accounts"], dependencies=[Application], route_class=pooled(Work.ACCOUNTS)
+)
 
 _MOST_TEXT = 1000
 AccountId = Annotated[

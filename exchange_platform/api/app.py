@@ -26,6 +26,7 @@ from exchange_platform.api import (
     wallet,
     windows,
 )
+from exchange_platform.api.anonymous import AnonymousRates
 from exchange_platform.api.headers import Headers, MostBody
 from exchange_platform.api.parts import Parts
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
@@ -33,6 +34,7 @@ from exchange_platform.settings import Settings
 
 # A request is tried against them in this order: first what is asked for most often, at each keystroke and for each bet.
 ROUTERS = (
+    events.searches,
     events.router,
     bets.router,
     live.router,
@@ -80,5 +82,6 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(MostBody)
+    app.add_middleware(AnonymousRates, settings=settings, rates=lambda: parts.rates)
     app.add_middleware(Headers)
     return app

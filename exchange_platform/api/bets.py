@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from exchange_platform.api.accounts import AccountId
 from exchange_platform.api.applications import Application
+from exchange_platform.api.bulkheads import Work, pooled
 from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.problems import Problem, problems
 from exchange_platform.bet_requests import BetOrder
@@ -18,7 +19,7 @@ from exchange_platform.bets import Bet, BetResult, BetStatus, Side
 from exchange_platform.refusals import RefusalCode, Unknown
 from exchange_platform.stores.bet_reading import read_bet
 
-router = APIRouter(tags=["bets"], dependencies=[Application])
+router = APIRouter(tags=["bets"], dependencies=[Application], route_class=pooled(Work.MONEY))
 
 _MOST_TEXT = 1000
 BetId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[!-~]+$", description="The bet's id.")]

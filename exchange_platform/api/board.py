@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 
 from exchange_platform.api import board_rows
 from exchange_platform.api.board_rows import Row, SportGroup, by_sport, main_market, row_of
+from exchange_platform.api.bulkheads import Work, pooled
 from exchange_platform.api.event_models import found_event
 from exchange_platform.api.events import Identifier
 from exchange_platform.api.marks import marked
@@ -19,7 +20,7 @@ from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.event_index import LONGEST_QUERY, EventQuery
 from exchange_platform.stores.event_reader import StoredEvent
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=pooled(Work.BOARD))
 
 _MOST_IN_PLAY = 60
 _MOST_STARTING = 20
@@ -59,7 +60,7 @@ def lists(parts: PartsOfApp, request: Request, sport: SportChosen = "") -> Respo
 
 
 @router.get("/board")
-def board() -> Response:
+async def board() -> Response:
     """The front page's other name."""
     return RedirectResponse(".", 308)
 

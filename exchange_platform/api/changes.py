@@ -16,10 +16,12 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
+from pydantic import BeforeValidator, Field
 
 from exchange_platform.api.accounts import AccountId
 from exchange_platform.api.applications import Application
 from exchange_platform.api.bets import details
+from exchange_platform.api.headers import STREAM_HEADERS
 from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.problems import Problem, problems
 from exchange_platform.bets import Bet
@@ -145,12 +147,11 @@ async def changes(
     account_id: AccountId,
     parts: PartsOfApp,
     last_event_id: Annotated[
-        int | None,
+        Annotated[int, Field(ge=0, le=2**63 - 1)] | None,
+        BeforeValidator(lambda given: given or None),
         Header(
             alias="Last-Event-ID",
-            ge=0,
-            le=2**63 - 1,
-            description="The last id that was seen: what came since is told first.",
+            description="The last id that was seen: what came since is told first. Empty (an `EventSource` that saw none): from now on.",
         ),
     ] = None,
 ) -> StreamingResponse:
@@ -161,7 +162,7 @@ async def changes(
     return StreamingResponse(
         _told(parts, account_id, missed, queue),
         media_type="text/event-stream",
-        headers={"X-Accel-Buffering": "no"},
+        headers=STREAM_HEADERS,
     )
 
 

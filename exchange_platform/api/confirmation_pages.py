@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form
 from fastapi.responses import HTMLResponse
 
+from exchange_platform.api.bulkheads import Work, pooled
 from exchange_platform.api.clients import Client
 from exchange_platform.api.pages import HTML as _HTML
 from exchange_platform.api.pages import UNREADABLE_FORM, page
@@ -19,7 +20,7 @@ from exchange_platform.confirmation.service import MOST_CODE, Pressed
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.limits import TooMany
 
-router = APIRouter(tags=["pages"], default_response_class=HTMLResponse)
+router = APIRouter(tags=["pages"], default_response_class=HTMLResponse, route_class=pooled(Work.ACCOUNTS))
 
 _STATUS = {
     Pressed.CONFIRMED: 200,
@@ -33,7 +34,7 @@ _RETRY_AFTER_S = 5
 
 @router.head("/confirm", include_in_schema=False)
 @router.get("/confirm")
-def ask() -> HTMLResponse:
+async def ask() -> HTMLResponse:
     """Show the button. Changes nothing, whoever opens it: mail scanners open links."""
     return page("confirm.html", code="", notice=None)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from exchange_platform.api.answers import as_json, holds, tag_of, unchanged
+from exchange_platform.api.bulkheads import Work, pooled
 from exchange_platform.api.event_models import (
     EventPage,
     FoundEvents,
@@ -19,14 +21,16 @@ from exchange_platform.api.event_models import (
 )
 from exchange_platform.api.parts import Parts, PartsOfApp
 from exchange_platform.api.problems import Problem, problems
-from exchange_platform.api.rates import bounded
 from exchange_platform.events import EventStatus
 from exchange_platform.stores.event_index import LONGEST_QUERY, MOST_HITS, EventQuery
 from exchange_platform.stores.event_reader import StoredEvent
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=pooled(Work.EVENTS), responses=problems(429))
+searches = APIRouter(tags=["events"], route_class=pooled(Work.SEARCH))
 
 MOST_LISTED = 200
+_START = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+"""An instant in a cursor: what the database can hold."""
 
 Identifier = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
 Sport = Annotated[
@@ -35,10 +39,9 @@ Sport = Annotated[
 ]
 
 
-@router.get(
+@searches.get(
     "/events/search",
     response_model=FoundEvents,
-    dependencies=[Depends(bounded)],
     responses=problems(422, 429, 503),
 )
 def search(
@@ -118,7 +121,7 @@ def _read_cursor(cursor: str, newest_first: bool) -> tuple[int, str]:
         padded = cursor + "=" * (-len(cursor) % 4)
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
         start, colon, event_id = text[1:].partition(":")
-        if text[0] != ("d" if newest_first else "a") or not colon:
+        if text[0] != ("d" if newest_first else "a") or not colon or not _START.fullmatch(start):
             raise ValueError
         return int(start), event_id
     except (binascii.Error, ValueError, IndexError):

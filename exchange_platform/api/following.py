@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -38,14 +39,19 @@ class TooManyClients(Exception):
     """As many clients as are allowed follow events: refuse this one, it may poll."""
 
 
+class TooManyOfOneAddress(TooManyClients):
+    """As many clients of one address as are allowed follow events: one caller can't take every place."""
+
+
 class Client:
     """One that follows an event. `messages` are what its stream sends; None ends it.
 
     One that reads more slowly than things change is ended: it comes back and begins with the newest state.
     """
 
-    def __init__(self, event_id: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, event_id: str, loop: asyncio.AbstractEventLoop, address: str = "") -> None:
         self.event_id = event_id
+        self.address = address
         self.messages: asyncio.Queue[bytes | None] = asyncio.Queue(_MOST_WAITING)
         self._loop = loop
 
@@ -116,12 +122,15 @@ class Live:
         ending: threading.Event,
         clock: Clock,
         most_clients: int,
+        most_of_an_address: int,
     ) -> None:
         self._events = events
         self._windows = windows
         self._ending = ending
         self._clock = clock
         self._most_clients = most_clients
+        self._most_of_an_address = most_of_an_address
+        self._of_addresses: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._followed: dict[str, _Followed] = {}
@@ -135,14 +144,17 @@ class Live:
         with self._lock:
             return sum(len(followed.clients) for followed in self._followed.values())
 
-    def join(self, event_id: str, loop: asyncio.AbstractEventLoop) -> Client:
-        """Begin to follow an event that exists. Raises `TooManyClients`. Call `leave` when it ends."""
-        client = Client(event_id, loop)
+    def join(self, event_id: str, loop: asyncio.AbstractEventLoop, *, address: str) -> Client:
+        """Begin to follow an event that exists, for a caller at that address. Raises `TooManyClients`. Call `leave` when it ends."""
+        client = Client(event_id, loop, address)
         with self._lock:
+            if self._of_addresses[address] >= self._most_of_an_address:
+                raise TooManyOfOneAddress
             if sum(len(one.clients) for one in self._followed.values()) >= self._most_clients:
                 raise TooManyClients
             followed = self._followed.setdefault(event_id, _Followed())
             followed.clients.add(client)
+            self._of_addresses[address] += 1
             if followed.message:
                 client.tell(followed.message)
             if self._delayed:
@@ -157,8 +169,11 @@ class Live:
         """Follow no longer. Safe to call twice."""
         with self._lock:
             followed = self._followed.get(client.event_id)
-            if followed is not None:
+            if followed is not None and client in followed.clients:
                 followed.clients.discard(client)
+                self._of_addresses[client.address] -= 1
+                if not self._of_addresses[client.address]:
+                    del self._of_addresses[client.address]
                 if not followed.clients:
                     del self._followed[client.event_id]
         self._wake.set()

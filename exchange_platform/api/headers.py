@@ -27,6 +27,9 @@ _HEADERS = [
     for name, value in {**_ALWAYS, "Cache-Control": "no-store"}.items()
 ]
 
+STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+"""Of an answer that goes on for ever: proxies that compress or gather it would hold its messages back."""
+
 
 class Headers:
     """Adds the headers that every response carries; answers of routes are not stored unless the route says otherwise."""
@@ -82,7 +85,7 @@ class MostBody:
             began = True
             await send(message)
 
-        if not announced.isdigit() or int(announced) > MOST_BODY_BYTES:
+        if not announced.isdigit() or len(announced) > 18 or int(announced) > MOST_BODY_BYTES:
             await _refuse(scope, receive, send)
             return
         try:

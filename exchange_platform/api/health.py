@@ -6,10 +6,11 @@ import sqlalchemy as sa
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from exchange_platform.api.bulkheads import Work, pooled
 from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.problems import Problem, problems
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=pooled(Work.HEALTH))
 
 
 class Health(BaseModel):
@@ -18,7 +19,7 @@ class Health(BaseModel):
     healthy: bool = True
 
 
-@router.get("/health", responses=problems(503))
+@router.get("/health", responses=problems(429, 503))
 def health(parts: PartsOfApp) -> Health:
     """Say that the API and its database answer; 503 while the database is away, or a store refuses the password of this process."""
     if parts.refused:
@@ -27,6 +28,6 @@ def health(parts: PartsOfApp) -> Health:
             "credentials_refused",
             "a store refuses the user name or password of this process; one that is started anew reads them anew",
         )
-    with parts.database.read() as connection:
+    with parts.health_database.read() as connection:
         connection.execute(sa.select(1))
     return Health()

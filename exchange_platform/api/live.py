@@ -10,8 +10,11 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from exchange_platform.api.bulkheads import Work
+from exchange_platform.api.clients import Client as CallersAddress
 from exchange_platform.api.events import Identifier, event_or_404
-from exchange_platform.api.following import Client, Live, TooManyClients
+from exchange_platform.api.following import Client, Live, TooManyClients, TooManyOfOneAddress
+from exchange_platform.api.headers import STREAM_HEADERS
 from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.problems import Problem, problems
 
@@ -28,8 +31,7 @@ class _Stream(StreamingResponse):
     media_type = "text/event-stream"
 
     def __init__(self, live: Live, client: Client) -> None:
-        # Proxies that gather answers would hold messages back.
-        super().__init__(_messages(client), headers={"X-Accel-Buffering": "no"})
+        super().__init__(_messages(client), headers=STREAM_HEADERS)
         self._live = live
         self._client = client
 
@@ -41,8 +43,9 @@ class _Stream(StreamingResponse):
             self._live.leave(self._client)
 
 
-def _known(parts: PartsOfApp, event_id: Identifier) -> str:
-    return event_or_404(parts, event_id).event.event_id
+async def _known(parts: PartsOfApp, event_id: Identifier) -> str:
+    stored = await parts.bulkheads.run(Work.EVENTS, lambda: event_or_404(parts, event_id))
+    return stored.event.event_id
 
 
 @router.get(
@@ -53,17 +56,27 @@ def _known(parts: PartsOfApp, event_id: Identifier) -> str:
             "description": "Messages, for as long as the client stays.",
             "content": {"text/event-stream": {}},
         },
-        **problems(404, 422, 503),
+        **problems(404, 422, 429, 503),
     },
 )
-async def follow(parts: PartsOfApp, event_id: Annotated[str, Depends(_known)]) -> _Stream:
+async def follow(
+    parts: PartsOfApp, client: CallersAddress, event_id: Annotated[str, Depends(_known)]
+) -> _Stream:
     """Follow an event: server-sent events, for a browser's `EventSource`.
 
     `event`: the event with its markets, at once and whenever it changes. `windows`: a market's odds windows that changed. `delayed` and
     `resumed`: a store is away, and back. A comment every ten seconds keeps the connection. Read the windows once the first `event` is there, and again after `resumed`.
     """
     try:
-        client = parts.live.join(event_id, asyncio.get_running_loop())
+        following = parts.live.join(event_id, asyncio.get_running_loop(), address=client)
+    except TooManyOfOneAddress:
+        raise Problem(
+            429,
+            "too_many_clients",
+            f"{parts.settings.live_clients_per_address} clients of this address follow events already;"
+            f" ask for /events/{event_id} every few seconds instead",
+            headers={"Retry-After": "30"},
+        ) from None
     except TooManyClients:
         raise Problem(
             503,
@@ -71,7 +84,7 @@ async def follow(parts: PartsOfApp, event_id: Annotated[str, Depends(_known)]) -
             f"no more than {parts.settings.live_clients} clients can follow events here; ask for /events/{event_id} every few seconds instead",
             headers={"Retry-After": "30"},
         ) from None
-    return _Stream(parts.live, client)
+    return _Stream(parts.live, following)
 
 
 async def _messages(client: Client) -> AsyncIterator[bytes]:

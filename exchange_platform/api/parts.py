@@ -10,9 +10,10 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from exchange_platform.api.board_pages import BoardPages
-from exchange_platform.api.buckets import Buckets
+from exchange_platform.api.bulkheads import Bulkheads
 from exchange_platform.api.following import Live
 from exchange_platform.api.last_odds import LastOddsOfMarkets
+from exchange_platform.api.rates import Rates
 from exchange_platform.api.static_catalog import StaticFiles
 from exchange_platform.aws import aws_client
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
@@ -54,6 +55,16 @@ class Parts:
         return Database(self.settings.operational_database_url, durable=True)
 
     @cached_property
+    def reading_database(self) -> Database:
+        """The same for what anybody reads, by connections of its own: money never waits for one of these."""
+        return Database(self.settings.operational_database_url)
+
+    @cached_property
+    def health_database(self) -> Database:
+        """The same for the health check alone."""
+        return Database(self.settings.operational_database_url)
+
+    @cached_property
     def accounts(self) -> AccountService:
         """What can be done to accounts."""
         return AccountService(
@@ -77,7 +88,7 @@ class Parts:
     @cached_property
     def events(self) -> EventReader:
         """Events with their markets."""
-        return EventReader(self.database)
+        return EventReader(self.reading_database)
 
     @cached_property
     def event_index(self) -> EventIndex:
@@ -103,13 +114,18 @@ class Parts:
             ending=self.ending,
             clock=self.clock,
             most_clients=self.settings.live_clients,
+            most_of_an_address=self.settings.live_clients_per_address,
         )
 
     @cached_property
-    def searches(self) -> Buckets:
-        """How many searches each address may make yet."""
-        per_s = self.settings.searches_per_s
-        return Buckets(per_s, max(1.0, 2 * per_s), clock=self.clock)
+    def bulkheads(self) -> Bulkheads:
+        """The threads that each kind of work has."""
+        return Bulkheads()
+
+    @cached_property
+    def rates(self) -> Rates:
+        """How often each address may call yet without a token."""
+        return Rates(self.settings, self.clock)
 
     @cached_property
     def static(self) -> StaticFiles:
@@ -157,7 +173,11 @@ class Parts:
     def prepare(self) -> None:
         """Make what routes share before threads ask for it at the same time. Nothing is opened by that."""
         for name in (
+            "bulkheads",
+            "rates",
             "database",
+            "reading_database",
+            "health_database",
             "accounts",
             "account_reader",
             "submission",
@@ -184,8 +204,9 @@ class Parts:
             self.submission.close()
         if "_dynamodb" in self.__dict__:
             self._dynamodb.close()
-        if "database" in self.__dict__:
-            self.database.dispose()
+        for name in ("database", "reading_database", "health_database"):
+            if name in self.__dict__:
+                getattr(self, name).dispose()
 
 
 async def parts_of(connection: HTTPConnection) -> Parts:

@@ -8,26 +8,39 @@ from __future__ import annotations
 import logging
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse
 
 from exchange_platform.accounts import AccountState, MailChoice
+from exchange_platform.api.bulkheads import Work, pooled
 from exchange_platform.api.pages import HTML as _HTML
 from exchange_platform.api.pages import UNREADABLE_FORM, page
 from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.stores.accounts import Account, IllegalTransition, NoSuchAccount
 from exchange_platform.stores.checkpoints import StoreUnavailable
 
-router = APIRouter(tags=["pages"], default_response_class=HTMLResponse)
+router = APIRouter(tags=["pages"], default_response_class=HTMLResponse, route_class=pooled(Work.ACCOUNTS))
 log = logging.getLogger(__name__)
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     404: {"description": "The link is not one of ours, or its account is gone.", **_HTML},
     422: UNREADABLE_FORM,
+    429: {"description": "Too many requests from one address."},
     503: {"description": "A store is away for the moment; nothing was changed.", **_HTML},
 }
 _RETRY_AFTER_S = 5
 _MOST_TOKEN = 200
+_ONE_CLICK = (b"", b"list-unsubscribe=one-click")
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+async def _is_bare(request: Request) -> bool:
+    """Whether the body is empty, or what RFC 8058 asks for without its type."""
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind in _FORMS:
+        return not await request.form()
+    return (await request.body()).strip().lower() in _ONE_CLICK
+
 
 Token = Annotated[str, Query(description="What the link in the mail carries.")]
 
@@ -49,6 +62,7 @@ def ask(parts: PartsOfApp, token: Token = "") -> HTMLResponse:
 @router.post("/unsubscribe", responses=_RESPONSES)
 def choose(
     parts: PartsOfApp,
+    bare: Annotated[bool, Depends(_is_bare)],
     token: Token = "",
     one_click: Annotated[
         str | None, Form(alias="List-Unsubscribe", description="`One-Click`, from a mail program.")
@@ -57,18 +71,20 @@ def choose(
         str | None, Form(description="all, settlements, digest or none, from the page.")
     ] = None,
 ) -> HTMLResponse:
-    """Take the choice made on the page, or (what mail programs send: RFC 8058) unsubscribe."""
+    """Take the choice made on the page, or (what mail programs send: RFC 8058) unsubscribe.
+
+    A body without a choice comes from a mail program, and some send it empty or without its type: it unsubscribes too.
+    """
     account_id = _account_id(parts, token)
     if account_id is None:
         return _unknown()
+    chosen = MailChoice.NONE if bare else _chosen(one_click, choice)
     try:
-        if one_click is not None and one_click.strip().lower() == "one-click":
-            chosen = MailChoice.NONE
-        else:
-            try:
-                chosen = MailChoice(choice or "")
-            except ValueError:  # nothing that is on the page
-                return ask(parts, token)
+        if chosen is None:
+            account_now = parts.account_reader.get(account_id)
+            return (
+                _unknown() if account_now is None else _choices(token, account_now, saved=False, status=422)
+            )
         account = parts.accounts.choose_mail(account_id, chosen)
     except (NoSuchAccount, IllegalTransition):
         return _unknown()
@@ -78,13 +94,24 @@ def choose(
     return _choices(token, account, saved=True)
 
 
+def _chosen(one_click: str | None, choice: str | None) -> MailChoice | None:
+    """What a form chooses; None where it says something that is neither on the page nor in RFC 8058."""
+    if one_click is not None and one_click.strip().lower() == "one-click":
+        return MailChoice.NONE
+    try:
+        return MailChoice(choice or "")
+    except ValueError:
+        return None
+
+
 def _account_id(parts: PartsOfApp, token: str) -> str | None:
     return parts.preference_links.account_id(token) if len(token) <= _MOST_TOKEN else None
 
 
-def _choices(token: str, account: Account, *, saved: bool) -> HTMLResponse:
+def _choices(token: str, account: Account, *, saved: bool, status: int = 200) -> HTMLResponse:
     return page(
         "preferences.html",
+        status=status,
         token=token,
         chosen=account.mail_choice.value,
         saved=saved,

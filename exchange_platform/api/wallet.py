@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt
 from exchange_platform.api.accounts import AccountId
 from exchange_platform.api.applications import Application
 from exchange_platform.api.bets import IdempotencyKey
+from exchange_platform.api.bulkheads import Work, pooled
 from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.problems import Problem, problems
 from exchange_platform.betting_limits import LimitKind, Limits
@@ -19,7 +20,12 @@ from exchange_platform.stores.database import from_us, to_us
 from exchange_platform.stores.profiles import LastBet, Profile
 from exchange_platform.stores.wallets import TransferKind
 
-router = APIRouter(prefix="/accounts/{account_id}", tags=["wallet"], dependencies=[Application])
+router = APIRouter(
+    prefix="/accounts/{account_id}",
+    tags=["wallet"],
+    dependencies=[Application],
+    route_class=pooled(Work.MONEY),
+)
 
 _MOST_TEXT = 1000
 

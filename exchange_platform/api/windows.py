@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from exchange_platform.api.answers import as_json
+from exchange_platform.api.bulkheads import Work, pooled
 from exchange_platform.api.event_models import MarketWindows, window_told
 from exchange_platform.api.events import Identifier
 from exchange_platform.api.parts import PartsOfApp
@@ -17,13 +18,15 @@ from exchange_platform.events import MarketUpdate
 from exchange_platform.stores.database import from_us
 from exchange_platform.stores.window_reading import DEFAULT_SPAN, EARLIEST, LATEST, Span, default_since
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=pooled(Work.WINDOWS))
 
 MOST_WINDOWS = 5000
 LONGEST_SPAN = timedelta(days=31)
 
 
-@router.get("/markets/{market_id}/windows", response_model=MarketWindows, responses=problems(404, 422, 503))
+@router.get(
+    "/markets/{market_id}/windows", response_model=MarketWindows, responses=problems(404, 422, 429, 503)
+)
 def windows(
     parts: PartsOfApp,
     request: Request,
@@ -35,7 +38,10 @@ def windows(
         ),
     ] = None,
     until: Annotated[
-        AwareDatetime | None, Query(description="Windows that start before then. Default: all.")
+        AwareDatetime | None,
+        Query(
+            description=f"Windows that start before then, at most {LONGEST_SPAN.days} days after `since`. Default: as many days after `since`, or all."
+        ),
     ] = None,
     selection_id: Annotated[int | None, Query(ge=0, le=2**53 - 1)] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_WINDOWS, description="The newest so many are told.")] = 2000,
@@ -55,7 +61,7 @@ def windows(
             market_id=market_id,
             currency=market.currency,
             since=span.since,
-            until=None if until is None else span.until,
+            until=None if span.until == LATEST else span.until,
             windows=[window_told(window) for window in found[-limit:]],
             more=len(found) > limit,
         ),
@@ -65,7 +71,8 @@ def windows(
 def _span(market: MarketUpdate, since: datetime | None, until: datetime | None, now: datetime) -> Span:
     end = LATEST if until is None else _bounded(until)
     if since is not None:
-        span = Span(_bounded(since), end)
+        begin = _bounded(since)
+        span = Span(begin, min(LATEST, begin + LONGEST_SPAN) if until is None else end)
     else:
         span = Span(default_since(market.updated_at, now) if until is None else end - DEFAULT_SPAN, end)
     if span.until <= span.since:

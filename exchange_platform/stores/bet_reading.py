@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -12,6 +13,9 @@ from exchange_platform.refusals import Invalid, RefusalCode
 from exchange_platform.stores.account_tables import accounts
 from exchange_platform.stores.bet_rows import bet_from_row
 from exchange_platform.stores.database import Database, bets
+
+_INSTANT = re.compile(r"[0-9]{1,18}", re.ASCII)
+"""Microseconds that the database can hold."""
 
 
 def read_bet(database: Database, bet_id: str) -> Bet | None:
@@ -54,6 +58,6 @@ def read_bets(
 
 def _place(after: str) -> tuple[int, str]:
     placed_at_us, dot, bet_id = after.partition(".") if isinstance(after, str) else ("", "", "")
-    if not (dot and bet_id and len(after) <= 90 and placed_at_us.isascii() and placed_at_us.isdigit()):
+    if not (dot and bet_id and len(after) <= 90 and _INSTANT.fullmatch(placed_at_us)):
         raise Invalid(RefusalCode.INVALID_PAGE, "after", after, "what the page before gave is asked for")
     return int(placed_at_us), bet_id

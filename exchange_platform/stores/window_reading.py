@@ -26,6 +26,8 @@ CONNECTIONS = 3
 _MEMORY_MB = 200
 _WAIT_S = 5.0
 _LITTLE_S = 1.0
+_READ_S = 5.0
+"""A read that takes longer is ended: whoever asked gets an answer, and the connection is free again."""
 _DAY = timedelta(days=1)
 DEFAULT_SPAN = timedelta(days=1)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,7 +63,7 @@ class WindowReader:
     """Reads windows from the lake. Thread-safe: each call has one of a few read-only connections for itself.
 
     Readers take no lock of the lake's writers and never wait for them. A connection is opened when it is first needed, and kept.
-    Every method raises `StoreUnavailable`: the lake is away, or all connections have been busy for five seconds.
+    Every method raises `StoreUnavailable`: the lake is away, all connections have been busy for five seconds, or the read itself took as long.
     """
 
     def __init__(self, settings: Settings, *, connections: int = CONNECTIONS) -> None:
@@ -121,7 +123,7 @@ class WindowReader:
     def _taken(self) -> Iterator[LakeConnection]:
         connection = self._take()
         try:
-            with connection.translated():
+            with connection.translated(), _ended_after(connection.session, _READ_S):
                 yield connection
         finally:
             self._give_back(connection)
@@ -202,6 +204,20 @@ def _window(values: tuple[Any, ...]) -> MarketWindow:
     *row, final, revision = values
     row[3] = row[3].astimezone(UTC)
     return MarketWindow(WindowRow(*row), bool(final), int(revision))
+
+
+@contextmanager
+def _ended_after(session: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    """Interrupt what the session runs after so long. Raises `StoreUnavailable` then."""
+    timer = threading.Timer(seconds, session.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise StoreUnavailable(f"lake: a read was ended after {seconds:g} s") from None
+    finally:
+        timer.cancel()
 
 
 def _end(session: duckdb.DuckDBPyConnection) -> None:

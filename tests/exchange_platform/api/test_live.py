@@ -69,7 +69,7 @@ def following(served: Serving, event_id: str = "e1") -> Iterator[Stream]:
 def test_the_first_message_is_the_event_as_it_is(served: Serving) -> None:
     with following(served) as stream:
         assert stream.answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert stream.answer.headers["cache-control"] == "no-store"
+        assert stream.answer.headers["cache-control"] == "no-store, no-transform"
         told = stream.next("event")
         assert (told["event_id"], told["markets"][0]["status"]) == ("e1", "OPEN")
 

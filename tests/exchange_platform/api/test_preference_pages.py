@@ -57,14 +57,47 @@ def test_the_page_s_form_takes_each_choice(accounts: AccountsApi) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [{}, {"choice": "everything"}, {"choice": ""}, {"List-Unsubscribe": "maybe"}]
+    "data", [{"choice": "everything"}, {"choice": ""}, {"List-Unsubscribe": "maybe"}, {"other": "x"}]
 )
-def test_a_form_without_a_choice_changes_nothing(accounts: AccountsApi, data: dict[str, str]) -> None:
+def test_a_form_with_nothing_that_can_be_chosen_changes_nothing_and_says_so(
+    accounts: AccountsApi, data: dict[str, str]
+) -> None:
     account_id = accounts.register()
     answer = accounts.anybody.post(_link(accounts, account_id), data=data)
-    assert answer.status_code == 200
+    assert answer.status_code == 422
     assert "Saved" not in answer.text
     assert _choice(accounts, account_id) == "all"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", None),
+        (b"", "application/x-www-form-urlencoded"),
+        (b"List-Unsubscribe=One-Click", None),
+        (b"List-Unsubscribe=One-Click\r\n", "text/plain"),
+        (b"list-unsubscribe=one-click", "application/octet-stream"),
+    ],
+)
+def test_one_click_with_an_empty_or_untyped_body_unsubscribes(
+    accounts: AccountsApi, body: bytes, kind: str | None
+) -> None:
+    account_id = accounts.register()
+    headers = {"Content-Type": kind} if kind is not None else {}
+    answer = accounts.anybody.post(_link(accounts, account_id), content=body, headers=headers)
+    assert answer.status_code == 200
+    assert "You are unsubscribed" in answer.text
+    assert _choice(accounts, account_id) == "none"
+
+
+def test_a_body_of_another_kind_changes_nothing_and_says_so(accounts: AccountsApi) -> None:
+    account_id = accounts.register()
+    for body, kind in ((b'{"choice": "none"}', "application/json"), (b"\xff\xfe", "text/plain")):
+        answer = accounts.anybody.post(
+            _link(accounts, account_id), content=body, headers={"Content-Type": kind}
+        )
+        assert answer.status_code == 422
+        assert _choice(accounts, account_id) == "all"
 
 
 def test_a_false_link_and_one_of_a_closed_or_purged_account_are_answered_alike(accounts: AccountsApi) -> None:
