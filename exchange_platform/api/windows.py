@@ -34,13 +34,13 @@ def windows(
     since: Annotated[
         AwareDatetime | None,
         Query(
-            description="Windows that start then or later. Default: a day before the market's newest update, or before `until`."
+            description=f"Windows that start then or later. Default: a day before the market's newest update, or before `until`. Without `until` at most {LONGEST_SPAN.days} days before that update."
         ),
     ] = None,
     until: Annotated[
         AwareDatetime | None,
         Query(
-            description=f"Windows that start before then, at most {LONGEST_SPAN.days} days after `since`. Default: as many days after `since`, or all."
+            description=f"Windows that start before then, at most {LONGEST_SPAN.days} days after `since`. Default: all."
         ),
     ] = None,
     selection_id: Annotated[int | None, Query(ge=0, le=2**53 - 1)] = None,
@@ -61,7 +61,7 @@ def windows(
             market_id=market_id,
             currency=market.currency,
             since=span.since,
-            until=None if span.until == LATEST else span.until,
+            until=None if until is None else span.until,
             windows=[window_told(window) for window in found[-limit:]],
             more=len(found) > limit,
         ),
@@ -72,7 +72,9 @@ def _span(market: MarketUpdate, since: datetime | None, until: datetime | None, 
     end = LATEST if until is None else _bounded(until)
     if since is not None:
         begin = _bounded(since)
-        span = Span(begin, min(LATEST, begin + LONGEST_SPAN) if until is None else end)
+        if until is None:  # the newest of them, as many days as may be asked for
+            begin = max(begin, min(market.updated_at, now) - LONGEST_SPAN)
+        span = Span(begin, end)
     else:
         span = Span(default_since(market.updated_at, now) if until is None else end - DEFAULT_SPAN, end)
     if span.until <= span.since:
