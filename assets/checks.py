@@ -113,6 +113,10 @@ def _notifications_delivered(platform: PlatformResource, _scope: Scope) -> Check
     return checks.notifications_delivered(platform.database, SYSTEM_CLOCK)
 
 
+def _purges_keep_up(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+    return checks.purges_keep_up(platform.database, platform.settings, SYSTEM_CLOCK)
+
+
 def consumer_alive(source: str, asset: str, job: str) -> Check:
     """The check that a source has a live consumer, shown on one of the assets that `job` keeps."""
 
@@ -231,6 +235,15 @@ MACHINE_WELL = Check(
     _machine_well,
 )
 
+PURGES_KEEP_UP = Check(
+    "purges_keep_up",
+    "bets",
+    "No purge left anything for days that should be gone, and each has had its hourly round.",
+    "Launch the job purge: it goes on where the last round ended. A round that always leaves something needs a longer PURGE_BUDGET_S; one that"
+    " failed says why in its log; without rounds, is the schedule purge_schedule on, and does the daemon run?",
+    _purges_keep_up,
+)
+
 OF_USERS = (MONEY_CONSERVED, BETS_CONSERVED, RESERVATIONS_BACKED)
 """These look at the users of a scope."""
 
@@ -249,6 +262,7 @@ ALL = (
     INDEX_AGREES,
     FINISHED_EVENTS_TAKE_NO_BETS,
     NOTIFICATIONS_DELIVERED,
+    PURGES_KEEP_UP,
 )
 
 

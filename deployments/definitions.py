@@ -12,7 +12,7 @@ from assets.exchange_feed import consume_exchange_feed, exchange_feed, exchange_
 from assets.odds_windows import odds_windows
 from ops.confirm_accounts import confirm_accounts, confirmation_mails
 from ops.event_index import rebuild_event_index
-from ops.housekeeping import maintain_lake, purge_old_runs, schedules, tidy_accounts, tidy_notifications
+from ops.housekeeping import maintain_lake, purge, schedules
 from ops.notify_users import notifications, notify_users
 from ops.reconcile_orders import reconcile_orders
 from resources.platform import PlatformResource
@@ -49,10 +49,8 @@ def build_definitions(
             notify_users,
             confirm_accounts,
             maintain_lake,
-            purge_old_runs,
+            purge,
             reconcile_orders,
-            tidy_accounts,
-            tidy_notifications,
         ],
         schedules=schedules,
         sensors=[

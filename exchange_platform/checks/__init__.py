@@ -22,6 +22,7 @@ from exchange_platform.checks.outcomes import (
     Users,
     some_users,
 )
+from exchange_platform.checks.purges import purges_keep_up
 from exchange_platform.checks.rounds import EVERYTHING, Rounds, Scope
 from exchange_platform.checks.spans import ALWAYS, Span, span_before
 from exchange_platform.checks.stream import consumer_alive, no_new_dead_letters, notifications_delivered
@@ -49,6 +50,7 @@ __all__ = [
     "notifications_delivered",
     "orders_answered",
     "orders_published",
+    "purges_keep_up",
     "reservations_backed",
     "some_users",
     "span_before",

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from exchange_platform.accounts import TRANSITIONS, AccountState, Address, MailChoice
 from exchange_platform.stores.account_tables import accounts
 from exchange_platform.stores.database import Database, bets, profiles
+from exchange_platform.stores.purge_rounds import ROWS_AT_ONCE, Budget, Purged, counted
 from exchange_platform.stores.upsert import chunks
 
 MOST_REASON = 200
@@ -239,31 +240,26 @@ def mark_address_undeliverable(
     return _mark(connection, concerned, reason, now_us)
 
 
-def purge_unconfirmed(database: Database, *, before_us: int, most: int = 10_000) -> int:
-    """Delete accounts that were registered before, never confirmed, and asked for no confirmation since; returns how many, at most `most`."""
-    purged = 0
-    while purged < most:
+def purge_unconfirmed(database: Database, *, before_us: int, budget: Budget) -> Purged:
+    """Delete accounts that were registered before, never confirmed, and asked for no confirmation since. Each transaction is short."""
+    due = sa.select(accounts.c.account_id).where(
+        accounts.c.state.in_([AccountState.PENDING.value, AccountState.UNDELIVERABLE.value]),
+        accounts.c.created_at_us < before_us,
+        accounts.c.confirmed_at_us.is_(None),
+        accounts.c.confirmation_at_us < before_us,
+    )
+
+    def step() -> int | None:
         with database.write() as connection:
-            old = (
-                connection.execute(
-                    sa.select(accounts.c.account_id)
-                    .where(
-                        accounts.c.state.in_([AccountState.PENDING.value, AccountState.UNDELIVERABLE.value]),
-                        accounts.c.created_at_us < before_us,
-                        accounts.c.confirmed_at_us.is_(None),
-                        accounts.c.confirmation_at_us < before_us,
-                    )
-                    .limit(min(500, most - purged))
-                    .with_for_update()
-                )
-                .scalars()
-                .all()
-            )
-            if not old:
-                break
+            old = connection.execute(due.limit(ROWS_AT_ONCE).with_for_update()).scalars().all()
             connection.execute(sa.delete(accounts).where(accounts.c.account_id.in_(old)))
-            purged += len(old)
-    return purged
+        return len(old) or None
+
+    deleted = budget.repeat(step)
+    with database.read() as connection:
+        left = counted(connection, due)
+        oldest_us = connection.execute(due.with_only_columns(sa.func.min(accounts.c.confirmation_at_us)))
+        return Purged(deleted, left, before_us - (oldest_us.scalar() or before_us))
 
 
 def _mark(connection: sa.Connection, concerned: sa.ColumnElement[bool], reason: str, now_us: int) -> int:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from exchange_platform.stores.checkpoints import Advance, Superseded
 from exchange_platform.stores.database import Database, checkpoints, consumers, source_epochs
+from exchange_platform.stores.purge_rounds import ROWS_AT_ONCE, Budget, Purged
 from exchange_platform.stores.upsert import upsert
 
 _next_epoch = upsert(source_epochs, add=["epoch"])
@@ -114,19 +115,39 @@ class ConsumerRows:
             names = sa.select(consumers.c.source).distinct().order_by(consumers.c.source)
             return list(connection.execute(names).scalars())
 
-    def forget(self, source: str, *, before_us: int) -> int:
-        """Delete the rows of consumers whose last heartbeat is older; returns how many. The newest is kept."""
-        newest = self.newest(source)
-        if newest is None:
-            return 0
-        with self._database.write() as connection:
-            return connection.execute(
-                sa.delete(consumers).where(
-                    consumers.c.source == source,
-                    consumers.c.heartbeat_at_us < before_us,
-                    consumers.c.epoch < newest.epoch,
-                )
-            ).rowcount
+    def purge(self, *, before_us: int, budget: Budget) -> Purged:
+        """Delete the rows of consumers whose last heartbeat is older. Each source's newest is kept. Each transaction is short."""
+        newest = (
+            sa.select(consumers.c.source, sa.func.max(consumers.c.epoch).label("epoch"))
+            .group_by(consumers.c.source)
+            .subquery()
+        )
+        due = (
+            sa.select(consumers.c.source, consumers.c.epoch, consumers.c.heartbeat_at_us)
+            .join(newest, newest.c.source == consumers.c.source)
+            .where(consumers.c.heartbeat_at_us < before_us, consumers.c.epoch < newest.c.epoch)
+        )
+
+        def step() -> int | None:
+            with self._database.read() as connection:
+                old = connection.execute(due.limit(ROWS_AT_ONCE)).all()
+            if not old:
+                return None
+            with self._database.write() as connection:
+                for row in old:
+                    connection.execute(
+                        sa.delete(consumers).where(
+                            consumers.c.source == row.source, consumers.c.epoch == row.epoch
+                        )
+                    )
+            return len(old)
+
+        deleted = budget.repeat(step)
+        with self._database.read() as connection:
+            left = connection.execute(
+                due.with_only_columns(sa.func.count(), sa.func.min(consumers.c.heartbeat_at_us))
+            ).one()
+        return Purged(deleted, left[0], before_us - (left[1] if left[1] is not None else before_us))
 
 
 class Checkpoints:

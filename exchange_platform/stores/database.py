@@ -300,6 +300,8 @@ class Database:
             @sa.event.listens_for(self.engine, "connect")
             def _configure(connection: Any, _record: Any) -> None:
                 connection.isolation_level = None
+                # Only of a file that is made now, and before anything is written to it: so it can shrink (sqlite_space.py).
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute(f"PRAGMA synchronous = {synchronous}")
                 connection.execute("PRAGMA busy_timeout = 30000")

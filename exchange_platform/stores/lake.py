@@ -287,6 +287,10 @@ class Lake:
                 self._checkpoints.fold_all()
             lake_maintenance.tidy(self._connection, keep=keep_snapshots)
 
+    def delete_orphans(self, *, before: datetime) -> int:
+        """Delete files that killed writers left, written before then; how many. Raises `KnownFiles` where the catalog knows one of them."""
+        return lake_maintenance.delete_orphans(self._connection, before)
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()

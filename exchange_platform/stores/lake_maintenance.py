@@ -6,10 +6,13 @@ life, and no step holds the write lock for long.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import duckdb
 
 from exchange_platform.stores.lake_connection import CATALOG, LakeConnection
 from exchange_platform.stores.lake_tables import CHANGED_IN_PLACE
+from exchange_platform.stores.lake_windows import literal
 
 _GROWING = ("executions", "bet_history", "odds_windows")
 _MB = 1_000_000
@@ -78,6 +81,45 @@ def _drop_files(lake: LakeConnection, keep: str) -> None:
         connection.execute(
             f"CALL ducklake_cleanup_old_files('lake', older_than => now() - INTERVAL '{keep}')"
         )
+
+
+class KnownFiles(Exception):
+    """DuckLake called files orphans that its catalog knows: nothing was deleted. The message names one."""
+
+
+def delete_orphans(lake: LakeConnection, before: datetime) -> int:
+    """Delete the files in the lake's folder that the catalog does not know and that were written before then; how many.
+
+    A writer that is killed between INSERT and COMMIT leaves such a file, and so does one that writes just now: hence `before`, which must be
+    longer ago than any transaction lasts. Takes no lock. Raises `KnownFiles`.
+    """
+    arguments = f"older_than => {literal(before)}"
+    with lake.translated():
+        connection = lake.session
+        orphans = [
+            path
+            for (path,) in connection.execute(
+                f"CALL ducklake_delete_orphaned_files('lake', dry_run => true, {arguments})"
+            ).fetchall()
+        ]
+        if not orphans:
+            return 0
+        # DuckLake compares whole paths. Each file has a name of its own, so names are compared too before anything is deleted.
+        names = [path.rpartition("/")[2] for path in orphans]
+        known = connection.execute(_KNOWN_NAMES, [names]).fetchall()
+        if known:
+            raise KnownFiles(
+                f"lake: {len(known)} of {len(orphans)} files that DuckLake would delete are in its catalog, such as {known[0][0]}:"
+                " was its folder moved or mounted elsewhere? Nothing was deleted"
+            )
+        connection.execute(f"CALL ducklake_delete_orphaned_files('lake', {arguments})")
+    return len(orphans)
+
+
+_KNOWN_NAMES = " UNION ALL ".join(
+    f"SELECT path FROM {CATALOG}.{table} WHERE list_contains($1, parse_filename(path))"
+    for table in ("ducklake_data_file", "ducklake_delete_file", "ducklake_files_scheduled_for_deletion")
+)
 
 
 def _merge_tier(lake: LakeConnection, table: str, smallest: int, largest: int) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import mysql, sqlite
 from exchange_platform.limits import Limit, remembered, wait_us
 from exchange_platform.stores.account_tables import rate_limits
 from exchange_platform.stores.database import Database
+from exchange_platform.stores.purge_rounds import ROWS_AT_ONCE, Budget, Purged, counted
 
 
 class TooMany(Exception):
@@ -61,10 +62,23 @@ def count_if_allowed(connection: sa.Connection, rule: Rule, now_us: int) -> bool
     return allowed
 
 
-def forget_idle(database: Database, now_us: int) -> int:
-    """Delete the rows that say nothing any more; returns how many."""
-    with database.write() as connection:
-        return connection.execute(sa.delete(rate_limits).where(rate_limits.c.idle_at_us < now_us)).rowcount
+def purge_idle(database: Database, now_us: int, budget: Budget) -> Purged:
+    """Delete the rows that say nothing any more. Each transaction is short."""
+    is_idle = rate_limits.c.idle_at_us < now_us
+    due = sa.select(rate_limits.c.subject).where(is_idle)
+
+    def step() -> int | None:
+        with database.write() as connection:
+            oldest = due.order_by(rate_limits.c.idle_at_us).limit(ROWS_AT_ONCE)
+            idle = connection.execute(oldest).scalars().all()
+            connection.execute(sa.delete(rate_limits).where(rate_limits.c.subject.in_(idle), is_idle))
+        return len(idle) or None
+
+    deleted = budget.repeat(step)
+    with database.read() as connection:
+        left = counted(connection, due)
+        oldest_us = connection.execute(due.with_only_columns(sa.func.min(rate_limits.c.idle_at_us)))
+        return Purged(deleted, left, now_us - (oldest_us.scalar() or now_us))
 
 
 def _hold(connection: sa.Connection, rules: Sequence[Rule]) -> dict[str, list[int]]:

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from exchange_platform.orders import Order, encode_order
 from exchange_platform.stores.database import Database, to_us
-from exchange_platform.stores.upsert import ListUpdate, Lookup, chunks, insert
+from exchange_platform.stores.purge_rounds import ROWS_AT_ONCE, Budget, Purged, counted
+from exchange_platform.stores.upsert import ListUpdate, Lookup, insert
 from exchange_platform.stores.wallet_tables import order_outbox, pending_bets, replacements
 
 _insert = insert(order_outbox, leave_out=["sequence", "published_at_us"])
@@ -88,23 +89,26 @@ def unpublished(database: Database, *, before_us: int, limit: int) -> list[Outbo
         ]
 
 
-def forget_published(database: Database, *, before_us: int, limit: int = 5000) -> int:
-    """Delete orders that were published before an instant and whose bets are no longer pending; how many went."""
-    with database.write() as connection:
-        old = list(
-            connection.execute(
-                sa.select(order_outbox.c.sequence)
-                .where(
-                    order_outbox.c.published_at_us < before_us,
-                    order_outbox.c.bet_id.not_in(sa.select(pending_bets.c.bet_id)),
-                    order_outbox.c.bet_id.not_in(sa.select(replacements.c.bet_id)),
-                )
-                .limit(limit)
-            ).scalars()
-        )
-        for some in chunks(old):
-            connection.execute(sa.delete(order_outbox).where(order_outbox.c.sequence.in_(some)))
-    return len(old)
+def purge_published(database: Database, *, before_us: int, budget: Budget) -> Purged:
+    """Delete orders that were published before an instant and whose bets are no longer pending. Each transaction is short."""
+    due = sa.select(order_outbox.c.sequence).where(
+        order_outbox.c.published_at_us < before_us,
+        order_outbox.c.bet_id.not_in(sa.select(pending_bets.c.bet_id)),
+        order_outbox.c.bet_id.not_in(sa.select(replacements.c.bet_id)),
+    )
+
+    def step() -> int | None:
+        with database.write() as connection:
+            oldest = due.order_by(order_outbox.c.published_at_us, order_outbox.c.sequence)
+            old = connection.execute(oldest.limit(ROWS_AT_ONCE)).scalars().all()
+            connection.execute(sa.delete(order_outbox).where(order_outbox.c.sequence.in_(old)))
+        return len(old) or None
+
+    deleted = budget.repeat(step)
+    with database.read() as connection:
+        left = counted(connection, due)
+        oldest_us = connection.execute(due.with_only_columns(sa.func.min(order_outbox.c.published_at_us)))
+        return Purged(deleted, left, before_us - (oldest_us.scalar() or before_us))
 
 
 _ORDERS = sa.select(

@@ -7,6 +7,7 @@ import email.policy
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
@@ -234,11 +235,22 @@ def _order_is_left(database: Database) -> None:
 
 
 def _tidy(settings: Settings) -> None:
-    """Twice, as days later: what was merged is deleted the second time."""
+    """Twice, as days later: what was merged is deleted the second time. A killed writer left a file."""
     lake = Lake.from_settings(settings)
     for _ in range(2):
         lake.maintain(keep_snapshots="0 seconds")
+    _writer_left_a_file(settings)
+    assert lake.delete_orphans(before=datetime.now(UTC) + timedelta(days=1)) == 1
     lake.close()
+
+
+def _writer_left_a_file(settings: Settings) -> None:
+    """As by a writer that was killed before its commit."""
+    place = urlsplit(settings.lake_data_location)
+    key = f"{place.path.lstrip('/')}main/executions/ducklake-left.parquet"
+    s3 = aws_client(settings, "s3")
+    s3.put_object(Bucket=place.netloc, Key=key, Body=b"PAR1")
+    s3.close()
 
 
 def _compute_logs() -> dict[str, Any]:

@@ -195,7 +195,7 @@ def _s3(request: Request) -> Iterator[Call]:
             "uploads",
         }:
             raise ValueError(f"{request.method} {request.path}?{request.query}: not known of a bucket")
-        yield Call("s3:ListBucket", arn)
+        yield Call("s3:ListBucket", arn, (("s3:prefix", asked.get("prefix", [""])[0]),))
     elif request.method == "DELETE" and "uploadId" in asked:
         yield Call("s3:AbortMultipartUpload", f"{arn}/{key}")
     else:

@@ -166,12 +166,7 @@ def test_old_accounts_that_nobody_confirmed_are_deleted(
     tokens = ConfirmationTokens(aws_client(platform.settings, "dynamodb"), platform.settings.tokens_table)
     service = AccountService(platform.settings, platform.database, tokens)
     service.register(Registration.checked("ann@example.com", "Ann", "GBP", MailChoice.ALL), "192.0.2.1")
-    assert (
-        build_definitions({"platform": platform})
-        .resolve_job_def("tidy_accounts")
-        .execute_in_process()
-        .success
-    )
+    assert build_definitions({"platform": platform}).resolve_job_def("purge").execute_in_process().success
     assert Accounts(platform.database).counts() == {}
 
 

@@ -182,6 +182,15 @@ def test_a_request_asks_for_actions_on_resources(request_: Request, expected: se
     assert {call[:2] for call in calls(request_, {})} == expected
 
 
+def test_a_listing_is_asked_for_with_its_prefix() -> None:
+    (listing,) = calls(
+        asked(service="s3", method="GET", path="/a-lake", query="list-type=2&prefix=lake%2F"), {}
+    )
+    (everything,) = calls(asked(service="s3", method="GET", path="/a-lake", query="list-type=2"), {})
+    policy = Policy(frozenset({Grant("s3:ListBucket", LAKE, (("s3:prefix", "lake/"),))}))
+    assert policy.refused([listing, everything]) == {everything}
+
+
 def test_a_task_is_started_in_a_cluster_and_tagged() -> None:
     started = {
         "cluster": "arn:aws:ecs:eu-west-1:123456789012:cluster/c",

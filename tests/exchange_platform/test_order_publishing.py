@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from exchange_platform.aws import aws_client
 from exchange_platform.bets import BetStatus
+from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.order_publishing import (
     RELAY_AFTER_S,
     RELAY_EVERY_S,
@@ -22,11 +23,12 @@ from exchange_platform.orders import CancelOrder
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.order_outbox import (
-    forget_published,
     mark_published,
+    purge_published,
     unpublished,
     write_orders,
 )
+from exchange_platform.stores.purge_rounds import Budget
 from exchange_platform.stores.wallet_tables import order_outbox
 from exchange_platform.streams.kinesis import KinesisSource, StreamUnavailable, ensure_stream
 from tests.exchange_platform.betting import NOW, NOW_US, SetClock
@@ -142,8 +144,8 @@ def test_published_orders_are_forgotten_except_those_of_pending_bets(
     leave(database, "waiting", "done", "unpublished")
     with database.write() as connection:
         mark_published(connection, ["waiting", "done"], NOW_US)
-    assert forget_published(database, before_us=NOW_US) == 0
-    assert forget_published(database, before_us=NOW_US + 1) == 1
+    assert purge_published(database, before_us=NOW_US, budget=Budget(SYSTEM_CLOCK, 60)).deleted == 0
+    assert purge_published(database, before_us=NOW_US + 1, budget=Budget(SYSTEM_CLOCK, 60)).deleted == 1
     with database.read() as connection:
         assert set(connection.execute(sa.select(order_outbox.c.order_id)).scalars()) == {
             "waiting",

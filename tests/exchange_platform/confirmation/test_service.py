@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from exchange_platform.accounts import AccountState, InvalidAddress, MailChoice
+from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.confirmation.service import AccountService, Pressed, Registration
 from exchange_platform.mail.channel import Skip
 from exchange_platform.money import InvalidMoney
@@ -24,7 +25,8 @@ from exchange_platform.stores.accounts import (
     purge_unconfirmed,
 )
 from exchange_platform.stores.database import bets, profiles
-from exchange_platform.stores.limits import TooMany, forget_idle
+from exchange_platform.stores.limits import TooMany, purge_idle
+from exchange_platform.stores.purge_rounds import Budget
 from tests.account_parts import CLIENT, DAY, HOUR, MINUTE, SECOND, AccountParts
 
 T = TypeVar("T")
@@ -343,7 +345,10 @@ def test_only_accounts_that_nobody_confirmed_for_days_are_purged(parts: AccountP
     parts.clock.now += 5 * DAY
     parts.service.ask_again(asked)
     young = parts.register("e@example.com")
-    assert purge_unconfirmed(parts.database, before_us=parts.clock.now - 3 * DAY) == 2
+    before_us = parts.clock.now - 3 * DAY
+    assert (
+        purge_unconfirmed(parts.database, before_us=before_us, budget=Budget(SYSTEM_CLOCK, 60)).deleted == 2
+    )
     left = parts.accounts.get_many([confirmed, old, asked, bounced, young])
     assert set(left) == {confirmed, asked, young}
     codes = parts.codes()
@@ -355,7 +360,7 @@ def test_limits_that_say_nothing_any_more_are_forgotten(parts: AccountParts) -> 
     parts.clock.now += 2 * DAY
     parts.register("bob@example.com", client="192.0.2.9")
     before = _limits(parts)
-    assert forget_idle(parts.database, parts.clock.now) > 0
+    assert purge_idle(parts.database, parts.clock.now, Budget(SYSTEM_CLOCK, 60)).deleted > 0
     assert 0 < _limits(parts) < before
 
 

@@ -20,7 +20,8 @@ from exchange_platform.stores.mail_tables import mails
 from exchange_platform.stores.mails import MAIL
 from exchange_platform.stores.notification_figures import notification_figures
 from exchange_platform.stores.outbox import NOTIFICATIONS, POSITION, TOPIC
-from exchange_platform.stores.purging import purge_delivered
+from exchange_platform.stores.purge_rounds import Budget
+from exchange_platform.stores.purging import purge_changes, purge_mails
 from tests.exchange_platform.stores.bet_lives import matched, opened
 from tests.exchange_platform.stores.bet_tables import new_database
 from tests.notification_parts import change, mail_states, register
@@ -94,18 +95,25 @@ def test_a_change_that_can_not_be_read_is_a_dead_letter_and_holds_nothing_up(dat
     assert (letter.shard, letter.position, letter.stage) == ("mail", "bet.b1.1", "collect")
 
 
+def _purged(database: Database, before_us: int) -> tuple[int, int]:
+    """How many changes and mails."""
+    changes = purge_changes(database, before_us=before_us, budget=Budget(SYSTEM_CLOCK, 60))
+    mailed = purge_mails(database, before_us=before_us, budget=Budget(SYSTEM_CLOCK, 60))
+    return changes.deleted, mailed.deleted
+
+
 def test_what_was_delivered_long_ago_is_deleted_but_not_what_a_mail_still_tells(database: Database) -> None:
     change(database, opened(bet_id="b1", user_id="ann"), opened(bet_id="b2", user_id="a-trader"))
     collect_all(collector(database, 1))
     in_a_year_us = SYSTEM_CLOCK.now_us() + 365 * 86_400_000_000
-    assert purge_delivered(database, before_us=in_a_year_us) == (0, 0)  # the topic has not had them
+    assert _purged(database, in_a_year_us) == (0, 0)  # the topic has not had them
     topic = Checkpoints(database, TOPIC)
     topic.claim(NOTIFICATIONS, 1, [POSITION], now_us=0)
     with database.write() as connection:
         topic.advance(connection, NOTIFICATIONS, 1, [Advance(POSITION, None, "2")], now_us=0)
-    assert purge_delivered(database, before_us=in_a_year_us) == (1, 0)
+    assert _purged(database, in_a_year_us) == (1, 0)
     with database.write() as connection:
         connection.execute(sa.update(mails).values(state="sent", ended_at_us=SYSTEM_CLOCK.now_us()))
-    assert purge_delivered(database, before_us=in_a_year_us) == (1, 1)
+    assert _purged(database, in_a_year_us) == (1, 1)
     figures = notification_figures(database, now_us=in_a_year_us)
     assert (figures.waiting, figures.unread, figures.unpublished, figures.oldest_waiting_s) == (0, 0, 0, 0.0)

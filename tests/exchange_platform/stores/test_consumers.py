@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.stores.checkpoints import Advance, Superseded
 from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
 from exchange_platform.stores.database import Database, restatements
+from exchange_platform.stores.purge_rounds import Budget, Purged
 from tests.prepared import prepare_database
 
 SOURCE, SHARD, OTHER = "exchange-bets", "shard-0", "shard-1"
@@ -103,14 +105,14 @@ def test_consumers_that_begin_at_once_get_epochs_of_their_own(rows: ConsumerRows
 def test_an_epoch_is_never_given_twice_even_when_old_consumers_are_forgotten(rows: ConsumerRows) -> None:
     for now_us in (10, 20, 30):
         begin(rows, now_us=now_us)
-    assert rows.forget(SOURCE, before_us=1_000) == 2
+    assert rows.purge(before_us=1_000, budget=Budget(SYSTEM_CLOCK, 60)).deleted == 2
     assert [consumer.epoch for consumer in rows.recent(SOURCE)] == [3]
     assert begin(rows) == 4
 
 
 def test_a_source_without_consumers_has_no_newest(rows: ConsumerRows) -> None:
     assert rows.newest(SOURCE) is None
-    assert rows.forget(SOURCE, before_us=1) == 0
+    assert rows.purge(before_us=1, budget=Budget(SYSTEM_CLOCK, 60)) == Purged(0)
 
 
 def test_a_heartbeat_changes_its_own_consumer_only(rows: ConsumerRows) -> None:

@@ -11,7 +11,8 @@ module "bucket" {
   deletion_protection = var.deletion_protection
 }
 
-# What readers and writers of the lake may do; tasks' roles are put together of these. Nobody lists: the catalog names every file.
+# What readers and writers of the lake may do; tasks' roles are put together of these. Only a writer lists, for files that a killed one left: the
+# catalog names all others.
 data "aws_iam_policy_document" "read" {
   statement {
     sid       = "ReadLake"
@@ -27,5 +28,16 @@ data "aws_iam_policy_document" "write" {
     sid       = "WriteLake"
     actions   = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
     resources = ["${module.bucket.arn}/${local.folder}*"]
+  }
+
+  statement {
+    sid       = "ListLake"
+    actions   = ["s3:ListBucket"]
+    resources = [module.bucket.arn]
+    condition {
+      test     = "StringEquals"
+      variable = "s3:prefix"
+      values   = [local.folder]
+    }
   }
 }
