@@ -10,7 +10,6 @@ from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.memory import without_data_frames
 from exchange_platform.purges import Purge, purge_database, purge_lake_orphans
 from exchange_platform.stores.purge_rounds import Budget, Purged, PurgeRounds
-from ops.dagster_storage import give_space_back, purge_runless, purge_runs, purge_strays
 from resources.platform import PlatformResource
 from resources.run_sizes import SMALL_RUN
 
@@ -27,6 +26,9 @@ def tidy_lake(context: dg.OpExecutionContext, platform: PlatformResource) -> Non
 @dg.op
 def purge_dagster(context: dg.OpExecutionContext, platform: PlatformResource) -> None:
     """Delete old runs with their events, files and output."""
+    # Dagster's storages bring Alembic, 10 MB that no other run needs.
+    from ops.dagster_storage import give_space_back, purge_runless, purge_runs, purge_strays
+
     settings = platform.settings
 
     def work() -> Purged:
