@@ -10,6 +10,7 @@ from exchange_platform.memory import without_data_frames
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, LAKE, PROFILE_VIEW
 from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 from resources.platform import PlatformResource
+from resources.run_requests import requested_at_us
 
 
 class BetsConsumerConfig(ConsumerConfig):
@@ -104,7 +105,12 @@ def exchange_bets_consumer(
     context: dg.AssetExecutionContext, config: BetsConsumerConfig, platform: PlatformResource
 ) -> Iterator[Any]:
     """Consume `exchange-bets` until its time is over or a newer run takes over; report every ten seconds."""
-    consumer = platform.bets_consumer(context.run.run_id, config.duration_s, share=config.share)
+    consumer = platform.bets_consumer(
+        context.run.run_id,
+        config.duration_s,
+        requested_at_us=requested_at_us(context.instance, context.run.run_id),
+        share=config.share,
+    )
     with without_data_frames():
         for report in consumer.run():
             for day in report.closed_windows:

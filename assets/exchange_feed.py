@@ -10,6 +10,7 @@ from exchange_platform.memory import without_data_frames
 from exchange_platform.streams.exchange_feed import EVENT_INDEX, EXCHANGE_FEED
 from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 from resources.platform import PlatformResource
+from resources.run_requests import requested_at_us
 
 exchange_feed = dg.AssetSpec(
     "exchange_feed",
@@ -60,7 +61,11 @@ def exchange_feed_consumer(
     context: dg.AssetExecutionContext, config: ConsumerConfig, platform: PlatformResource
 ) -> Iterator[Any]:
     """Consume the feed until its time is over or a newer run takes over; report every ten seconds."""
-    consumer = platform.feed_consumer(context.run.run_id, config.duration_s)
+    consumer = platform.feed_consumer(
+        context.run.run_id,
+        config.duration_s,
+        requested_at_us=requested_at_us(context.instance, context.run.run_id),
+    )
     with without_data_frames():
         for report in consumer.run():
             yield from materialised(context, consumer, report, SINKS)

@@ -355,7 +355,14 @@ class Settings(BaseSettings):
         description="How long a requested run may take to begin before another is requested; Fargate takes a minute.",
     )
     stale_heartbeat_s: float = Field(
-        4.0, gt=1, description="A consumer without a heartbeat for so long is taken for dead."
+        4.0,
+        gt=1,
+        description="A consumer without a heartbeat for so long is reported; it is taken for dead if nobody can say whether its process runs.",
+    )
+    hung_after_s: float = Field(
+        60.0,
+        gt=1,
+        description="A consumer whose process runs, but without a heartbeat for so long, is hung: it is ended and replaced.",
     )
 
     minimum_stakes_minor: dict[str, int] = Field(

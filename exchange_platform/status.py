@@ -12,6 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.liveness import Condition, condition_here
 from exchange_platform.machine_faults import machine_faults
 from exchange_platform.settings import Settings, read_platform_file
 from exchange_platform.stores.checkpoints import StoreUnavailable
@@ -69,7 +70,7 @@ class ShardStatus(msgspec.Struct, frozen=True):
 
 
 class ConsumerStatus(msgspec.Struct, frozen=True):
-    """The newest consumer of a source, or of a share of it. `state`: running, ended, superseded, failed, or silent (its heartbeat stopped)."""
+    """The newest consumer of a source, or of a share of it. `state`: running, ended, superseded, failed, or silent (its heartbeat stopped, or its process is gone)."""
 
     source: str
     epoch: int
@@ -249,8 +250,8 @@ class StatusReader:
 
     def _consumer(self, row: ConsumerRow, now_us: int, since_us: int | None) -> ConsumerStatus:
         age_s = max(0.0, (now_us - row.heartbeat_at_us) / 1e6)
-        silent = row.state == "running" and age_s > self._settings.stale_heartbeat_s
-        state = "silent" if silent else row.state
+        condition = condition_here(row, now_us=now_us, settings=self._settings)
+        state = row.state if condition in (Condition.ALIVE, Condition.ENDED) else "silent"
         needed_us = (
             row.heartbeat_at_us - int(self._settings.stale_heartbeat_s * 1e6)
             if since_us is None

@@ -8,6 +8,7 @@ import dagster as dg
 from exchange_platform.confirmation.wishes import CONFIRMATIONS
 from ops.delivering import DeliveryConfig, delivered
 from resources.platform import PlatformResource
+from resources.run_requests import requested_at_us
 from resources.run_sizes import DELIVERY_RUN
 
 confirmation_mails = dg.AssetSpec(
@@ -25,7 +26,11 @@ def mail_confirmations(
     context: dg.OpExecutionContext, config: DeliveryConfig, platform: PlatformResource
 ) -> Iterator[Any]:
     """Collect, draw tokens, render, send, mark; report every ten seconds."""
-    run = platform.confirmations_run(context.run.run_id, config.duration_s)
+    run = platform.confirmations_run(
+        context.run.run_id,
+        config.duration_s,
+        requested_at_us=requested_at_us(context.instance, context.run.run_id),
+    )
     yield from delivered(context, run, confirmation_mails.key.to_user_string())
 
 

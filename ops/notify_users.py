@@ -8,6 +8,7 @@ import dagster as dg
 from exchange_platform.stores.outbox import NOTIFICATIONS
 from ops.delivering import DeliveryConfig, delivered
 from resources.platform import PlatformResource
+from resources.run_requests import requested_at_us
 from resources.run_sizes import DELIVERY_RUN
 
 notifications = dg.AssetSpec(
@@ -39,7 +40,11 @@ def deliver_notifications(
     context: dg.OpExecutionContext, config: DeliveryConfig, platform: PlatformResource
 ) -> Iterator[Any]:
     """Collect, render, publish, send, mark; report every ten seconds."""
-    run = platform.notifier(context.run.run_id, config.duration_s)
+    run = platform.notifier(
+        context.run.run_id,
+        config.duration_s,
+        requested_at_us=requested_at_us(context.instance, context.run.run_id),
+    )
     yield from delivered(context, run, notifications.key.to_user_string())
 
 

@@ -49,31 +49,54 @@ class PlatformResource(dg.ConfigurableResource[Settings]):
         finally:
             index.close()
 
-    def bets_consumer(self, run_id: str, duration_s: float | None = None, *, share: int = 1) -> Consumer:
+    def bets_consumer(
+        self,
+        run_id: str,
+        duration_s: float | None = None,
+        *,
+        requested_at_us: int | None = None,
+        share: int = 1,
+    ) -> Consumer:
         """A consumer of `exchange-bets`, of that share of its shards (from 1), to be run once."""
         from exchange_platform.streams.exchange_bets import build_consumer
         from exchange_platform.streams.sharing import Share
 
         mine = Share(share - 1, self.settings.bets_consumers)
-        return build_consumer(self.settings, run_id=run_id, duration_s=duration_s, share=mine)
+        return build_consumer(
+            self.settings,
+            run_id=run_id,
+            duration_s=duration_s,
+            requested_at_us=requested_at_us,
+            share=mine,
+        )
 
-    def feed_consumer(self, run_id: str, duration_s: float | None = None) -> Consumer:
+    def feed_consumer(
+        self, run_id: str, duration_s: float | None = None, *, requested_at_us: int | None = None
+    ) -> Consumer:
         """A consumer of the exchange's feed, to be run once."""
         from exchange_platform.streams.exchange_feed import build_consumer
 
-        return build_consumer(self.settings, run_id=run_id, duration_s=duration_s)
+        return build_consumer(
+            self.settings, run_id=run_id, duration_s=duration_s, requested_at_us=requested_at_us
+        )
 
-    def notifier(self, run_id: str, duration_s: float | None = None) -> DeliveryRun:
+    def notifier(
+        self, run_id: str, duration_s: float | None = None, *, requested_at_us: int | None = None
+    ) -> DeliveryRun:
         """A run that delivers the outbox, to be run once."""
         from exchange_platform.notifications.run import build_notifier
 
-        return build_notifier(self.settings, run_id=run_id, duration_s=duration_s)
+        return build_notifier(
+            self.settings, run_id=run_id, duration_s=duration_s, requested_at_us=requested_at_us
+        )
 
-    def confirmations_run(self, run_id: str, duration_s: float | None = None) -> DeliveryRun:
+    def confirmations_run(
+        self, run_id: str, duration_s: float | None = None, *, requested_at_us: int | None = None
+    ) -> DeliveryRun:
         """A run that mails confirmations, to be run once."""
         from exchange_platform.confirmation.run import build_run
 
-        return build_run(self.settings, run_id=run_id, duration_s=duration_s)
+        return build_run(self.settings, run_id=run_id, duration_s=duration_s, requested_at_us=requested_at_us)
 
 
 @lru_cache(maxsize=8)

@@ -7,11 +7,15 @@ import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
 
 from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.liveness import life_by, this_machine
+from exchange_platform.process_life import Life, kill, life_of
+from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.consumers import ConsumerRows
+from exchange_platform.stores.consumers import ConsumerRow, ConsumerRows
 from exchange_platform.streams.sharing import WHOLE, Share, shares
 from exchange_platform.supervision import AllRequests, abandoned, decide
 from resources.platform import PlatformResource
+from sensors.run_life import end_run, launcher_probe
 
 _HEARD_OF_WITHIN_S = 60.0
 _WITH_A_PLACE = [
@@ -55,13 +59,17 @@ def supervising_sensor(
                 recent = rows.recent(consumer)
             except StoreUnavailable as error:
                 return dg.SkipReason(f"TROUBLE: {error}")
+            now_us = SYSTEM_CLOCK.now_us()
+            lives = _lives(context, recent, now_us, settings)
+            mine = requests.of(consumer)
+            queued = _queued(context.instance, consumer) if mine.attempts else 0
             decision = decide(
-                consumer, recent, requests.of(consumer), now_us=SYSTEM_CLOCK.now_us(), settings=settings
+                consumer, recent, mine, now_us=now_us, settings=settings, lives=lives, queued=queued
             )
             requests = requests.replaced(consumer, decision.requests)
-            gone = abandoned(recent, decision.requests, now_us=SYSTEM_CLOCK.now_us(), settings=settings)
-            if gone or decision.requests.attempts > 1:
-                _end(context, consumer, gone, {row.run_id for row in recent})
+            gone = abandoned(recent, decision.requests, now_us=now_us, settings=settings, lives=lives)
+            if gone or queued or decision.requests.attempts > 1:
+                _end(context, consumer, gone, recent)
             reasons.append(decision.reason if share == WHOLE else f"{share.index + 1}: {decision.reason}")
             if decision.run_key is not None:
                 context.log.info(reasons[-1])
@@ -76,22 +84,55 @@ def supervising_sensor(
     return supervise
 
 
-def _end(
-    context: dg.SensorEvaluationContext, consumer: str, gone: Sequence[str], known: Collection[str]
-) -> None:
-    """Let Dagster know of runs whose processes are gone: one that died with its code server would be counted as running for ever.
+def _lives(
+    context: dg.SensorEvaluationContext, recent: Sequence[ConsumerRow], now_us: int, settings: Settings
+) -> dict[str, Life]:
+    """What is known of the processes of those that say that they run: by this machine, and of those that are silent by the launcher and Dagster."""
+    elsewhere = launcher_probe(context.instance, context.log)
+    lives: dict[str, Life] = {}
+    for row in recent:
+        if row.state != "running":
+            continue
+        silent_s = (now_us - row.heartbeat_at_us) / 1e6
+        probes = [this_machine, elsewhere] if silent_s >= settings.stale_heartbeat_s else [this_machine]
+        lives[row.run_id] = life_by(probes, row)
+    return lives
 
-    That is those of which the heartbeats tell it, and those that began a while ago and have never been heard of.
+
+def _queued(instance: dg.DagsterInstance, consumer: str) -> int:
+    """How many of the consumer's runs wait for a slot."""
+    return instance.get_runs_count(
+        dg.RunsFilter(tags={"source": consumer}, statuses=[dg.DagsterRunStatus.QUEUED])
+    )
+
+
+def _end(
+    context: dg.SensorEvaluationContext,
+    consumer: str,
+    gone: Collection[str],
+    recent: Sequence[ConsumerRow],
+) -> None:
+    """End runs and let Dagster know: one that died with its code server would be counted as running for ever.
+
+    These are the runs in `gone`, whose processes do not run or are hung, and those that began a while ago and have never been heard of. A hung
+    process is killed, since it may hold what its successor waits for.
     """
+    processes = {row.run_id: row.process for row in recent}
     filters = dg.RunsFilter(tags={"source": consumer}, statuses=_WITH_A_PLACE)
     for record in context.instance.get_run_records(filters):
         run = record.dagster_run
         began_s = record.start_time
         unheard = (
-            run.run_id not in known
+            run.run_id not in processes
             and began_s is not None
             and SYSTEM_CLOCK.now_us() / 1e6 - began_s > _HEARD_OF_WITHIN_S
         )
-        if unheard or run.run_id in gone:
-            context.log.warning(f"run {run.run_id[:8]} says nothing any more: it is ended as failed")
-            context.instance.report_run_failed(run, "its consumer died: it says nothing any more")
+        if not unheard and run.run_id not in gone:
+            continue
+        process = processes.get(run.run_id)
+        if process is not None and kill(process):
+            context.log.warning(f"run {run.run_id[:8]} hangs: its process {process.pid} is killed")
+        elif life_of(process) is Life.UNKNOWN:
+            end_run(context.instance, run, context.log)
+        context.log.warning(f"run {run.run_id[:8]} says nothing any more: it is ended as failed")
+        context.instance.report_run_failed(run, "its consumer died or hung: it says nothing any more")

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from exchange_platform.checks.outcomes import CheckOutcome
 from exchange_platform.clock import Clock
+from exchange_platform.liveness import Condition, condition_here
 from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database, dead_letters
@@ -15,9 +16,16 @@ from exchange_platform.stores.dead_letters import DeadLetters
 from exchange_platform.stores.mails import MAIL
 from exchange_platform.stores.notification_figures import notification_figures
 from exchange_platform.streams.sharing import consumer_names
-from exchange_platform.supervision import is_alive
 
 NEW_DEAD_LETTERS = timedelta(minutes=10)
+_MISSED = 2
+"""A consumer that is left alone for now, but has been silent for so many times `stale_heartbeat_s`, is none of which it can be said that it works."""
+_HOW = {
+    Condition.QUIET: "is running",
+    Condition.HUNG: "hangs: its process runs",
+    Condition.SILENT: "is running, as far as is known",
+    Condition.GONE: "died: its process is gone",
+}
 MOST_WAITING = timedelta(minutes=1)
 """What is due and waits for longer is late: a run that was killed has its successor long before."""
 
@@ -92,8 +100,11 @@ def _alive(rows: ConsumerRows, name: str, settings: Settings, clock: Clock) -> C
         "lag_ms": round(newest.lag_ms, 1),
         "rate": round(newest.rate, 1),
     }
-    if not is_alive(newest, clock.now_us(), settings):
-        return CheckOutcome(False, f"epoch {newest.epoch} {newest.state}, silent for {silent_s} s", figures)
+    condition = condition_here(newest, now_us=clock.now_us(), settings=settings)
+    late = silent_s >= _MISSED * settings.stale_heartbeat_s
+    if condition is not Condition.ALIVE and (condition is not Condition.QUIET or late):
+        how = newest.state if condition is Condition.ENDED else _HOW[condition]
+        return CheckOutcome(False, f"epoch {newest.epoch} {how}, silent for {silent_s} s", figures)
     trouble = newest.statistics.get("trouble")
     if trouble:
         return CheckOutcome(False, "; ".join(trouble), figures)

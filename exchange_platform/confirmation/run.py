@@ -9,6 +9,7 @@ from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.confirmation.feedback_channel import FeedbackChannel
 from exchange_platform.confirmation.mails import ConfirmationMails
 from exchange_platform.confirmation.wishes import CONFIRMATIONS
+from exchange_platform.liveness import Patience
 from exchange_platform.mail.channel import MailChannel
 from exchange_platform.mail.delivery import Channel, DeliveryRun
 from exchange_platform.mail.rates import CONFIRMATIONS_SHARE
@@ -20,7 +21,12 @@ from exchange_platform.stores.database import Database
 
 
 def build_run(
-    settings: Settings, *, run_id: str, duration_s: float | None = None, clock: Clock = SYSTEM_CLOCK
+    settings: Settings,
+    *,
+    run_id: str,
+    duration_s: float | None = None,
+    requested_at_us: int | None = None,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> DeliveryRun:
     """A run of `confirmations`, to be run once. It opens nothing before that."""
     database = Database(settings.operational_database_url, durable=True)
@@ -59,7 +65,8 @@ def build_run(
         run_id=run_id,
         duration_s=settings.run_duration_s if duration_s is None else duration_s,
         report_interval_s=settings.report_interval_s,
-        stale_heartbeat_s=settings.stale_heartbeat_s,
+        patience=Patience.from_settings(settings),
+        requested_at_us=requested_at_us,
         on_close=close,
         clock=clock,
     )

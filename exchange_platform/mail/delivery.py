@@ -2,7 +2,8 @@
 
 Supervised like a stream's consumer, by the same rows. One run of a source delivers at a time. A successor enters the next epoch; the run before it
 sees that, finishes what is under way, marks it and ends, and only then does the successor claim the channels. So a hand-over delivers nothing twice.
-A run that has been silent too long is not waited for: the claim fences it out, and it stops delivering itself once its own heartbeats fail.
+A run whose process is gone, or that has been silent too long (liveness.py), is not waited for: the claim fences it out, and it stops delivering
+itself once its own heartbeats fail.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 
 from exchange_platform.back_off import BackOff
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.liveness import LEFT_ALONE, Patience, condition_of, this_machine
 from exchange_platform.memory import give_back
 from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
 from exchange_platform.stores.consumers import ConsumerRows
@@ -97,7 +99,8 @@ class DeliveryRun:
         run_id: str,
         duration_s: float,
         report_interval_s: float,
-        stale_heartbeat_s: float,
+        patience: Patience,
+        requested_at_us: int | None = None,
         on_close: Callable[[], None] = lambda: None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -110,7 +113,8 @@ class DeliveryRun:
         self._run_id = run_id
         self._duration_s = duration_s
         self._report_interval_s = report_interval_s
-        self._stale_s = stale_heartbeat_s
+        self._patience = patience
+        self._requested_at_us = requested_at_us
         self._on_close = on_close
         self._clock = clock
         self._failure: BaseException | None = None
@@ -133,7 +137,10 @@ class DeliveryRun:
 
     def holds(self) -> bool:
         """Whether something new may be delivered: see `Lease`."""
-        return not self.ending.is_set() and self._clock.monotonic_s() - self._beaten_at_s < self._stale_s
+        return (
+            not self.ending.is_set()
+            and self._clock.monotonic_s() - self._beaten_at_s < self._patience.silent_s
+        )
 
     def run(self) -> Iterator[DeliveryReport]:
         """Deliver until the duration is over, `stop` is called or a newer run takes over, yielding reports.
@@ -146,7 +153,11 @@ class DeliveryRun:
         state = "failed"
         try:
             self.epoch = self._rows.begin(
-                self.source, self._run_id, now_us=now_us, ends_at_us=now_us + int(self._duration_s * 1e6)
+                self.source,
+                self._run_id,
+                now_us=now_us,
+                ends_at_us=now_us + int(self._duration_s * 1e6),
+                requested_at_us=self._requested_at_us,
             )
             log.info("%s: run of epoch %d begins", self.source, self.epoch)
             self._beaten_at_s = self._clock.monotonic_s()
@@ -216,16 +227,17 @@ class DeliveryRun:
             self.ending.set()
 
     def _await_predecessor(self) -> None:
-        """Wait until no older run is at work: it has ended, or has been silent so long that it is taken for dead."""
+        """Wait until no older run is at work: it has ended, its process is gone, or it has been silent so long that it is given up."""
         tries = 0
         while not self.ending.is_set():
             try:
                 older = [row for row in self._rows.recent(self.source) if row.epoch < self.epoch]
                 now_us = self._clock.now_us()
-                if not any(
-                    row.state == "running" and now_us - row.heartbeat_at_us < self._stale_s * 1e6
+                conditions = {
+                    condition_of(row, this_machine(row), now_us=now_us, patience=self._patience)
                     for row in older
-                ):
+                }
+                if not conditions & LEFT_ALONE:
                     return
                 pause_s = _LOOK_AGAIN_S
             except StoreUnavailable as error:

@@ -6,6 +6,7 @@ from datetime import time
 
 from exchange_platform.aws import aws_client, topic_arn
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.liveness import Patience
 from exchange_platform.mail.channel import MailChannel
 from exchange_platform.mail.delivery import DeliveryRun
 from exchange_platform.mail.rates import NOTIFICATIONS_SHARE
@@ -26,6 +27,7 @@ def build_notifier(
     run_id: str,
     clock: Clock = SYSTEM_CLOCK,
     duration_s: float | None = None,
+    requested_at_us: int | None = None,
     report_interval_s: float | None = None,
 ) -> DeliveryRun:
     """Put the run together; `run` it once. It closes what it opened.
@@ -50,7 +52,8 @@ def build_notifier(
         run_id=run_id,
         duration_s=settings.run_duration_s if duration_s is None else duration_s,
         report_interval_s=settings.report_interval_s if report_interval_s is None else report_interval_s,
-        stale_heartbeat_s=settings.stale_heartbeat_s,
+        patience=Patience.from_settings(settings),
+        requested_at_us=requested_at_us,
         on_close=database.dispose,
         clock=clock,
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from exchange_platform.process_life import ProcessId, this_process
 from exchange_platform.stores.checkpoints import Advance, Superseded
 from exchange_platform.stores.database import Database, checkpoints, consumers, source_epochs
 from exchange_platform.stores.purge_rounds import ROWS_AT_ONCE, Budget, Purged
@@ -37,6 +38,18 @@ class ConsumerRow:
     rate: float
     lag_ms: float
     statistics: dict[str, Any]
+    host: str | None = None
+    pid: int | None = None
+    process_start_ticks: int | None = None
+    requested_at_us: int | None = None
+    """When its run was asked for."""
+
+    @property
+    def process(self) -> ProcessId | None:
+        """The process that it runs in; None where it did not say, as consumers of older releases."""
+        if self.host is None or self.pid is None or self.process_start_ticks is None:
+            return None
+        return ProcessId(self.host, self.pid, self.process_start_ticks)
 
 
 class ConsumerRows:
@@ -46,12 +59,20 @@ class ConsumerRows:
         self._database = database
 
     def begin(
-        self, source: str, run_id: str, *, now_us: int, ends_at_us: int, name: str | None = None
+        self,
+        source: str,
+        run_id: str,
+        *,
+        now_us: int,
+        ends_at_us: int,
+        name: str | None = None,
+        requested_at_us: int | None = None,
     ) -> int:
-        """Enter a new consumer of the source; returns its epoch, higher than any before. Durable on return.
+        """Enter a new consumer of the source, which runs in this process; returns its epoch, higher than any before. Durable on return.
 
         Its row goes by the `name` of its share, where several share the source; the epochs are the source's, for all of them.
         """
+        process = this_process()
         with self._database.write() as connection:
             _next_epoch.execute(connection, [{"source": source, "epoch": 1}])
             epoch = connection.execute(
@@ -72,6 +93,10 @@ class ConsumerRows:
                     rate=0.0,
                     lag_ms=0.0,
                     statistics="{}",
+                    host=process.host if process is not None else None,
+                    pid=process.pid if process is not None else None,
+                    process_start_ticks=process.start_ticks if process is not None else None,
+                    requested_at_us=requested_at_us,
                 )
             )
         return int(epoch)

@@ -7,7 +7,7 @@ units (`_minor`); odds and handicaps are decimal text, exact on both. Migrations
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from exchange_platform.stores.checkpoints import Contended, StoreUnavailable
 from exchange_platform.stores.credentials import unavailable
+from exchange_platform.stores.write_turns import WriteTurns
 
 metadata = sa.MetaData(
     naming_convention={
@@ -78,6 +79,15 @@ consumers = sa.Table(
     sa.Column("rate", sa.Float, nullable=False, comment="records a second, lately"),
     sa.Column("lag_ms", sa.Float, nullable=False),
     sa.Column("statistics", LongText, nullable=False, comment="JSON: shards, sinks, windows"),
+    sa.Column("host", sa.String(128), nullable=True, comment="whose processes know it: process_life.py"),
+    sa.Column("pid", sa.BigInteger, nullable=True),
+    sa.Column(
+        "process_start_ticks",
+        sa.BigInteger,
+        nullable=True,
+        comment="since the machine's boot: a pid alone is used again",
+    ),
+    sa.Column("requested_at_us", sa.BigInteger, nullable=True, comment="when its run was asked for"),
     comment="Each consumer's heartbeat and what it says of itself; for supervision, never for correctness.",
 )
 
@@ -261,6 +271,7 @@ restatements = sa.Table(
     comment="Recorded volume that an exchange took back or re-rated; it yields no execution.",
 )
 
+_LOCK_TIMEOUT_S = 30.0
 _CONTENTION = (1205, 1213)  # MySQL: lock wait timeout, deadlock
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -281,16 +292,18 @@ class Database:
     """The operational database, and the two kinds of transaction on it.
 
     On SQLite a writing transaction takes the write lock at its start (`BEGIN IMMEDIATE`), so it waits for other writers
-    instead of failing after it has read; readers never wait (WAL).
+    instead of failing after it has read, and writers take turns (write_turns.py); readers never wait (WAL).
     """
 
     def __init__(self, url: str, *, durable: bool = False) -> None:
         """Prepare to connect; nothing is opened yet. With `durable`, SQLite syncs to disk at every commit."""
         parsed = sa.make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._turns: WriteTurns | None = None
         if self.is_sqlite:
             if parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+                self._turns = WriteTurns(parsed.database, timeout_s=_LOCK_TIMEOUT_S)
             # IN lists of every length are statements of their own: 128 of them, SQLite's default, hold 15 MB a connection.
             self.engine = sa.create_engine(
                 url, connect_args={"timeout": 30, "cached_statements": 24}, pool_size=8
@@ -325,7 +338,8 @@ class Database:
         Raises `StoreUnavailable` where the database can't be reached, is locked for too long, or chose this transaction to
         end a deadlock; nothing of it was written then.
         """
-        with _translated(), self._writer.begin() as connection:
+        turn = self._turns.turn() if self._turns is not None else nullcontext()
+        with _translated(), turn, self._writer.begin() as connection:
             yield connection
 
     @contextmanager

@@ -82,6 +82,7 @@ class Consumer:
         decode: Callable[[bytes], object] = records.decode,
         share: Share = WHOLE,
         windows: WindowFigures | None = None,
+        requested_at_us: int | None = None,
         on_close: Callable[[], None] = lambda: None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -94,6 +95,7 @@ class Consumer:
         self._sinks: list[Sink] = [first, *others]
         self._rows = rows
         self._run_id = run_id
+        self._requested_at_us = requested_at_us
         self._duration_s = duration_s
         self._report_interval_s = report_interval_s
         self._max_buffered = max_buffered_records
@@ -161,6 +163,7 @@ class Consumer:
                 now_us=now_us,
                 ends_at_us=now_us + int(self._duration_s * 1e6),
                 name=self.name,
+                requested_at_us=self._requested_at_us,
             )
             log.info("%s: consumer of epoch %d begins", self.name, self.epoch)
             for worker in self._workers.values():

@@ -46,6 +46,7 @@ def build_consumer(
     run_id: str,
     clock: Clock = SYSTEM_CLOCK,
     duration_s: float | None = None,
+    requested_at_us: int | None = None,
     source: Source | None = None,
     report_interval_s: float | None = None,
     share: Share = WHOLE,
@@ -83,6 +84,7 @@ def build_consumer(
         max_buffered_records=settings.max_buffered_records,
         share=share,
         windows=windows,
+        requested_at_us=requested_at_us,
         on_close=database.dispose,
         clock=clock,
     )

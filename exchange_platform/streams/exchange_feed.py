@@ -44,6 +44,7 @@ def build_consumer(
     run_id: str,
     clock: Clock = SYSTEM_CLOCK,
     duration_s: float | None = None,
+    requested_at_us: int | None = None,
     source: Source | None = None,
     report_interval_s: float | None = None,
 ) -> Consumer:
@@ -74,6 +75,7 @@ def build_consumer(
         poll_interval_s=settings.poll_interval_s,
         max_buffered_records=settings.max_buffered_records,
         decode=decode_update,
+        requested_at_us=requested_at_us,
         on_close=database.dispose,
         clock=clock,
     )

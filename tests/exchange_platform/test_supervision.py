@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from exchange_platform.process_life import Life
 from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import ConsumerRow
 from exchange_platform.supervision import AllRequests, Decision, Requests, abandoned, decide
@@ -33,8 +34,24 @@ def consumer(**changes: Any) -> ConsumerRow:
     return ConsumerRow(**(values | changes))
 
 
-def look(*recent: ConsumerRow, requests: Requests | None = None, now_us: int = NOW) -> Decision:
-    return decide("s", recent, requests or Requests(), now_us=now_us, settings=Settings())
+def look(
+    *recent: ConsumerRow,
+    requests: Requests | None = None,
+    now_us: int = NOW,
+    life: Life | None = None,
+    queued: int = 0,
+) -> Decision:
+    """One look; `life` is what is known of the newest consumer's process."""
+    lives = {recent[0].run_id: life} if life is not None else {}
+    return decide(
+        "s",
+        recent,
+        requests or Requests(),
+        now_us=now_us,
+        settings=Settings(),
+        lives=lives,
+        queued=queued,
+    )
 
 
 def test_the_first_run_is_requested() -> None:
@@ -140,3 +157,91 @@ def test_requests_survive_as_text_and_nonsense_is_forgotten() -> None:
     kept = AllRequests.from_text(requests.to_text())
     assert (kept, kept.of("a"), kept.of("c")) == (requests, Requests(3, 2, NOW), Requests())
     assert AllRequests.from_text("nonsense") == AllRequests.from_text(None) == AllRequests()
+
+
+def test_a_run_whose_process_lives_is_not_superseded_because_the_machine_is_slow() -> None:
+    slow = consumer(heartbeat_at_us=NOW - 20 * S)
+    decision = look(slow, life=Life.LIVES)
+    assert decision.run_key is None
+    assert "no heartbeat for 20.0 s, but its process runs" in decision.reason
+    assert (
+        abandoned([slow], decision.requests, now_us=NOW, settings=Settings(), lives={slow.run_id: Life.LIVES})
+        == []
+    )
+
+
+def test_a_run_whose_process_is_gone_is_replaced_at_the_next_look_however_young_its_heartbeat() -> None:
+    killed = consumer(heartbeat_at_us=NOW - 200_000)
+    decision = look(killed, life=Life.GONE)
+    assert decision.run_key is not None
+    assert "its process is gone" in decision.reason
+    assert abandoned(
+        [killed], decision.requests, now_us=NOW, settings=Settings(), lives={killed.run_id: Life.GONE}
+    ) == [killed.run_id]
+
+
+def test_a_hung_run_is_replaced_and_ended_within_a_minute_and_a_look() -> None:
+    beat_us, requests = NOW - 4 * S, Requests()
+    for after_s in range(0, 56, 5):
+        decision = look(
+            consumer(heartbeat_at_us=beat_us), requests=requests, now_us=NOW + after_s * S, life=Life.LIVES
+        )
+        assert decision.run_key is None
+        requests = decision.requests
+    hung = consumer(heartbeat_at_us=beat_us)
+    decision = look(hung, requests=requests, now_us=NOW + 60 * S, life=Life.LIVES)
+    assert decision.run_key is not None
+    assert "hangs: its process runs, no heartbeat for 64.0 s" in decision.reason
+    assert abandoned(
+        [hung], decision.requests, now_us=NOW + 60 * S, settings=Settings(), lives={hung.run_id: Life.LIVES}
+    ) == [hung.run_id]
+
+
+def test_a_clock_that_jumps_forward_ends_no_process_that_runs() -> None:
+    """Or the machine slept: every heartbeat is hours old at the first look, and new ones come before the third."""
+    hour = 3_600 * S
+    requests, now_us = Requests(), NOW + hour
+    for _ in range(20):
+        for heartbeat_at_us in (now_us - hour, now_us - hour):
+            row = consumer(heartbeat_at_us=heartbeat_at_us, ends_at_us=now_us + 600 * S)
+            decision = look(row, requests=requests, now_us=now_us, life=Life.LIVES)
+            assert decision.run_key is None
+            assert not abandoned(
+                [row], decision.requests, now_us=now_us, settings=Settings(), lives={row.run_id: Life.LIVES}
+            )
+            requests = decision.requests
+        now_us += 5 * S
+        decision = look(
+            consumer(heartbeat_at_us=now_us, ends_at_us=now_us + 600 * S),
+            requests=requests,
+            now_us=now_us,
+            life=Life.LIVES,
+        )
+        requests = decision.requests
+        assert requests.looks == 0
+
+
+def test_a_quiet_run_that_nears_its_end_gets_its_successor() -> None:
+    quiet = consumer(heartbeat_at_us=NOW - 10 * S, ends_at_us=NOW + 20 * S)
+    assert look(quiet, life=Life.LIVES).run_key is not None
+
+
+def test_where_starts_take_long_successors_are_requested_earlier_and_requests_repeated_later() -> None:
+    """A start took 25 s: twice that is left for the successor, and before another is requested."""
+    began = {"started_at_us": NOW - 400 * S, "requested_at_us": NOW - 425 * S}
+    assert look(consumer(**began, ends_at_us=NOW + 45 * S)).run_key is not None
+    assert look(consumer(**began, ends_at_us=NOW + 55 * S)).run_key is None
+    dead = consumer(**began, heartbeat_at_us=NOW - 30 * S)
+    first = look(dead)
+    assert first.run_key is not None
+    assert look(dead, requests=first.requests, now_us=NOW + 45 * S).run_key is None
+    assert look(dead, requests=first.requests, now_us=NOW + 51 * S).run_key is not None
+
+
+def test_a_run_that_waits_for_a_slot_is_not_requested_again() -> None:
+    dead = consumer(heartbeat_at_us=NOW - 6 * S)
+    first = look(dead)
+    waiting = look(dead, requests=first.requests, now_us=NOW + 13 * S, queued=1)
+    assert waiting.run_key is None
+    assert "1 in Dagster's queue" in waiting.reason
+    assert look(dead, requests=waiting.requests, now_us=NOW + 13 * S).run_key is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.liveness import Patience
 from exchange_platform.mail.channel import MailChannel, Skip, Standing, Unrenderable
 from exchange_platform.mail.delivery import DeliveryReport, DeliveryRun
 from exchange_platform.mail.message import OutgoingMail
@@ -94,9 +95,17 @@ class TheServer:
         self.closed += 1
 
 
+PATIENCE = Patience(2.0, 60.0)
+
+
 @contextmanager
 def running(
-    database: Database, queue: TheQueue, server: TheServer, *, give_up_s: float = 60.0
+    database: Database,
+    queue: TheQueue,
+    server: TheServer,
+    *,
+    give_up_s: float = 60.0,
+    patience: Patience = PATIENCE,
 ) -> Iterator[tuple[DeliveryRun, list[BaseException], list[DeliveryReport]]]:
     channel = MailChannel(
         queue, lambda: server, connections=2, rate_per_s=10_000, retry_first_s=0.05, give_up_s=give_up_s
@@ -108,7 +117,7 @@ def running(
         run_id="a-test",
         duration_s=60,
         report_interval_s=0.2,
-        stale_heartbeat_s=2.0,
+        patience=patience,
     )
     problems: list[BaseException] = []
     reports: list[DeliveryReport] = []
@@ -176,15 +185,40 @@ def test_a_run_that_lost_its_claim_marks_nothing_and_ends(database: Database) ->
         queue.mark([])
 
 
-def test_a_successor_waits_for_the_run_before_it_but_not_for_a_dead_one(database: Database) -> None:
-    rows = ConsumerRows(database)
+def a_silent_run(database: Database, **process: object) -> int:
+    """A run that says nothing from now on, of such a process; returns when it began."""
     now_us = SYSTEM_CLOCK.now_us()
-    rows.begin(SOURCE, "a-silent-run", now_us=now_us, ends_at_us=now_us + 10**9)
+    rows = ConsumerRows(database)
+    epoch = rows.begin(SOURCE, "a-silent-run", now_us=now_us, ends_at_us=now_us + 10**9)
+    rows.heartbeat(SOURCE, epoch, at_tip=False, **process)
+    return now_us
+
+
+def test_a_successor_waits_for_the_run_before_it_but_not_for_a_dead_one(database: Database) -> None:
+    now_us = a_silent_run(database, host="another-machine")
     queued(database, "m1")
     queue, server = TheQueue(database), TheServer()
     with running(database, queue, server):
         wait_for(lambda: states(database).sent == 1, timeout_s=20)
         assert SYSTEM_CLOCK.now_us() - now_us > 1_900_000  # its heartbeat is two seconds old by then
+
+
+def test_a_successor_does_not_wait_for_a_run_whose_process_is_gone(database: Database) -> None:
+    now_us = a_silent_run(database, process_start_ticks=1)  # this process began later
+    queued(database, "m1")
+    queue, server = TheQueue(database), TheServer()
+    with running(database, queue, server, patience=Patience(600.0, 900.0)):
+        wait_for(lambda: states(database).sent == 1, timeout_s=20)
+    assert SYSTEM_CLOCK.now_us() - now_us < 600_000_000
+
+
+def test_a_successor_waits_for_a_run_that_is_silent_but_whose_process_runs(database: Database) -> None:
+    now_us = a_silent_run(database)
+    queued(database, "m1")
+    queue, server = TheQueue(database), TheServer()
+    with running(database, queue, server, patience=Patience(1.0, 3.0)):
+        wait_for(lambda: states(database).sent == 1, timeout_s=20)
+        assert SYSTEM_CLOCK.now_us() - now_us > 2_900_000
 
 
 def test_a_run_whose_heartbeats_fail_sends_nothing_new(database: Database) -> None:

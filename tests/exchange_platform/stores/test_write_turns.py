@@ -1,0 +1,77 @@
+"""Writers of the embedded database take turns: one that writes all the time does not keep a heartbeat out."""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from pathlib import Path
+
+import pytest
+
+from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.database import Database
+from exchange_platform.stores.write_turns import WriteTurns
+from tests.exchange_platform.stores.bet_tables import new_database
+from tests.platform_parts import wait_for
+
+
+def is_locked(path: Path) -> bool:
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def test_whoever_waits_writes_before_whoever_has_just_written(tmp_path: Path) -> None:
+    """Without turns the busy writer comes first nearly every time: the waiting one sleeps between its looks."""
+    with new_database(tmp_path) as busy:
+        path = Path(str(busy.engine.url.database))
+        other = Database(str(busy.engine.url))
+        order: list[str] = []
+
+        def heartbeat() -> None:
+            with other.write():
+                order.append("heartbeat")
+
+        for _ in range(10):
+            waiting = threading.Thread(target=heartbeat)
+            with busy.write():
+                waiting.start()
+                wait_for(lambda: is_locked(path.with_name(f"{path.name}.turn")))
+                order.append("first")
+            with busy.write():
+                order.append("second")
+            waiting.join()
+        other.dispose()
+    assert order == ["first", "heartbeat", "second"] * 10
+
+
+def test_a_turn_that_does_not_come_in_time_is_a_store_that_is_away(tmp_path: Path) -> None:
+    mine, theirs = (WriteTurns(str(tmp_path / "database"), timeout_s=timeout_s) for timeout_s in (30.0, 0.05))
+    seen: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            with theirs.turn():
+                pass
+        except StoreUnavailable as error:
+            seen.append(error)
+
+    with mine.turn():
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        waiting.join()
+        with pytest.raises(StoreUnavailable, match="others have been writing"):
+            raise seen[0]
+    with theirs.turn():
+        pass
+
+
+def test_a_transaction_that_fails_gives_its_turn_back(tmp_path: Path) -> None:
+    with new_database(tmp_path) as database:
+        with pytest.raises(ZeroDivisionError), database.write():
+            _ = 1 / 0
+        with database.write():
+            pass
