@@ -27,6 +27,7 @@ from exchange_platform.machine import (
     faults_of,
     limit_faults,
     limit_notes,
+    loopback_fault,
     memory_fault,
     memory_limit,
     room_at,
@@ -165,8 +166,8 @@ def _packages(embedded: bool) -> Iterator[Finding]:
 def _machine(data_dir: Path, *, runs_here: bool) -> Iterator[Finding]:
     """The data directory; and where a whole platform runs here, whether memory and limits suffice for that."""
     room = room_at(data_dir)
-    faults = [*filter(None, [room_fault(room), memory_fault() if runs_here else None])]
-    faults += limit_faults() if runs_here else []
+    here = [loopback_fault(), memory_fault(), *limit_faults()] if runs_here else []
+    faults = [*filter(None, [room_fault(room), *here])]
     for fault in faults:
         yield Finding(fault.part, Level.WRONG, fault.found, fault.remedy)
     wrong = {fault.part for fault in faults}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,18 +45,21 @@ def parse_limits(text: str) -> tuple[Limit, ...]:
 def wait_us(hits: Sequence[int], limits: Sequence[Limit], now_us: int) -> int:
     """How many microseconds until one more is allowed; 0: it is now. `hits` are the earlier times, ascending.
 
-    Exact for every period, wherever it begins. Hits later than now (another machine's clock) count as well.
+    Exact for every period, wherever it begins. Hits later than now (another machine's clock) count as well, but not those that are
+    ahead by more than the period: a clock that was set back would shut everybody out for as long.
     """
     longest = 0
     for limit in limits:
-        if len(hits) >= limit.times:
-            allowed_at = hits[-limit.times] + limit.period_s * 1_000_000
+        period_us = limit.period_s * 1_000_000
+        believed = hits[: bisect_right(hits, now_us + period_us)]
+        if len(believed) >= limit.times:
+            allowed_at = believed[-limit.times] + period_us
             longest = max(longest, allowed_at - now_us)
     return longest
 
 
 def remembered(hits: Sequence[int], limits: Sequence[Limit], now_us: int) -> list[int]:
-    """The hits that can still count: of the longest period, and no more than the largest limit."""
-    since_us = now_us - max(limit.period_s for limit in limits) * 1_000_000
+    """The hits that can still count: of the longest period before now or after, and no more than the largest limit."""
+    longest_us = max(limit.period_s for limit in limits) * 1_000_000
     most = max(limit.times for limit in limits)
-    return [hit for hit in hits if hit > since_us][-most:]
+    return [hit for hit in hits if now_us - longest_us < hit <= now_us + longest_us][-most:]

@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import socket
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+LOOPBACK = "127.0.0.1"
 MIB, GIB = 1024**2, 1024**3
 FULL_BYTES, LOW_BYTES = 16 * MIB, 512 * MIB
 """With less than the first, writes are about to fail; with less than the second, that is a matter of hours."""
@@ -178,9 +180,24 @@ def out_of_memory_kills(proc: Path = Path("/proc")) -> int | None:
     return _counted(proc / "vmstat", "oom_kill")
 
 
+def loopback_fault() -> Fault | None:
+    """Whether programs of this machine can't reach each other, as on one without any IPv4 address."""
+    try:
+        with socket.socket() as one:
+            one.bind((LOOPBACK, 0))
+    except OSError as error:
+        return Fault(
+            "loopback",
+            f"nothing can listen on {LOOPBACK}: {(error.strerror or str(error)).lower()}",
+            f"the platform's programs talk to each other there, on a machine of IPv6 alone too: `ip addr add {LOOPBACK}/8 dev lo`",
+            stops=True,
+        )
+    return None
+
+
 def faults_of(data_dir: Path) -> list[Fault]:
     """Everything that this machine lacks for a platform in `data_dir`, as it is now, the worst first."""
-    found = [room_fault(room_at(data_dir)), memory_fault()]
+    found = [loopback_fault(), room_fault(room_at(data_dir)), memory_fault()]
     return [*limit_faults(), *(fault for fault in found if fault is not None)]
 
 

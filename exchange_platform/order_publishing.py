@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from exchange_platform.aws import aws_client
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.clock import SYSTEM_CLOCK, Clock, ahead_us
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.database import Database
@@ -93,8 +93,11 @@ class OrderRelay:
         self._look_for_lost()
         published = 0
         while True:
-            before_us = self._clock.now_us() - int(after_s * 1e6)
-            orders = unpublished(self._database, before_us=before_us, limit=MOST_A_PUT)
+            now_us = self._clock.now_us()
+            before_us = now_us - int(after_s * 1e6)
+            orders = unpublished(
+                self._database, before_us=before_us, from_us=ahead_us(now_us), limit=MOST_A_PUT
+            )
             if orders:
                 self._publisher.publish([(order.market_id, order.data) for order in orders])
                 with self._database.write() as connection:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from exchange_platform.aws import aws_client
 from exchange_platform.bets import Bet, BetStatus
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.clock import SYSTEM_CLOCK, Clock, ahead_us
 from exchange_platform.exchange_asking import AsksExchange, ExchangeClient, ExchangeUnavailable
 from exchange_platform.order_publishing import OrdersPublisher
 from exchange_platform.records import BetUpdate, encode
@@ -98,7 +98,7 @@ class Reconciliation:
         now_us = self._clock.now_us()
         found: dict[str, list[str]] = {"answered": [], "lapsed": [], "unknown": []}
         contradictions: dict[str, str] = {}
-        for one in self._unknown(now_us - int(self._settings.pending_limit_s * 1e6)):
+        for one in self._unknown(now_us):
             told = self._exchange.bet(one.bet.bet_id)
             outcome = "answered"
             if told is None and self._is_past(one, now_us):
@@ -113,7 +113,8 @@ class Reconciliation:
                 contradictions[one.bet.bet_id] = reason
         return Reconciled(**found, contradictions=contradictions)
 
-    def _unknown(self, before_us: int) -> list[_Unknown]:
+    def _unknown(self, now_us: int) -> list[_Unknown]:
+        before_us = now_us - int(self._settings.pending_limit_s * 1e6)
         replaced = (
             sa.select(replacements.c.bet_id)
             .where(replacements.c.new_bet_id == bets.c.bet_id)
@@ -130,7 +131,9 @@ class Reconciliation:
             rows = connection.execute(
                 sa.select(bets, replaced.label("replaces"), published.label("published_at_us"))
                 .select_from(pending_bets.join(bets, bets.c.bet_id == pending_bets.c.bet_id))
-                .where(pending_bets.c.since_us <= before_us)
+                .where(
+                    sa.or_(pending_bets.c.since_us <= before_us, pending_bets.c.since_us > ahead_us(now_us))
+                )
                 .order_by(pending_bets.c.since_us)
                 .limit(MOST_A_ROUND)
             ).all()

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from exchange_platform import checks
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.clock import SYSTEM_CLOCK, elapsed_s
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from ops.reconcile_orders import reconcile_orders
 from resources.platform import PlatformResource
@@ -33,8 +33,9 @@ def orders_sensor(
     if all(outcome.passed for outcome in outcomes):
         return dg.SkipReason(told)
     requested_us = int(context.cursor or 0)
-    if now_us - requested_us < EVERY_S * 1e6:
-        return dg.SkipReason(f"{told}; requested {(now_us - requested_us) / 1e6:.0f} s ago")
+    waited_s = elapsed_s(requested_us, now_us)
+    if waited_s < EVERY_S:
+        return dg.SkipReason(f"{told}; requested {waited_s:.0f} s ago")
     context.update_cursor(str(now_us))
     context.log.warning(told)
     return dg.SensorResult(

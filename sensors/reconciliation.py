@@ -19,7 +19,7 @@ from assets.checks import (
 )
 from exchange_platform.acknowledging import acknowledge
 from exchange_platform.checks import EVERYTHING, CheckOutcome, Rounds, Scope
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.clock import SYSTEM_CLOCK, elapsed_s
 from exchange_platform.exchange_asking import ExchangeUnavailable
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from resources.platform import PlatformResource
@@ -58,7 +58,7 @@ def reconciliation_sensor(context: dg.SensorEvaluationContext, platform: Platfor
     memory = _Memory.from_text(context.cursor)
     now_us = SYSTEM_CLOCK.now_us()
     runs = materialised_by(context.instance, {check.asset for check in ALL})
-    whole_round = runs != memory.runs or now_us - memory.round_at_us >= ROUND_S * 1e6
+    whole_round = runs != memory.runs or elapsed_s(memory.round_at_us, now_us) >= ROUND_S
     try:
         scope = _scope(context, platform, memory.rounds) if whole_round else EVERYTHING
     except StoreUnavailable as error:
@@ -128,5 +128,5 @@ def _summary(outcomes: dict[Check, CheckOutcome], memory: _Memory, asked: int) -
     said = "; ".join(outcome.description for outcome in outcomes.values())
     if asked == len(ALL):
         return f"{len(outcomes)} of {asked} checks passed: {said}"
-    ago_s = (SYSTEM_CLOCK.now_us() - memory.round_at_us) / 1e6
+    ago_s = elapsed_s(memory.round_at_us, SYSTEM_CLOCK.now_us())
     return f"all well {ago_s:.0f} s ago; {said}"

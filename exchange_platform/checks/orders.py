@@ -5,11 +5,13 @@ Not here: mending it (order_publishing.py, reconciliation.py).
 
 from __future__ import annotations
 
+import math
+
 import sqlalchemy as sa
 
 from exchange_platform.bets import LIVE, BetStatus
 from exchange_platform.checks.outcomes import EVERYONE, MOST_NAMED, CheckOutcome, Users, listed
-from exchange_platform.clock import Clock
+from exchange_platform.clock import Clock, ahead_us, elapsed_s
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database, bets, market_exposures, profiles
 from exchange_platform.stores.ledger import CLEARING
@@ -29,11 +31,11 @@ def orders_published(database: Database, clock: Clock) -> CheckOutcome:
                 order_outbox.c.published_at_us.is_(None)
             )
         ).one()
-    age_s = max(0.0, (now_us - oldest_us) / 1e6) if oldest_us is not None else 0.0
-    figures = {"unpublished_orders": int(waiting), "oldest_unpublished_s": round(age_s, 1)}
+    age_s = elapsed_s(oldest_us, now_us) if oldest_us is not None else 0.0
+    figures = {"unpublished_orders": int(waiting), **_finite("oldest_unpublished_s", age_s)}
     if age_s > STUCK_AFTER_S:
         return CheckOutcome(
-            False, f"{waiting} orders are not published, the oldest for {age_s:.0f} s", figures
+            False, f"{waiting} orders are not published, the oldest for {_age(age_s)}", figures
         )
     return CheckOutcome(True, f"{waiting} orders wait to be published", figures)
 
@@ -42,31 +44,45 @@ def orders_answered(database: Database, settings: Settings, clock: Clock) -> Che
     """No bet is PENDING for longer than `pending_limit_s`."""
     now_us = clock.now_us()
     late_us = now_us - int(settings.pending_limit_s * 1e6)
+    # A time far ahead was taken before the clock was set back: how long ago, nobody knows.
+    is_late = sa.or_(pending_bets.c.since_us < late_us, pending_bets.c.since_us > ahead_us(now_us))
     with database.read() as connection:
         pending, oldest_us, late = connection.execute(
             sa.select(
                 sa.func.count(),
                 sa.func.min(pending_bets.c.since_us),
-                sa.func.coalesce(sa.func.sum(sa.case((pending_bets.c.since_us < late_us, 1), else_=0)), 0),
+                sa.func.coalesce(sa.func.sum(sa.case((is_late, 1), else_=0)), 0),
             )
         ).one()
         named = list(
             connection.execute(
                 sa.select(pending_bets.c.bet_id)
-                .where(pending_bets.c.since_us < late_us)
+                .where(is_late)
                 .order_by(pending_bets.c.since_us)
                 .limit(MOST_NAMED)
             ).scalars()
         )
-    age_s = max(0.0, (now_us - oldest_us) / 1e6) if oldest_us is not None else 0.0
-    figures = {"pending_bets": int(pending), "unknown_bets": int(late), "oldest_pending_s": round(age_s, 1)}
+    age_s = elapsed_s(oldest_us, now_us) if oldest_us is not None else 0.0
+    figures = {
+        "pending_bets": int(pending),
+        "unknown_bets": int(late),
+        **_finite("oldest_pending_s", age_s),
+    }
     if late:
         return CheckOutcome(
             False,
-            f"{late} bets are PENDING for more than {settings.pending_limit_s:g} s, the oldest for {age_s:.0f} s: {', '.join(named)}",
+            f"{late} bets are PENDING for more than {settings.pending_limit_s:g} s, the oldest for {_age(age_s)}: {', '.join(named)}",
             figures,
         )
     return CheckOutcome(True, f"{pending} bets are PENDING, the oldest for {age_s:.1f} s", figures)
+
+
+def _finite(name: str, age_s: float) -> dict[str, float]:
+    return {name: round(age_s, 1)} if math.isfinite(age_s) else {}
+
+
+def _age(age_s: float) -> str:
+    return f"{age_s:.0f} s" if math.isfinite(age_s) else "a time unknown, as the clock was set back"
 
 
 def reservations_backed(database: Database, users: Users = EVERYONE) -> CheckOutcome:

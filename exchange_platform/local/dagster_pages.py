@@ -80,6 +80,21 @@ class DagsterPages:
         runs = self._runs([*_UNFINISHED, "SUCCESS", "FAILURE", "CANCELED"], createdAfter=since_s)
         return [RunState(run["runId"], run["jobName"], run["status"]) for run in runs]
 
+    def newest_tick_s(self) -> float:
+        """When a sensor last ticked (seconds since 1970 UTC); 0.0: none did yet."""
+        repositories = self._query(
+            "{ repositoriesOrError { ... on RepositoryConnection { nodes { sensors { sensorState { ticks(limit: 1) { timestamp } } } } } } }"
+        )["repositoriesOrError"].get("nodes", [])
+        return max(
+            (
+                float(tick["timestamp"])
+                for repository in repositories
+                for sensor in repository["sensors"]
+                for tick in sensor["sensorState"]["ticks"]
+            ),
+            default=0.0,
+        )
+
     def failed_runs(self, since_s: float) -> list[FailedRun]:
         """Runs created since then (seconds since 1970 UTC) that failed."""
         return [

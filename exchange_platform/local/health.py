@@ -16,6 +16,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.status import SOURCES, StatusReader
 from exchange_platform.stores.checkpoints import StoreUnavailable
 
+CODE_LOADED = "Dagster's code location"
 CONSUMER_RUNS = "the consumer runs"
 _RUNS_EVERY_S = 2.0
 
@@ -48,7 +49,7 @@ class Health:
         self._unseen: dict[str, Callable[[], bool]] = {
             "the AWS emulator": self._emulator_answers,
             "the operators' pages": self._pages_answer,
-            "Dagster's code location": self._code_is_loaded,
+            CODE_LOADED: self._code_is_loaded,
             "Dagster's daemon": self._daemons_beat,
             CONSUMER_RUNS: self._consumers_run,
             "the API": lambda: _is_healthy(self._api_url),

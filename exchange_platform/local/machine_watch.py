@@ -65,6 +65,8 @@ class News:
     faults: list[Fault] = field(default_factory=list)
     has_room: bool = True
     """Whether those who write much may go on."""
+    set_back: bool = False
+    """Whether the clock was set back since the last look."""
 
 
 class MachineWatch:
@@ -100,13 +102,14 @@ class MachineWatch:
         if self._looked_at_s is not None and now_s - self._looked_at_s < LOOK_S:
             return News(faults=self._news.faults, has_room=self._news.has_room)
         self._looked_at_s = now_s
-        self._remember(self._jump(now_s), now_s)
+        jumped_s = self._jumped_s(now_s)
+        self._remember(_jump_fault(jumped_s), now_s)
         self._remember(self._killed(states), now_s)
         faults = self._faults_of(self._data_dir)
         disk = next((fault for fault in faults if fault.part == "disk"), None)
         self._hold_or_go_on(full=disk is not None and disk.stops)
         faults += [fault for fault, until_s in self._remembered.values() if now_s < until_s]
-        news = News(faults=faults, has_room=not self._held)
+        news = News(faults=faults, has_room=not self._held, set_back=jumped_s < 0)
         for fault in faults:
             if self._said.get(fault.part) is None or (fault.stops and not self._said[fault.part]):
                 news.begun.append(fault.text)
@@ -132,20 +135,14 @@ class MachineWatch:
             if free >= LOW_BYTES + RESERVE_BYTES:
                 self._reserve.keep()
 
-    def _jump(self, now_s: float) -> Fault | None:
+    def _jumped_s(self, now_s: float) -> float:
+        """By how much more than the time that has passed the wall clock went on since the last look."""
         wall_us, before = self._clock.now_us(), self._times
         self._times = (wall_us, now_s)
         if before is None:
-            return None
+            return 0.0
         jumped_s = (wall_us - before[0]) / 1e6 - (now_s - before[1])
-        if abs(jumped_s) < JUMP_S:
-            return None
-        way = "forwards" if jumped_s > 0 else "back"
-        return Fault(
-            "clock",
-            f"it went {abs(jumped_s):,.0f} s {way}: it was set, or the machine slept",
-            "nothing is lost; windows, limits and mails follow the new time. Have it kept right (chrony, systemd-timesyncd)",
-        )
+        return jumped_s if abs(jumped_s) >= JUMP_S else 0.0
 
     def _killed(self, states: Sequence[ProcessState]) -> Fault | None:
         """A process that the kernel killed for want of memory; which one, if it is one of these."""
@@ -171,3 +168,14 @@ class MachineWatch:
             self._remembered[fault.part] = (fault, now_s + REMEMBERED_S)
             self._said.pop(fault.part, None)
         self._remembered = {part: kept for part, kept in self._remembered.items() if now_s < kept[1]}
+
+
+def _jump_fault(jumped_s: float) -> Fault | None:
+    if not jumped_s:
+        return None
+    how = "forwards: it was set, or the machine slept" if jumped_s > 0 else "back: it was set"
+    return Fault(
+        "clock",
+        f"it went {abs(jumped_s):,.0f} s {how}",
+        "nothing is lost; windows, limits and mails follow the new time. Have it kept right (chrony, systemd-timesyncd)",
+    )

@@ -22,7 +22,7 @@ from typing import IO, Any
 from exchange_platform.back_off import BackOff
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.local.leftovers import UP_ID, end, is_alive, marked
-from exchange_platform.local.programs import Program
+from exchange_platform.local.programs import CHECKOUT, Program
 
 RESTARTS = BackOff(first_s=1.0, max_s=30.0)
 """Between two starts of supervisord; and no program that keeps dying is left waiting for longer than its `max_s`."""
@@ -116,6 +116,7 @@ class Processes:
         self._started_at_s = 0.0
         self._died_at_s: float | None = None
         self._waiting_since: dict[str, float] = {}
+        self._aside: list[subprocess.Popen[bytes]] = []
         self._run_dir = data_dir / "run"
         self._log_dir = data_dir / "logs"
         self._environment = environment
@@ -234,6 +235,22 @@ class Processes:
         for name in names:
             with contextlib.suppress(SupervisorSilent, xmlrpc.client.Fault), self._supervisor() as supervisor:
                 supervisor.startProcess(name, False)
+
+    def run_aside(self, name: str, *arguments: str) -> None:
+        """Start a program of Dagster's that ends by itself; what it prints goes into a log of its name."""
+        with contextlib.suppress(OSError), (self._log_dir / f"{name}.log").open("ab") as log:
+            self._aside.append(
+                subprocess.Popen(
+                    [sys.executable, *arguments],
+                    cwd=self._environment[CHECKOUT],
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            )
+        self._aside = [process for process in self._aside if process.poll() is None]
 
     def stop(self) -> list[int]:
         """Stop every program, the latest stage first, then whatever they left; returns the pids that would not end."""

@@ -18,7 +18,7 @@ CODE_LOCATION = "exchange-platform"
 """What `workspace.yaml` calls it, too: sensors keep their state by this name."""
 _PYTHON = "EXCHANGE_PLATFORM_PYTHON"
 _CHILD = "EXCHANGE_PLATFORM_CHILD"
-_CHECKOUT = "EXCHANGE_PLATFORM_CHECKOUT"
+CHECKOUT = "EXCHANGE_PLATFORM_CHECKOUT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Program:
         return f"""
 [program:{self.name}]
 command={python} -S -E "%(ENV_{_CHILD})s" {waiting}{python} {self.arguments}
-directory=%(ENV_{_CHECKOUT})s
+directory=%(ENV_{CHECKOUT})s
 priority={self.stage}
 autostart=true
 autorestart=true
@@ -144,7 +144,7 @@ def environment(
         DATA_DIR: str(data_dir),
         _PYTHON: sys.executable,
         _CHILD: str(Path(__file__).with_name("child.py")),
-        _CHECKOUT: str(checkout),
+        CHECKOUT: str(checkout),
         "EXCHANGE_PLATFORM_AWS_ENDPOINT_URL": f"http://{HOST}:{ports.emulator}",
         "EXCHANGE_PLATFORM_EXCHANGE_URL": exchange_url(ports),
         "EXCHANGE_PLATFORM_API_TOKENS": ",".join(

@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 
 import exchange_platform
+from exchange_platform.clock import MAX_SKEW_S
 from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
 from exchange_platform.local.display import status_line
-from exchange_platform.local.health import Health
+from exchange_platform.local.health import CODE_LOADED, Health
 from exchange_platform.local.leftovers import end, marked, marked_for
 from exchange_platform.local.machine_watch import MachineWatch, News
 from exchange_platform.local.processes import Processes
@@ -229,12 +230,19 @@ class _Platform:
             began_s=self._began_s,
         )
         patience, work = Patience(), Work(lambda: marked(self._up_id))
+        sensors_looked_at = False
         try:
             while waiting := health.waiting_for():
                 described = health.described(waiting)
                 self._screen.show_waiting(described, time.time() - self._began_s)
                 self._mend()
                 self._give_up_on_the_dying(health)
+                if CODE_LOADED not in waiting and not sensors_looked_at:
+                    sensors_looked_at = True
+                    if (
+                        self._newest_tick_s() - time.time() > MAX_SKEW_S
+                    ):  # the clock was set back since the last `up`
+                        self._let_sensors_tick()
                 runs = {run.run_id: run.status for run in health.runs}
                 patience.note(Signs(frozenset(waiting), work.is_busy(), runs))
                 if why := patience.why_over():
@@ -300,10 +308,22 @@ class _Platform:
             self._screen.warn(text)
         for text in news.over:
             self._screen.say(text)
+        if news.set_back:
+            self._let_sensors_tick()
         self._hold_the_exchange(news)
         for said in self._processes.mend(retry_now=bool(news.over)):
             self._screen.warn(said)
         note_faults(self._data_dir, [*(fault.text for fault in news.faults), *self._failing()])
+
+    def _newest_tick_s(self) -> float:
+        try:
+            return self._pages.newest_tick_s()
+        except PagesSilent:
+            return 0.0
+
+    def _let_sensors_tick(self) -> None:
+        """Dagster would wait until the clock is again where it was."""
+        self._processes.run_aside("set-back-clock", "-m", "deployments.set_back_clock")
 
     def _hold_the_exchange(self, news: News) -> None:
         """On a full disk nobody writes who need not, so that there is room for saying so."""

@@ -20,6 +20,7 @@ from exchange_platform.streams.exchange_feed import EVENT_INDEX, EXCHANGE_FEED
 from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 
 CATCH_UP_S = 30.0
+_LOOK_S = 1.0
 
 
 @dataclass(slots=True)
@@ -138,11 +139,14 @@ def judge(
 def _caught_up(reader: StatusReader) -> PlatformStatus:
     """The status once everything is caught up; a slow machine is waited for as long as it gets any further."""
     status = reader.read_when_caught_up(CATCH_UP_S)
-    while not status.caught_up and status.running:
+    moved_s = time.monotonic()
+    while not status.caught_up and time.monotonic() - moved_s < CATCH_UP_S:
         before = status
+        if not status.running:
+            time.sleep(_LOOK_S)  # then the reader does not wait
         status = reader.read_when_caught_up(CATCH_UP_S)
-        if _how_far(status) == _how_far(before):
-            break
+        if _how_far(status) != _how_far(before):
+            moved_s = time.monotonic()
     return status
 
 

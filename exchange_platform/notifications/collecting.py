@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from exchange_platform.clock import Clock
+from exchange_platform.clock import Clock, elapsed_s
 from exchange_platform.notifications.changes import Change, ChangeKind, read
 from exchange_platform.notifications.planning import (
     DIGEST,
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 _PAGE = 1000
 _MOST_PAGES = 10
-_KEEP_EVERY_US = 1_000_000
+_KEEP_EVERY_S = 1.0
 _insert_tells = insert(mail_changes, ignore_known=True)
 _putting_off = (
     sa.update(mails)
@@ -86,7 +86,7 @@ class Collector:
             self._read_to = rows[-1][0]
             if told or len(rows) < _PAGE:
                 break  # what was found is sent before more is looked for
-        if self._clock.now_us() - self._kept_at_us >= _KEEP_EVERY_US:
+        if elapsed_s(self._kept_at_us, self._clock.now_us()) >= _KEEP_EVERY_S:
             self.keep_position()
 
     def keep_position(self) -> None:

@@ -74,15 +74,18 @@ def mark_lost(database: Database, *, created_at_us: int, since_us: int) -> int:
         return connection.execute(sa.update(order_outbox).where(lost).values(published_at_us=None)).rowcount
 
 
-def unpublished(database: Database, *, before_us: int, limit: int) -> list[OutboxOrder]:
-    """Orders written before an instant that are not known to be published, oldest first. Raises `StoreUnavailable`."""
+def unpublished(
+    database: Database, *, before_us: int, limit: int, from_us: int | None = None
+) -> list[OutboxOrder]:
+    """Orders written before one instant, or after another, that are not known to be published, oldest first. Raises `StoreUnavailable`."""
+    written = order_outbox.c.ordered_at_us <= before_us
+    if from_us is not None:
+        written = sa.or_(written, order_outbox.c.ordered_at_us > from_us)
     with database.read() as connection:
         return [
             OutboxOrder(row.order_id, row.market_id, row.data)
             for row in connection.execute(
-                _ORDERS.where(
-                    order_outbox.c.published_at_us.is_(None), order_outbox.c.ordered_at_us <= before_us
-                )
+                _ORDERS.where(order_outbox.c.published_at_us.is_(None), written)
                 .order_by(order_outbox.c.sequence)
                 .limit(limit)
             )

@@ -56,3 +56,27 @@ def test_no_period_ever_lets_through_more_than_its_limit(gaps_us: list[int], tex
         for last in admitted:
             within = [at for at in admitted if last - limit.period_s * SECOND < at <= last]
             assert len(within) <= limit.times
+
+
+def test_a_clock_that_was_set_back_shuts_nobody_out_for_as_long() -> None:
+    """All registrations were refused for an hour, as their limit's hits lay an hour ahead."""
+    limits = parse_limits("2/minute")
+    hour_ahead = [3600 * SECOND, 3601 * SECOND]
+    assert wait_us(hour_ahead, limits, 0) == 0
+    assert remembered(hour_ahead, limits, 0) == []
+
+
+def test_another_machines_clock_that_is_ahead_by_less_than_the_period_counts() -> None:
+    limits = parse_limits("2/minute")
+    ahead = [10 * SECOND, 20 * SECOND]
+    assert wait_us(ahead, limits, 0) == 70 * SECOND
+    assert remembered(ahead, limits, 0) == ahead
+
+
+def test_hits_that_lie_ahead_do_not_crowd_out_those_of_now() -> None:
+    limits = parse_limits("2/minute")
+    kept = remembered([3600 * SECOND, 3601 * SECOND], limits, 0)
+    for _ in range(2):
+        assert wait_us(kept, limits, SECOND) == 0
+        kept = sorted([*remembered(kept, limits, SECOND), SECOND])
+    assert wait_us(kept, limits, SECOND) > 0

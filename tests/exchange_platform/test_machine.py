@@ -28,7 +28,7 @@ from exchange_platform.machine import (
     room_at,
     room_fault,
 )
-from tests.small_file_system import in_a_small_file_system
+from tests.namespaces import in_a_small_file_system, without_ipv4
 
 FILL = """
 import sys
@@ -57,6 +57,26 @@ def test_a_full_disk_is_found_with_the_path_and_what_is_needed_and_is_over_when_
     assert full.startswith("True disk: full: 0.0 MiB free")
     assert str(tmp_path / "disk") in full
     assert "512.0 MiB at least" in full
+
+
+IPV6 = """
+import socket, sys
+from exchange_platform.cli import run
+socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+sys.stderr = sys.stdout
+print(run(["up", "--data-dir", sys.argv[1]]))
+print(run(["doctor", "--data-dir", sys.argv[1]]))
+"""
+
+
+def test_a_machine_of_ipv6_alone_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+    """It said that port 3000 was taken by another program."""
+    said = without_ipv4(IPV6, str(tmp_path / "data"))
+    refused, status, *diagnosis = said.splitlines()
+    assert "loopback: nothing can listen on 127.0.0.1: cannot assign requested address;" in refused
+    assert "ip addr add 127.0.0.1/8 dev lo" in refused
+    assert status == diagnosis[-1] == "1"
+    assert any("WRONG loopback" in line for line in diagnosis)
 
 
 @pytest.mark.parametrize(

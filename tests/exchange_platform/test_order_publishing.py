@@ -85,6 +85,21 @@ def test_an_order_that_is_just_being_published_is_left_alone(
     assert relay.look() == 1
 
 
+def test_what_was_left_before_the_clock_was_set_back_goes_out_at_once(
+    database: Database, stream: RecordingStream
+) -> None:
+    """It waited until the clock was where it had been: an hour, while the bet's event went on."""
+    leave(database, "o1", age_s=-3600)
+    assert OrderRelay(database, stream, clock=SetClock()).look() == 1
+
+
+def test_an_order_of_a_machine_whose_clock_is_a_little_ahead_is_left_alone(
+    database: Database, stream: RecordingStream
+) -> None:
+    leave(database, "o1", age_s=-30)
+    assert OrderRelay(database, stream, clock=SetClock()).look() == 0
+
+
 def test_what_was_left_goes_out_within_two_seconds() -> None:
     assert RELAY_AFTER_S + RELAY_EVERY_S < 2.0
 

@@ -111,6 +111,14 @@ def test_nobody_is_asked_before_a_bet_is_late(
     assert exchange.asked == []
 
 
+def test_a_bet_that_was_placed_before_the_clock_was_set_back_is_asked_for(
+    reconciliation: Reconciliation, bet: Bet, exchange: Answers, clock: SetClock
+) -> None:
+    clock.pass_s(-3600)
+    reconciliation.run()
+    assert exchange.asked == [bet.bet_id]
+
+
 def test_the_exchanges_answer_is_applied_here_and_published_for_the_other_stores(
     reconciliation: Reconciliation,
     bet: Bet,

@@ -64,6 +64,23 @@ def test_a_bet_that_is_pending_for_too_long_is_unknown(database: Database, tmp_p
     assert orders_answered(database, settings, clock).passed
 
 
+@pytest.mark.parametrize(("set_back_s", "passed"), [(30, True), (3600, False)])
+def test_orders_and_bets_that_lie_ahead_after_the_clock_was_set_back_are_late_of_unknown_age(
+    database: Database, tmp_path: Path, set_back_s: int, passed: bool
+) -> None:
+    clock = SetClock()
+    applied(database, [opened(status=BetStatus.PENDING)])
+    leave(database, "o1", age_s=0)
+    clock.pass_s(-set_back_s)
+    for outcome in (
+        orders_answered(database, Settings(data_dir=tmp_path), clock),
+        orders_published(database, clock),
+    ):
+        assert outcome.passed == passed
+        assert ("a time unknown, as the clock was set back" in outcome.description) != passed
+        assert all(isinstance(value, int) or value < 1e9 for value in outcome.figures.values())  # type: ignore[operator]
+
+
 def test_good_data_passes(filled: Stores) -> None:
     for outcome in (reservations_backed(filled.database), books_balanced(filled.database)):
         assert outcome.passed, outcome.description

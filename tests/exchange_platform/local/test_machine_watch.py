@@ -104,9 +104,11 @@ def test_a_jump_of_the_clock_is_said_once_and_reported_for_a_while(
 ) -> None:
     machine.look()
     machine.clock.set_us(machine.clock.now_us() + jump_s * 1_000_000)
-    (begun,), _, has_room = machine.look()
-    assert said in begun
-    assert has_room
+    machine.clock.pass_s(LOOK_S)
+    news = machine.watch.look([])
+    assert said in news.begun[0]
+    assert news.has_room
+    assert news.set_back == (jump_s < 0)
     assert machine.look()[0] == []
     assert [fault.part for fault in machine.watch.look([]).faults] == ["clock"]
     machine.clock.pass_s(REMEMBERED_S)
