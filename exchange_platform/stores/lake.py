@@ -19,7 +19,14 @@ import duckdb
 from exchange_platform.bets import Bet
 from exchange_platform.records import Execution
 from exchange_platform.settings import Settings
-from exchange_platform.stores import lake_bets, lake_losses, lake_maintenance, lake_tables, lake_windows
+from exchange_platform.stores import (
+    lake_bets,
+    lake_losses,
+    lake_maintenance,
+    lake_recompute,
+    lake_tables,
+    lake_windows,
+)
 from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
 from exchange_platform.stores.lake_bets import BetState, BetSums
 from exchange_platform.stores.lake_checkpoints import LakeCheckpoints
@@ -190,12 +197,13 @@ class Lake:
         return days
 
     def recompute(self, day: date) -> Recomputed:
-        """Compute a day's (UTC) closed windows anew from its executions. Idempotent: a row that is what it was keeps its revision.
+        """Compute a day's (UTC) closed windows again from its executions. Idempotent: a row that is what it was keeps its revision.
 
-        Windows that are open are left to whoever closes them.
+        Windows that are open are left to whoever closes them. It takes several short transactions (lake_recompute.py), so what it raises
+        in between leaves some windows corrected; calling it again corrects the others.
         """
-        with self._without_damage(), self._connection.write() as connection:
-            return lake_windows.recompute(connection, day)
+        with self._without_damage():
+            return lake_recompute.recompute(self._connection, day)
 
     def open_windows(self, *, anew: bool = False) -> set[tuple[str, datetime]]:
         """(market, window start) of windows with executions that odds_windows does not tell of yet.

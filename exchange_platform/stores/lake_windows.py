@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import duckdb
 
@@ -24,7 +24,7 @@ __all__ = [
     "has_passed",
     "literal",
     "of_markets",
-    "recompute",
+    "recompute_windows",
     "span",
 ]
 
@@ -161,21 +161,26 @@ def _near_each_other(due: Sequence[tuple[str, datetime]]) -> list[list[tuple[str
         gap *= 2
 
 
-def recompute(connection: duckdb.DuckDBPyConnection, day: date) -> Recomputed:
-    """Compute the day's windows anew, those that are open excepted, in the caller's transaction."""
-    begin = datetime.combine(day, time(), UTC)
-    end = begin + timedelta(days=1)
-    span = f"executed_at >= {literal(begin)} AND executed_at < {literal(end)}"
-    computed = _computed(
-        f"WHERE {span}",
-        f"ANTI JOIN (SELECT market_id, epoch_us(window_start) // {_WINDOW_US} AS number FROM open_windows) waiting"
-        " USING (market_id, number)",
+def recompute_windows(
+    connection: duckdb.DuckDBPyConnection, day: date, earliest: datetime, latest: datetime
+) -> Recomputed:
+    """Compute the day's windows in the temporary table `due_windows` again, which start from `earliest` to `latest`, in the caller's transaction.
+
+    Those that are open by now are left to whoever closes them.
+    """
+    connection.execute(
+        "DELETE FROM temp.due_windows WHERE (market_id, window_start) IN (SELECT (market_id, window_start) FROM open_windows)"
     )
-    days = _write(connection, computed, begin, end)
+    until = latest + WINDOW
+    computed = _computed(
+        f"WHERE executed_at >= {literal(earliest)} AND executed_at < {literal(until)}",
+        "SEMI JOIN temp.due_windows due USING (market_id, number)",
+    )
+    days = _write(connection, computed, earliest, until)
     removed = connection.execute(
         f"""
-        DELETE FROM odds_windows w WHERE w.window_start >= {literal(begin)} AND w.window_start < {literal(end)}
-        AND (w.market_id, w.window_start) NOT IN (SELECT (market_id, window_start) FROM open_windows)
+        DELETE FROM odds_windows w WHERE w.window_start >= {literal(earliest)} AND w.window_start < {literal(until)}
+        AND (w.market_id, w.window_start) IN (SELECT (market_id, window_start) FROM temp.due_windows)
         AND NOT EXISTS (SELECT 1 FROM temp.computed_windows c WHERE {_same_key("w", "c")})
         """
     ).fetchone()
