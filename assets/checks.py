@@ -139,6 +139,25 @@ CONSUMERS_ALIVE = (
 )
 """One a source."""
 
+
+def no_lost_spans(source: str, asset: str) -> Check:
+    """The check that no record of a source was gone before it was read, shown on `asset`."""
+
+    def ask(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+        return checks.no_lost_spans(platform.database, source)
+
+    return Check(
+        "no_lost_spans",
+        asset,
+        f"No record of the source {source} was gone before it was read.",
+        "Have the exchange publish that span again (repeats change nothing), then: exchange-platform lost-spans acknowledge ID.",
+        ask,
+    )
+
+
+LOST_SPANS = (no_lost_spans(EXCHANGE_BETS, "bets"), no_lost_spans(EXCHANGE_FEED, "events"))
+"""One a source whose records can expire."""
+
 NO_NEW_DEAD_LETTERS = Check(
     "no_new_dead_letters",
     "bets",
@@ -252,6 +271,7 @@ ORDERS = (ORDERS_PUBLISHED, ORDERS_ANSWERED)
 
 ALL = (
     *CONSUMERS_ALIVE,
+    *LOST_SPANS,
     NO_NEW_DEAD_LETTERS,
     MACHINE_WELL,
     *ORDERS,

@@ -27,6 +27,7 @@ from exchange_platform.stores.database import (
 )
 from exchange_platform.stores.event_tables import events
 from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.lost_spans import lost_spans
 from exchange_platform.stores.notification_figures import NotificationFigures, notification_figures
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
@@ -111,6 +112,8 @@ class PlatformStatus(msgspec.Struct, frozen=True):
     restatements: int
     urls: dict[str, str]
     notifications: NotificationFigures
+    lost_spans: int = 0
+    """That nobody acknowledged."""
     machine: list[str] = []
     """What a local platform's machine lacks, and what `up` saw going wrong on it."""
 
@@ -216,6 +219,9 @@ class StatusReader:
             replayed = connection.execute(
                 sa.select(sa.func.count()).where(dead_letters.c.replayed_at_us.is_not(None))
             ).scalar_one()
+            lost = connection.execute(
+                sa.select(sa.func.count()).where(lost_spans.c.acknowledged_at_us.is_(None))
+            ).scalar_one()
             restated = connection.execute(sa.select(sa.func.count()).select_from(restatements)).scalar_one()
             records = connection.execute(
                 sa.select(sa.func.coalesce(sa.func.sum(consumers.c.records), 0)).where(
@@ -233,6 +239,7 @@ class StatusReader:
             "dead_letters": int(waiting),
             "dead_letters_replayed": int(replayed),
             "restatements": int(restated),
+            "lost_spans": int(lost),
         }
 
     def _sink_positions(self) -> dict[tuple[str, str], str | None]:

@@ -10,6 +10,7 @@ from assets.checks import (
     CONSUMERS_ALIVE,
     INDEX_AGREES,
     LAKE_AGREES,
+    LOST_SPANS,
     MACHINE_WELL,
     NO_NEW_DEAD_LETTERS,
     OF_USERS,
@@ -26,7 +27,7 @@ from resources.platform import PlatformResource
 from sensors.evaluations import materialised_by, report
 
 ROUND_S = 60.0
-_EVERY_TICK = (*CONSUMERS_ALIVE, NO_NEW_DEAD_LETTERS, MACHINE_WELL, *ORDERS)
+_EVERY_TICK = (*CONSUMERS_ALIVE, *LOST_SPANS, NO_NEW_DEAD_LETTERS, MACHINE_WELL, *ORDERS)
 
 
 class _Memory(msgspec.Struct):

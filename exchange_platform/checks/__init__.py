@@ -25,7 +25,12 @@ from exchange_platform.checks.outcomes import (
 from exchange_platform.checks.purges import purges_keep_up
 from exchange_platform.checks.rounds import EVERYTHING, Rounds, Scope
 from exchange_platform.checks.spans import ALWAYS, Span, span_before
-from exchange_platform.checks.stream import consumer_alive, no_new_dead_letters, notifications_delivered
+from exchange_platform.checks.stream import (
+    consumer_alive,
+    no_lost_spans,
+    no_new_dead_letters,
+    notifications_delivered,
+)
 
 __all__ = [
     "ALWAYS",
@@ -46,6 +51,7 @@ __all__ = [
     "lake_agrees",
     "machine_well",
     "money_conserved",
+    "no_lost_spans",
     "no_new_dead_letters",
     "notifications_delivered",
     "orders_answered",

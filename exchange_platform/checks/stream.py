@@ -6,13 +6,14 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from exchange_platform.checks.outcomes import CheckOutcome
+from exchange_platform.checks.outcomes import CheckOutcome, listed
 from exchange_platform.clock import Clock
 from exchange_platform.liveness import Condition, condition_here
 from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database, dead_letters
+from exchange_platform.stores.database import Database, dead_letters, from_us
 from exchange_platform.stores.dead_letters import DeadLetters
+from exchange_platform.stores.lost_spans import LostSpan, LostSpans
 from exchange_platform.stores.mails import MAIL
 from exchange_platform.stores.notification_figures import notification_figures
 from exchange_platform.streams.sharing import consumer_names
@@ -69,6 +70,28 @@ def notifications_delivered(database: Database, clock: Clock) -> CheckOutcome:
         True,
         f"{figures.sent} mails sent, {figures.published} changes published, the oldest waits for {figures.oldest_waiting_s:.1f} s",
         shown,
+    )
+
+
+def no_lost_spans(database: Database, source: str) -> CheckOutcome:
+    """No record of the source was gone before it was read, or may have been, but for what somebody took note of."""
+    standing = LostSpans(database).list(source=source, standing_only=True)
+    figures: dict[str, int | float | str] = {"standing": len(standing)}
+    if standing:
+        return CheckOutcome(False, listed(_span_text(span) for span in standing), figures)
+    return CheckOutcome(True, f"{source}: no lost span", figures)
+
+
+def _span_text(span: LostSpan) -> str:
+    loss = span.loss
+    begins, ends = (
+        from_us(at_us).isoformat(timespec="seconds") if at_us is not None else "unknown"
+        for at_us in (loss.from_us, loss.until_us)
+    )
+    count = f"{loss.records:,}" if loss.records is not None else "an unknown number of"
+    return (
+        f"lost span {span.span_id}: {count} records of {loss.shard.partition('@')[0]}, arrived between {begins} and {ends}"
+        f" (after {loss.after or 'its beginning'}, before {loss.before or 'unknown'}): {loss.reason}"
     )
 
 

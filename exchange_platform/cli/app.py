@@ -13,6 +13,7 @@ import typer
 from exchange_platform.cli import arguments
 from exchange_platform.cli.arguments import AsJson, DataDir, Exchange, Format
 from exchange_platform.cli.dead_letters import app as dead_letters
+from exchange_platform.cli.lost_spans import app as lost_spans
 from exchange_platform.cli.mail import app as mail
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(lost_spans, name="lost-spans")
 app.add_typer(mail, name="mail")
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 MOST_RATE = 2000.0
+MAX_NOTE = 500
 
 
 class Exchange(StrEnum):
@@ -104,6 +105,20 @@ def dead_letter_id(text: str) -> int:
     if not re.fullmatch(r"\d{1,18}", text) or int(text) < 1:
         raise typer.BadParameter(f"{text!r} is not a dead letter's id; `dead-letters list` shows them")
     return int(text)
+
+
+def span_id(text: str) -> int:
+    """A lost span's number."""
+    if not re.fullmatch(r"\d{1,18}", text) or int(text) < 1:
+        raise typer.BadParameter(f"{text!r} is not a lost span's id; `lost-spans list` shows them")
+    return int(text)
+
+
+def note(text: str) -> str:
+    """What somebody writes down, in a few words."""
+    if not 1 <= len(text) <= MAX_NOTE or not text.isprintable():
+        raise typer.BadParameter(f"allowed is one line of 1 to {MAX_NOTE} characters")
+    return text
 
 
 def query(text: str) -> str:

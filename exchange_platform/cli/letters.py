@@ -20,7 +20,7 @@ class NoSuchDeadLetter(Exception):
 
 def show_list(settings: Settings, limit: int, *, waiting_only: bool, as_json: bool) -> int:
     """Print the newest dead letters and how many there are."""
-    database = _database(settings)
+    database = opened(settings)
     try:
         letters = DeadLetters(database).list(limit, waiting_only=waiting_only)
         count = DeadLetters(database).count()
@@ -57,7 +57,7 @@ def show_list(settings: Settings, limit: int, *, waiting_only: bool, as_json: bo
 
 def show_one(settings: Settings, dead_letter_id: int, *, as_json: bool) -> int:
     """Print one dead letter. Raises `NoSuchDeadLetter`."""
-    database = _database(settings)
+    database = opened(settings)
     try:
         letter = DeadLetters(database).show(dead_letter_id)
     finally:
@@ -96,7 +96,7 @@ def replay_letters(settings: Settings, ids: Sequence[int] | None, *, as_json: bo
     from exchange_platform.notifications.dead_letters import replay_undelivered
     from exchange_platform.streams.dead_letters import Replayed, replay_dead_letters
 
-    database = _database(settings)
+    database = opened(settings)
     try:
         letters = DeadLetters(database)
         missing = [one for one in ids or () if letters.show(one) is None]
@@ -122,7 +122,8 @@ def replay_letters(settings: Settings, ids: Sequence[int] | None, *, as_json: bo
     return int(replayed.still_dead > 0)
 
 
-def _database(settings: Settings) -> Database:
+def opened(settings: Settings) -> Database:
+    """The operational database of a platform that there is. Raises `NoPlatform`."""
     from exchange_platform.status import StatusReader
 
     StatusReader(

@@ -38,11 +38,15 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS feed (
     one INTEGER PRIMARY KEY CHECK (one = 1), feed_id TEXT NOT NULL, newest INTEGER NOT NULL, complete_from INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS feed_ended (one INTEGER PRIMARY KEY CHECK (one = 1), ended_from INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS updates (
     cursor INTEGER PRIMARY KEY, entity TEXT NOT NULL, final INTEGER NOT NULL, appended_at_us INTEGER NOT NULL, data BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS updates_by_entity ON updates (entity, cursor);
 """
+
+
+_REPLACED = "EXISTS (SELECT 1 FROM updates newer WHERE newer.entity = updates.entity AND newer.cursor > updates.cursor)"
 
 
 class NotAnUpdate(ValueError):
@@ -59,10 +63,14 @@ class FeedEntry:
 
 @dataclass(frozen=True, slots=True)
 class FeedPage:
-    """What one read found. Every update from `oldest` on is held; of the older ones only each entity's newest still is."""
+    """What one read found. Every update from `oldest` on is held; of the older ones only each entity's newest still is.
+
+    Of those that ended before `ended_from` not even that.
+    """
 
     feed_id: str
     oldest: int
+    ended_from: int
     newest: int
     updates: list[FeedEntry]
 
@@ -98,6 +106,8 @@ class FeedJournal:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
             self._db.execute("INSERT OR IGNORE INTO feed VALUES (1, ?, 0, 1)", (uuid.uuid4().hex,))
+            # A file of an older release does not say what it dropped: nothing before `complete_from` is promised then.
+            self._db.execute("INSERT OR IGNORE INTO feed_ended SELECT 1, complete_from FROM feed")
         self.feed_id = str(self._db.execute("SELECT feed_id FROM feed").fetchone()[0])
 
     def append(self, updates: Sequence[bytes]) -> int:
@@ -124,7 +134,9 @@ class FeedJournal:
     def read(self, after: int, limit: int = 500) -> FeedPage:
         """Read up to `limit` updates, or some 4 MB, from just after the cursor `after` (0: from the beginning)."""
         with self._reading() as db:
-            newest, complete_from = db.execute("SELECT newest, complete_from FROM feed").fetchone()
+            newest, complete_from, ended_from = db.execute(
+                "SELECT newest, complete_from, ended_from FROM feed JOIN feed_ended USING (one)"
+            ).fetchone()
             found: list[FeedEntry] = []
             size = 0
             rows = db.execute(
@@ -135,7 +147,7 @@ class FeedJournal:
                 if found and size > MOST_PAGE_BYTES:
                     break
                 found.append(FeedEntry(int(cursor), bytes(data)))
-            return FeedPage(self.feed_id, int(complete_from), int(newest), found)
+            return FeedPage(self.feed_id, int(complete_from), int(ended_from), int(newest), found)
 
     def newest(self) -> int:
         """The newest cursor that was ever given, 0 in an empty feed; some microseconds."""
@@ -168,6 +180,7 @@ class FeedJournal:
         replaced_before_us = now_us - int(replaced_kept_s * 1e6)
         final_before_us = now_us - int(final_kept_s * 1e6)
         unread_before_us = now_us - int(max(final_kept_s, UNREAD_KEPT_S) * 1e6)
+        ended_before = (committed, final_before_us, unread_before_us)
         dropped = cursor = 0
         while True:
             with self._writing() as db:
@@ -178,11 +191,15 @@ class FeedJournal:
                 if not rows:
                     return dropped
                 first, cursor = cursor + 1, int(rows[-1][0])
+                db.execute(
+                    "UPDATE feed_ended SET ended_from = max(ended_from, coalesce((SELECT max(cursor) + 1 FROM updates"
+                    f" WHERE cursor BETWEEN ? AND ? AND final AND appended_at_us < iif(cursor <= ?, ?, ?) AND NOT {_REPLACED}), 1))",
+                    (first, cursor, *ended_before),
+                )
                 dropped += db.execute(
                     "DELETE FROM updates WHERE cursor BETWEEN ? AND ? AND appended_at_us < ? AND ("
-                    " EXISTS (SELECT 1 FROM updates newer WHERE newer.entity = updates.entity AND newer.cursor > updates.cursor)"
-                    " OR (final AND appended_at_us < iif(cursor <= ?, ?, ?)))",
-                    (first, cursor, replaced_before_us, committed, final_before_us, unread_before_us),
+                    f" {_REPLACED} OR (final AND appended_at_us < iif(cursor <= ?, ?, ?)))",
+                    (first, cursor, replaced_before_us, *ended_before),
                 ).rowcount
                 db.execute("UPDATE feed SET complete_from = max(complete_from, ?)", (cursor + 1,))
 

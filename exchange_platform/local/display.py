@@ -47,6 +47,7 @@ def status_line(status: PlatformStatus, processes: Sequence[ProcessState] = ()) 
         f"windows {status.windows.open:,} open {status.windows.closed:,} closed",
         f"{status.dead_letters:,} dead letters",
         f"{status.restatements:,} restatements",
+        f"{status.lost_spans:,} lost spans" if status.lost_spans else "",
         f"{status.notifications.sent:,} mails sent {_mails_waiting(status)} waiting",
         *down,
         *(f"FAULT {text}" for text in status.machine),
@@ -116,6 +117,7 @@ def _figures(status: PlatformStatus) -> Table:
         ("closed", f"{status.windows.closed:,}", ""),
         ("dead letters", f"{status.dead_letters:,}", "bold red" if status.dead_letters else ""),
         ("restatements", f"{status.restatements:,}", ""),
+        ("lost spans", f"{status.lost_spans:,}", "bold red" if status.lost_spans else ""),
         ("mails sent", f"{status.notifications.sent:,}", ""),
         ("waiting", _mails_waiting(status), "bold red" if _mails_are_late(status) else ""),
     ]

@@ -2,7 +2,7 @@
 
 moto (5.2) counts a shard's records anew at each put, walks all of them at each read, loses records when two producers
 put at once, moves a split shard's records to its children but goes on putting into the closed shard, never says that a closed shard
-has been read to its end, and never forgets a record. These are the same methods as Kinesis has them: constant-time puts and reads, a
+has been read to its end, takes any position, and never forgets a record. These are the same methods as Kinesis has them: constant-time puts and reads, a
 lock, closed shards that keep what they hold, take no more and end, and a limit on what is held.
 """
 
@@ -127,6 +127,35 @@ def _get_records(
     return following, records, behind_ms
 
 
+def _get_shard_iterator(get: Any) -> Any:
+    """Refuse positions that the shard never gave out."""
+
+    def checked(
+        backend: Any,
+        stream_arn: str | None,
+        stream_name: str | None,
+        shard_id: str,
+        kind: str,
+        position: Any,
+        at: Any,
+    ) -> str:
+        if kind in ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"):
+            stream = backend.describe_stream(stream_arn=stream_arn, stream_name=stream_name)
+            shard = stream.shards.get(shard_id)
+            if shard is not None and not _was_given_out(shard, str(position)):
+                raise models.InvalidArgumentError(
+                    f"StartingSequenceNumber {position} used in GetShardIterator on shard {shard_id} in stream"
+                    f" {stream.stream_name} is invalid because it did not come from this stream."
+                )
+        return str(get(backend, stream_arn, stream_name, shard_id, kind, position, at))
+
+    return checked
+
+
+def _was_given_out(shard: Any, position: str) -> bool:
+    return position.isdecimal() and int(position) <= shard.get_max_sequence_number()
+
+
 def _open_shard_of(stream: Any, partition_key: str, explicit_hash_key: str) -> Any:
     """The open shard of the key's hash."""
     if not isinstance(partition_key, str) or not 1 <= len(partition_key) <= 256:
@@ -151,4 +180,5 @@ def install() -> None:
     models.Stream.get_shard_for_key = _open_shard_of
     models.Stream.put_record = _routed(models.Stream.put_record)
     models.KinesisBackend.get_records = _get_records
+    models.KinesisBackend.get_shard_iterator = _get_shard_iterator(models.KinesisBackend.get_shard_iterator)
     models.KinesisBackend._send_stream_metrics = lambda *_args, **_kwargs: None

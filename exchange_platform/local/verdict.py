@@ -102,6 +102,10 @@ def judge(
         reasons.append(
             f"{status.dead_letters - before.dead_letters:,} dead letters (`exchange-platform dead-letters list`)"
         )
+    if status.lost_spans > before.lost_spans:
+        reasons.append(
+            f"{status.lost_spans - before.lost_spans:,} lost spans (`exchange-platform lost-spans list`)"
+        )
     for state in processes.states():
         if state.deaths:
             reasons.append(f"{state.name} died {state.deaths} times (see logs/{state.name}.log)")

@@ -140,6 +140,21 @@ class ConsumerRows:
             names = sa.select(consumers.c.source).distinct().order_by(consumers.c.source)
             return list(connection.execute(names).scalars())
 
+    def caught_up_by_shard(self, source: str) -> dict[str, int]:
+        """By shard, the newest instant as of which a consumer had committed all that had arrived in it."""
+        newest: dict[str, int] = {}
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(consumers.c.caught_up_at_us, consumers.c.statistics).where(
+                    sa.or_(consumers.c.source == source, consumers.c.source.startswith(f"{source}/")),
+                    consumers.c.caught_up_at_us.is_not(None),
+                )
+            ).all()
+        for row in rows:
+            for shard in json.loads(row.statistics or "{}").get("shards", {}):
+                newest[shard] = max(newest.get(shard, 0), int(row.caught_up_at_us))
+        return newest
+
     def purge(self, *, before_us: int, budget: Budget) -> Purged:
         """Delete the rows of consumers whose last heartbeat is older. Each source's newest is kept. Each transaction is short."""
         newest = (
@@ -173,6 +188,24 @@ class ConsumerRows:
                 due.with_only_columns(sa.func.count(), sa.func.min(consumers.c.heartbeat_at_us))
             ).one()
         return Purged(deleted, left[0], before_us - (left[1] if left[1] is not None else before_us))
+
+
+def set_back(database: Database, source: str, shard: str) -> str | None:
+    """Let every sink of this database read the shard from its beginning; returns where the last of them was. Raises `UnknownShard`.
+
+    Whoever holds the shard is superseded at its next commit.
+    """
+    of_shard = (checkpoints.c.source == source, checkpoints.c.shard == shard)
+    with database.write() as connection:
+        positions = list(connection.execute(sa.select(checkpoints.c.position).where(*of_shard)).scalars())
+        if not positions:
+            raise UnknownShard(f"no store holds a position of shard {shard} of {source}")
+        connection.execute(sa.update(checkpoints).where(*of_shard).values(position=None))
+    return next((position for position in positions if position is not None), None)
+
+
+class UnknownShard(LookupError):
+    """No sink ever claimed a shard of that name."""
 
 
 class Checkpoints:

@@ -136,6 +136,11 @@ class Lake:
         with self._without_damage(), self._connection.write():
             return self._checkpoints.claim(source, epoch, shards)
 
+    def set_back(self, source: str, shard: str) -> bool:
+        """Let the shard be read from its beginning; says whether the lake knows it. What it has is dropped as a repeat."""
+        with self._connection.write():
+            return self._checkpoints.set_back(source, shard)
+
     def commit(
         self,
         source: str,

@@ -91,6 +91,17 @@ class LakeCheckpoints:
         self._carry(carried, f"{source} by epoch {epoch}")
         return True
 
+    def set_back(self, source: str, shard: str) -> bool:
+        """Let the shard be read from its beginning; says whether the lake knows it. Whoever holds it is superseded at its next commit."""
+        held = self.read(source)
+        if shard not in held:
+            return False
+        begins = {shard: Held(held[shard].epoch, None)}
+        self._fold({source: {**held, **begins}})
+        carried = self._carried()
+        self._carry({**carried, source: {**carried.get(source, {}), **begins}}, f"{source} {shard} set back")
+        return True
+
     def check_not_superseded(self, source: str, epoch: int, shards: Collection[str] | None = None) -> None:
         """Raise `Superseded` if a newer epoch holds any of these of the source's shards (None: of all)."""
         newest = max(

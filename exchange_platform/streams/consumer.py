@@ -20,6 +20,7 @@ from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.memory import give_back
 from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
 from exchange_platform.stores.consumers import ConsumerRows
+from exchange_platform.streams.losses import LossWatch
 from exchange_platform.streams.meters import Progress
 from exchange_platform.streams.reader import DECODE, ShardReader
 from exchange_platform.streams.reports import ClosedWindows, ConsumerReport
@@ -124,6 +125,7 @@ class Consumer:
             )
             for sink in self._sinks
         }
+        losses = LossWatch(source.name, first, rows, clock)
         self._reader = ShardReader(
             source,
             clock=clock,
@@ -136,6 +138,8 @@ class Consumer:
             on_failure=self._fail,
             share=share,
             finished=lambda shards: self._patiently(partial(first.finished, shards)),
+            unread=lambda shard, hole: self._patiently(partial(losses.unread, shard, hole)),
+            on_listed=lambda shards: self._patiently(partial(losses.listed, shards)),
         )
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 

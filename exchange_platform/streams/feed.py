@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -22,6 +23,7 @@ from exchange_platform.streams.source import (
     ShardsChanged,
     SourceUnavailable,
     StreamRecord,
+    Unread,
 )
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,8 @@ class _Answer(msgspec.Struct):
     updates: list[_Entry]
     oldest: _Cursor = 1
     """From here on every update is held; of those before it, which were replaced may be gone."""
+    ended_from: _Cursor | None = None
+    """The end of everything that ended from here on is held. A feed that does not say promises no more than `oldest` does."""
 
 
 class _Place(NamedTuple):
@@ -114,6 +118,9 @@ class FeedSource:
         self._feed_id: str | None = None
         self._at: dict[str, _Place] = {}
         self._went_back: dict[tuple[str, _Place], int] = {}
+        self._sought: set[str] = set()
+        """Shards of which it was not looked yet whether the feed still holds what follows."""
+        self._hole: Unread | None = None
         self._limit = READ_LIMIT
         self._at_tip_s: float | None = None
         self._failures = 0
@@ -127,9 +134,15 @@ class FeedSource:
     def seek(self, shard: str, position: str | None) -> None:
         """Let the next read begin just after `position`."""
         self._at[shard] = _Place.of(position)
+        self._sought.add(shard)
 
     def read(self, shard: str) -> Read:
         """Ask for what follows, waiting a little for it where there is nothing yet. Where an answer is unreadable, ask again for parts of it."""
+        read = self._read(shard)
+        hole, self._hole = self._hole, None
+        return read if hole is None else replace(read, unread=hole)
+
+    def _read(self, shard: str) -> Read:
         until_s = self._clock.monotonic_s() + _PART_BY_PART_S
         wait_s = self._wait_s
         records: list[StreamRecord] = []
@@ -184,6 +197,7 @@ class FeedSource:
             raise self._back(shard, place, answer)
         if place == self._at[shard]:
             self._went_back.clear()
+        self._note_hole(shard, place, answer)
         arrived_at_us = self._clock.now_us()
         records: list[StreamRecord] = []
         for entry in sorted(answer.updates, key=lambda entry: entry.cursor):
@@ -193,6 +207,16 @@ class FeedSource:
             place = self._at[shard] = _Place(place.turns, entry.cursor)
             records.append(StreamRecord(place.text(), 0, "", bytes(entry.update), arrived_at_us))
         return records
+
+    def _note_hole(self, shard: str, place: _Place, answer: _Answer) -> None:
+        """See whether the feed has dropped the end of something that was not read yet. What was merely replaced is no loss."""
+        if shard not in self._sought:
+            return
+        self._sought.discard(shard)
+        ended_from = answer.oldest if answer.ended_from is None else answer.ended_from
+        if 0 < place.cursor < ended_from - 1:
+            before = _Place(place.turns, ended_from).text()
+            self._hole = Unread(place.text(), before, certain=answer.ended_from is not None)
 
     def _behind_ms(self, cursor: int, answer: _Answer, *, moved: bool) -> float:
         """0 at the tip; else how long ago the tip was last seen, at least 1."""

@@ -23,6 +23,7 @@ from exchange_platform.streams.source import (
     SourceUnavailable,
     StreamRecord,
     Throttled,
+    Unread,
 )
 
 READ_LIMIT = 10_000
@@ -62,6 +63,8 @@ class KinesisSource:
         self._iterators: dict[str, str] = {}
         self._positions: dict[str, str | None] = {}
         self._throttled: dict[str, int] = {}
+        self._sought: set[str] = set()
+        """Shards whose records at their position are still to be seen."""
         self._throttled_lists = 0
         self._away = 0
 
@@ -111,17 +114,40 @@ class KinesisSource:
             return self._failed_read(shard, shard_id, iterator, error)
         self._throttled.pop(shard, None)
         self._away = 0
+        following = answer.get("NextShardIterator")
+        entries, unread = self._after_position(shard, answer["Records"], ended=following is None)
         records: list[StreamRecord] = []
-        for entry in answer["Records"]:
+        for entry in entries:
             position = entry["SequenceNumber"]
             arrived_at_us = int(entry["ApproximateArrivalTimestamp"].timestamp() * 1_000_000)
             for part, (partition_key, data) in enumerate(disaggregate(entry["PartitionKey"], entry["Data"])):
                 records.append(StreamRecord(position, part, partition_key, data, arrived_at_us))
             self._positions[shard] = position
-        following = answer.get("NextShardIterator")
         if following is not None:
             self._iterators[shard] = following
-        return Read(records, float(answer.get("MillisBehindLatest") or 0), ended=following is None)
+        return Read(
+            records, float(answer.get("MillisBehindLatest") or 0), ended=following is None, unread=unread
+        )
+
+    def _after_position(
+        self, shard: str, entries: Sequence[dict[str, Any]], *, ended: bool
+    ) -> tuple[Sequence[dict[str, Any]], Unread | None]:
+        """The records after the shard's position, and the hole before them if there is one.
+
+        The first read at a position asks for the record *at* it: where another comes first, the stream has dropped that one, and perhaps others.
+        """
+        position = self._positions.get(shard)
+        if shard not in self._sought:
+            return entries, _hole(position, entries[0]) if entries and _counts(entries[0]) else None
+        if not entries and not ended:
+            return entries, None  # an empty page says nothing
+        self._sought.discard(shard)
+        fresh = [
+            entry for entry in entries if position is None or int(entry["SequenceNumber"]) > int(position)
+        ]
+        if len(fresh) < len(entries):
+            return fresh, None
+        return fresh, _hole(position, fresh[0]) if fresh else Unread(position, None)
 
     def _failed_read(self, shard: str, shard_id: str, iterator: str | None, error: Exception) -> Read:
         """Say what the reader should do. Without an iterator the read began by asking for one at the shard's position."""
@@ -172,8 +198,9 @@ class KinesisSource:
         where = (
             {"ShardIteratorType": "TRIM_HORIZON"}
             if position is None
-            else {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": position}
+            else {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": position}
         )
+        self._sought.add(shard)
         answer = self._client.get_shard_iterator(StreamName=self._stream, ShardId=shard_id, **where)
         return str(answer["ShardIterator"])
 
@@ -296,6 +323,21 @@ class Publisher:
 def shard_name(shard_id: str, created_at: int) -> str:
     """A shard's name in checkpoints: its id and when its stream was created, in milliseconds since 1970 UTC."""
     return f"{shard_id}@{created_at}"
+
+
+def _counts(entry: dict[str, Any]) -> bool:
+    """Whether the sequence number is the record's number in its shard: an emulator's are, those of Kinesis have 56 digits and gaps."""
+    return len(entry["SequenceNumber"]) < 19
+
+
+def _hole(position: str | None, entry: dict[str, Any]) -> Unread | None:
+    """What the stream does not hold between the position and the first record that it does."""
+    first = entry["SequenceNumber"]
+    until_us = int(entry["ApproximateArrivalTimestamp"].timestamp() * 1_000_000)
+    if not _counts(entry):
+        return Unread(position, first, until_us=until_us)
+    count = int(first) - int(position or 0) - 1
+    return Unread(position, first, count, until_us, certain=True) if count > 0 else None
 
 
 def ensure_stream(client: Any, stream: str, *, shards: int = 1, timeout_s: float = 60.0) -> None:

@@ -15,6 +15,7 @@ from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.consumers import Checkpoints
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.dead_letters import DeadLetters, bury
+from exchange_platform.stores.lost_spans import Loss, LostSpans
 from exchange_platform.stores.verdicts import Verdict
 from exchange_platform.streams.sink import SinkCommit
 from exchange_platform.streams.source import SHARD_END, ShardBatch, StreamRecord
@@ -48,6 +49,7 @@ class OperationalSink:
         self._apply = apply
         self._checkpoints = Checkpoints(database, self.name)
         self._dead_letters = DeadLetters(database)
+        self._lost_spans = LostSpans(database)
 
     def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
         """Claim the shards' checkpoints."""
@@ -104,13 +106,21 @@ class OperationalSink:
                 ],
             )
 
+    def lose(self, loss: Loss) -> bool:
+        """Keep that records were gone before they were read."""
+        return self._lost_spans.record(loss, now_us=self._clock.now_us())
+
+    def positions(self) -> dict[str, str | None]:
+        """Every shard's position."""
+        return self._checkpoints.positions(self._source)
+
     def holder(self, shards: Sequence[str]) -> int:
         """The highest epoch that claimed one of the shards."""
         return self._checkpoints.holder(self._source, shards)
 
     def finished(self, shards: Sequence[str]) -> set[str]:
         """Which of the shards were read to their end and committed."""
-        positions = self._checkpoints.positions(self._source)
+        positions = self.positions()
         return {shard for shard in shards if positions.get(shard) == SHARD_END}
 
     def _dead_letter_row(

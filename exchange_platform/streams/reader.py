@@ -21,6 +21,7 @@ from exchange_platform.streams.source import (
     Source,
     SourceUnavailable,
     Throttled,
+    Unread,
 )
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,10 @@ _LONGEST_WAIT_S = 0.2
 
 def _none_finished(_shards: Sequence[str]) -> set[str]:
     return set()
+
+
+def _say_unread(shard: str, unread: Unread) -> None:
+    log.error("%s: records after %s and before %s are gone unread", shard, unread.after, unread.before)
 
 
 class ShardReader:
@@ -62,7 +67,10 @@ class ShardReader:
         on_failure: Callable[[BaseException], None],
         share: Share = WHOLE,
         finished: Callable[[Sequence[str]], set[str]] = _none_finished,
+        unread: Callable[[str, Unread], None] = _say_unread,
+        on_listed: Callable[[Sequence[str]], None] = lambda _shards: None,
     ) -> None:
+        """`unread` is called with a hole before what lies after it is dispatched, `on_listed` with all shards before new ones are read."""
         self.records = 0
         self.shard_records: dict[str, int] = {}
         self.read_to: dict[str, str | None] = {}
@@ -77,6 +85,8 @@ class ShardReader:
         self._stopping = threading.Event()
         self._share = share
         self._finished = finished
+        self._unread = unread
+        self._on_listed = on_listed
         self._listed: Sequence[Shard] = ()
         self._nothing_to_read = False
         self._waited_for: set[str] = set()
@@ -239,6 +249,7 @@ class ShardReader:
         names = [shard.name for shard in self._listed]
         unclaimed = [name for name in names if name not in self.read_to]
         if unclaimed:
+            self._on_listed([shard.name for shard in listed])
             self.read_to.update(self._claim(unclaimed))
         self._nothing_to_read = bool(listed) and all(self.read_to[name] == SHARD_END for name in names)
         self._paces.keep(names)
@@ -274,6 +285,8 @@ class ShardReader:
 
     def _take(self, shard: str, read: Read) -> None:
         """Decode what was read and dispatch it."""
+        if read.unread is not None:
+            self._unread(shard, read.unread)
         batches: list[ShardBatch] = []
         if read.records:
             for record in read.records:

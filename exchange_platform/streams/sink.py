@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from exchange_platform.stores.checkpoints import Advance
+from exchange_platform.stores.lost_spans import Loss
 from exchange_platform.streams.source import ShardBatch, StreamRecord
 
 
@@ -72,6 +73,14 @@ class FirstSink(Sink, Protocol):
 
     def bury(self, shard: str, records: Sequence[StreamRecord]) -> None:
         """Write dead letters for records that another sink refused. Idempotent, durable on return."""
+        ...
+
+    def lose(self, loss: Loss) -> bool:
+        """Keep that records were gone before they were read; says whether that is news. Idempotent, durable on return. Raises `StoreUnavailable`."""
+        ...
+
+    def positions(self) -> dict[str, str | None]:
+        """Every shard that was ever claimed, and up to where this sink holds it. Raises `StoreUnavailable`."""
         ...
 
     def holder(self, shards: Sequence[str]) -> int:

@@ -59,6 +59,22 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A hole before what a read brought: the source holds no record after `after` (None: the beginning) and before `before` (None: to the end).
+
+    `certain`: records were there. Otherwise it is not known whether any were.
+    """
+
+    after: str | None
+    before: str | None
+    records: int | None = None
+    """How many, where the source's positions say that."""
+    until_us: int | None = None
+    """When the first record that it holds arrived."""
+    certain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """The outcome of one read."""
 
@@ -67,6 +83,8 @@ class Read:
     """How far this read ended behind the tip; 0 at the tip."""
     ended: bool = False
     """The shard is closed and this was the last of it."""
+    unread: Unread | None = None
+    """What lay before these records and is gone."""
 
 
 class SourceUnavailable(Exception):

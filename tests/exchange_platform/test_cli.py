@@ -14,7 +14,11 @@ import pytest
 from exchange_platform.cli import run
 from exchange_platform.cli.output import visible_bytes
 from exchange_platform.settings import Settings
+from exchange_platform.stores.checkpoints import Advance
+from exchange_platform.stores.consumers import Checkpoints
 from exchange_platform.stores.database import Database, dead_letters
+from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.lost_spans import Loss, LostSpans
 from tests.prepared import prepare
 
 NONSENSE = [
@@ -47,6 +51,11 @@ NONSENSE = [
     (["dead-letters", "list", "--limit", "0"], "allowed is 1 to 100000"),
     (["dead-letters", "replay"], "or say --all"),
     (["dead-letters", "replay", "1", "--all"], "or say --all"),
+    (["lost-spans", "acknowledge"], "or say --all"),
+    (["lost-spans", "acknowledge", "1", "--all"], "or say --all"),
+    (["lost-spans", "acknowledge", "0"], "is not a lost span's id"),
+    (["lost-spans", "acknowledge", "1", "--note", "a\nb"], "one line of 1 to 500 characters"),
+    (["lost-spans", "read-again", "exchange-bets"], "Missing argument 'SHARD'"),
     (["nonsense"], "No such command 'nonsense'"),
     (["status", "--jsn"], "No such option"),
 ]
@@ -73,6 +82,9 @@ def test_nonsense_is_refused_in_one_line_that_says_what_is_allowed(
         ["dead-letters", "list"],
         ["dead-letters", "show", "1"],
         ["dead-letters", "replay", "--all"],
+        ["lost-spans", "list"],
+        ["lost-spans", "acknowledge", "--all"],
+        ["lost-spans", "read-again", "exchange-bets", "shardId-000000000000@1"],
         ["replay", sys.executable],
     ],
 )
@@ -254,6 +266,61 @@ def test_a_dead_letters_bytes_can_not_command_the_terminal(
         assert "unknown kind" in out
     assert run(["dead-letters", "show", "2", "--data-dir", str(tmp_path)]) == 1
     assert "there is no dead letter 2" in capsys.readouterr().err
+
+
+def test_lost_spans_are_listed_acknowledged_and_counted_in_the_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ["--data-dir", str(tmp_path)]
+    prepare(Settings(data_dir=tmp_path))
+    database = Database(Settings(data_dir=tmp_path).operational_database_url)
+    loss = Loss(
+        "exchange-bets", "shardId-000000000000@1", "7", None, None, 1_800_000_000_000_000, None, "gone"
+    )
+    LostSpans(database).record(loss, now_us=1_800_000_000_000_001)
+    database.dispose()
+    assert run(["lost-spans", "list", *here]) == 0
+    out = capsys.readouterr().out
+    assert "gone" in out
+    assert "1 stand" in out
+    assert run(["status", "--json", *here]) == 0
+    assert json.loads(capsys.readouterr().out)["lost_spans"] == 1
+    assert run(["lost-spans", "acknowledge", "2", *here]) == 1
+    assert "none of 2 stands" in capsys.readouterr().err
+    assert run(["lost-spans", "acknowledge", "1", "--note", "published again", *here]) == 0
+    capsys.readouterr()
+    assert run(["lost-spans", "list", "--json", *here]) == 0
+    assert json.loads(capsys.readouterr().out) == {"standing": 0, "lost_spans": []}
+    assert run(["lost-spans", "list", "--all", "--json", *here]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["lost_spans"]
+    assert (told["id"], told["after"], told["before"], told["records"]) == (1, "7", None, None)
+    assert (told["until"], told["from"], told["note"]) == ("2027-01-15T08:00:00Z", None, "published again")
+
+
+def test_a_shard_is_set_back_in_every_store_and_what_that_may_have_lost_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, shard = Settings(data_dir=tmp_path), "shardId-000000000000@1"
+    prepare(settings)
+    database = Database(settings.operational_database_url)
+    lake = Lake.from_settings(settings)
+    held = {name: Checkpoints(database, name) for name in ("operational_database", "profile_view")}
+    for checkpoints in held.values():
+        checkpoints.claim("exchange-bets", 3, [shard], now_us=1)
+        with database.write() as connection:
+            checkpoints.advance(connection, "exchange-bets", 3, [Advance(shard, None, "99")], now_us=1)
+    lake.claim("exchange-bets", 3, [shard])
+    lake.commit("exchange-bets", 3, [Advance(shard, None, "99")], [], [])
+    for _ in range(2):
+        assert run(["lost-spans", "read-again", "exchange-bets", shard, "--data-dir", str(tmp_path)]) == 0
+        assert "read from the oldest record" in capsys.readouterr().out
+    assert [checkpoints.positions("exchange-bets")[shard] for checkpoints in held.values()] == [None, None]
+    assert lake.claim("exchange-bets", 3, [shard]) == {shard: None}
+    assert [(span.loss.after, span.loss.before) for span in LostSpans(database).list()] == [("99", None)]
+    assert run(["lost-spans", "read-again", "exchange-bets", "no-shard", "--data-dir", str(tmp_path)]) == 1
+    assert "no store holds a position of shard no-shard" in capsys.readouterr().err
+    lake.close()
+    database.dispose()
 
 
 def test_bytes_are_shown_with_nothing_lost() -> None:

@@ -46,6 +46,7 @@ class _Entry(msgspec.Struct):
 class _Page(msgspec.Struct):
     feed_id: str
     oldest: int
+    ended_from: int
     newest: int
     updates: list[_Entry]
 
@@ -62,7 +63,7 @@ def create_app(data_dir: Path) -> Starlette:
         wanted = feed_request(request.query_params)
         page = await _page(journal, news, wanted)
         entries = [_Entry(entry.cursor, msgspec.Raw(entry.data)) for entry in page.updates]
-        content = _encoder.encode(_Page(page.feed_id, page.oldest, page.newest, entries))
+        content = _encoder.encode(_Page(page.feed_id, page.oldest, page.ended_from, page.newest, entries))
         return Response(content, media_type=_JSON, headers={"Cache-Control": "no-store"})
 
     async def bet(request: Request) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -114,6 +115,21 @@ def test_what_was_replaced_long_ago_goes_and_the_state_of_everything_stays(
         later = [entry.data for entry in everything if entry.cursor > after]
         assert state([entry.data for entry in journal.read(after, 10_000).updates]) == state(later)
     assert journal.compact() == 0
+    assert page.ended_from == 1, "what was only replaced is no loss to a reader"
+
+
+def test_a_file_of_an_older_release_promises_nothing_of_what_it_may_have_dropped(
+    journal: FeedJournal, clock: MadeUpTime, tmp_path: Path
+) -> None:
+    journal.append([update("a", 1), update("a", 2), update("b", 1)])
+    clock.us += 3 * 3600 * 1_000_000
+    journal.compact()
+    with sqlite3.connect(tmp_path / "feed.sqlite") as older:
+        older.execute("DROP TABLE feed_ended")
+    again = FeedJournal(tmp_path / "feed.sqlite", clock=clock)
+    page = again.read(0)
+    assert page.ended_from == page.oldest == 4
+    again.close()
 
 
 def test_what_ended_is_forgotten_after_days_and_its_cursor_not_given_again(
@@ -124,6 +140,7 @@ def test_what_ended_is_forgotten_after_days_and_its_cursor_not_given_again(
     clock.us += 8 * 24 * 3600 * 1_000_000
     assert journal.compact(committed=3) == 2
     assert cursors(journal) == [2]
+    assert journal.read(0).ended_from == 4
     assert journal.append([update("new", 1)]) == 4
 
 

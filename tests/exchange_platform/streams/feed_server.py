@@ -20,6 +20,7 @@ class FeedServer:
         self.entries: list[tuple[int, bytes]] = []
         self.newest = 0
         self.oldest = 1
+        self.ended_from: int | None = 1
         self.requests = 0
         self.instead: Callable[[int], tuple[int, bytes] | None] = lambda after: None
         """What to answer instead, as (status, body), for a request after that cursor."""
@@ -61,9 +62,10 @@ class FeedServer:
             self._changed.wait_for(lambda: self.newest != after, wait_s)
             found = [entry for entry in self.entries if entry[0] > after][:limit]
             updates = b",".join(b'{"cursor":%d,"update":%s}' % entry for entry in found)
-            return 200, b'{"feed_id":"%s","oldest":%d,"newest":%d,"updates":[%s]}' % (
+            return 200, b'{"feed_id":"%s","oldest":%d,%s"newest":%d,"updates":[%s]}' % (
                 self.feed_id.encode(),
                 self.oldest,
+                b"" if self.ended_from is None else b'"ended_from":%d,' % self.ended_from,
                 self.newest,
                 updates,
             )

@@ -12,7 +12,7 @@ from exchange_platform.events import decode_update
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from exchange_platform.records import UndecodableRecord
 from exchange_platform.streams.feed import READ_LIMIT, FeedSource
-from exchange_platform.streams.source import ShardsChanged, SourceUnavailable, StreamRecord
+from exchange_platform.streams.source import ShardsChanged, SourceUnavailable, StreamRecord, Unread
 from tests.exchange_platform.streams.feed_server import FeedServer, feed_server
 from tests.exchange_platform.streams.gateway import running_gateway
 from tests.feed_updates import event
@@ -169,6 +169,40 @@ def test_updates_that_were_replaced_and_dropped_are_no_loss(server: FeedServer, 
     assert names(read_all(source, begin(source))) == ["e3", "e6"]
     server.append(event("next"))
     assert names(read_all(source, "feed@feed-1")) == ["next"]
+
+
+def test_the_end_of_something_that_the_feed_dropped_before_it_was_read_is_a_hole_and_said_once(
+    server: FeedServer, source: FeedSource
+) -> None:
+    server.append(*(event(f"e{number}") for number in range(1, 9)))
+    server.entries = [entry for entry in server.entries if entry[0] in (6, 8)]
+    server.oldest, server.ended_from = 7, 6
+    shard = begin(source, "3")
+    read = source.read(shard)
+    assert names(list(read.records)) == ["e6", "e8"]
+    assert read.unread == Unread("3", "6", certain=True)
+    assert source.read(shard).unread is None
+
+
+@pytest.mark.parametrize(
+    ("position", "ended_from", "certain"),
+    [("5", 6, None), (None, 6, None), ("3", 1, None), ("3", None, False), ("6", None, None)],
+    ids=[
+        "all that ended was read",
+        "it was never read",
+        "only replaced ones went",
+        "it does not say what ended",
+        "every update is held",
+    ],
+)
+def test_what_is_a_hole_in_a_feed(
+    server: FeedServer, source: FeedSource, position: str | None, ended_from: int | None, certain: bool | None
+) -> None:
+    server.append(*(event(f"e{number}") for number in range(1, 9)))
+    server.entries = [entry for entry in server.entries if entry[0] in (6, 7, 8)]
+    server.oldest, server.ended_from = 7, ended_from
+    unread = source.read(begin(source, position)).unread
+    assert (unread.certain if unread is not None else None) is certain
 
 
 @pytest.mark.parametrize(
