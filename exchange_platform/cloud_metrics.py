@@ -52,7 +52,7 @@ def source_metrics(database: Database, settings: Settings, clock: Clock) -> list
         known = [row for row in newest if row is not None]
         alive = [row for row in known if row.state == "running"]
         silent_s = max(
-            (max(0.0, (now_us - row.heartbeat_at_us) / 1e6) if row is not None else NEVER_S) for row in newest
+            (abs(now_us - row.heartbeat_at_us) / 1e6 if row is not None else NEVER_S) for row in newest
         )
         where = {"Environment": settings.environment, "Source": source}
         metrics += [

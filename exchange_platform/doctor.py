@@ -30,10 +30,11 @@ from exchange_platform.machine import (
     loopback_fault,
     memory_fault,
     memory_limit,
+    out_of_memory_kills,
     room_at,
     room_fault,
 )
-from exchange_platform.settings import FAULTS, Settings, read_platform_file
+from exchange_platform.settings import FAULTS, OUT_OF_MEMORY_KILLS, Settings, read_platform_file
 from exchange_platform.status import SOURCES
 from exchange_platform.stores.confirmation_tokens import TTL_ATTRIBUTE, ttl_attribute
 from exchange_platform.stores.consumers import ConsumerRows
@@ -209,10 +210,13 @@ def _platform(settings: Settings, *, runs: bool, embedded: bool) -> Finding:
             "platform", Level.FINE, f"runs (pid {running.get('pid')}): {running.get('dagster_url')}"
         )
     if running:
+        kills, before = out_of_memory_kills(), running.get(OUT_OF_MEMORY_KILLS)
+        memory = kills is not None and isinstance(before, int) and kills > before
+        why = f"; the kernel has killed {kills - before} processes since for want of memory" if memory else ""  # type: ignore[operator]
         return Finding(
             "platform",
             Level.WRONG,
-            f"the platform of pid {running.get('pid')} was killed",
+            f"the platform of pid {running.get('pid')} was killed{why}",
             "`exchange-platform up` cleans up and goes on where it stopped; nothing is lost",
         )
     if not embedded:

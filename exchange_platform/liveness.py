@@ -9,6 +9,7 @@ import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from exchange_platform.clock import elapsed_s
 from exchange_platform.process_life import Life, life_of
 from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import ConsumerRow
@@ -77,7 +78,9 @@ def condition_of(consumer: ConsumerRow, life: Life, *, now_us: int, patience: Pa
         return Condition.ENDED
     if life is Life.GONE:
         return Condition.GONE
-    silent_s = (now_us - consumer.heartbeat_at_us) / 1e6
+    silent_s = elapsed_s(
+        consumer.heartbeat_at_us, now_us
+    )  # one that lies ahead is none, or a dead consumer would live for as long
     if silent_s < patience.silent_s:
         return Condition.ALIVE
     if life is Life.LIVES:

@@ -86,11 +86,11 @@ class Limit:
 
 LIMITS = (
     Limit("open files a process", "-n", resource.RLIMIT_NOFILE, 128, 1024),
-    Limit("address space of a process", "-v", resource.RLIMIT_AS, 1 * GIB, 4 * GIB, unit=1024),
+    Limit("address space of a process", "-v", resource.RLIMIT_AS, 3 * GIB, 8 * GIB, unit=1024),
     Limit("size of a file", "-f", resource.RLIMIT_FSIZE, 256 * MIB, 64 * GIB, unit=1024),
     Limit("processes and threads of this user", "-u", resource.RLIMIT_NPROC, 256, 1024, exempts_root=True),
 )
-"""The greatest needs measured: 26 open files, and more for each client that follows an event; 0.6 GiB of addresses; 130 threads."""
+"""The greatest needs measured: 26 open files, and more for each client that follows an event; between 1.5 and 1.9 GiB of addresses; 130 threads."""
 
 
 def room_at(path: Path, *, probe: bool = True) -> Room:

@@ -25,6 +25,8 @@ EMBEDDED_MAIL_FROM = "Exchange Platform <mail@exchange-platform.invalid>"
 """Whom the embedded sender's mails come from; no real mail may."""
 
 PLATFORM_FILE = "platform.json"
+OUT_OF_MEMORY_KILLS = "out_of_memory_kills"
+"""How many processes the kernel had killed for want of memory when it started stands there by this name."""
 FAULTS = "faults"
 """What `up` sees going wrong stands there by this name."""
 DEFAULT_API_PORT = 8000

@@ -256,7 +256,7 @@ class StatusReader:
         return counts.executions, WindowCounts(counts.open_windows, counts.closed_windows)
 
     def _consumer(self, row: ConsumerRow, now_us: int, since_us: int | None) -> ConsumerStatus:
-        age_s = max(0.0, (now_us - row.heartbeat_at_us) / 1e6)
+        age_s = abs(now_us - row.heartbeat_at_us) / 1e6  # of one that lies ahead: how far
         condition = condition_here(row, now_us=now_us, settings=self._settings)
         state = row.state if condition in (Condition.ALIVE, Condition.ENDED) else "silent"
         needed_us = (
@@ -305,9 +305,7 @@ def _shards(
             position=told.get("position") or (held.get((source, shard)) if shard is not None else None),
             lag_ms=round(float(told["lag_ms"]), 1) if "lag_ms" in told else None,
             records=int(told.get("records", 0)),
-            heartbeat_age_s=round(max(0.0, (now_us - row.heartbeat_at_us) / 1e6), 3)
-            if row is not None
-            else None,
+            heartbeat_age_s=round(abs(now_us - row.heartbeat_at_us) / 1e6, 3) if row is not None else None,
             at_tip=bool(told.get("at_tip", False)),
             sinks=sinks,
         )

@@ -5,6 +5,7 @@ Not here: who asks (sensors/) or how a run is started.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from types import MappingProxyType
 import msgspec
 
 from exchange_platform.back_off import BackOff
+from exchange_platform.clock import elapsed_s
 from exchange_platform.liveness import (
     LEFT_ALONE,
     Condition,
@@ -130,7 +132,7 @@ def decide(
     failures = _failures_in_a_row(recent)
     if failures and newest is not None:
         wait_s = AFTER_FAILURES.pause_s(failures)
-        waited_s = (now_us - newest.heartbeat_at_us) / 1e6
+        waited_s = elapsed_s(newest.heartbeat_at_us, now_us)
         if waited_s < wait_s:
             return Decision(
                 f"{need}; {failures} failures in a row, next try in {wait_s - waited_s:.0f} s", requests
@@ -143,11 +145,11 @@ def decide(
     if mine.attempts:
         first_s = max(settings.run_start_s, _STARTS_A_GRACE * longest_start_s(recent))
         grace_s = BackOff(first_s, max(MOST_GRACE_S, first_s)).pause_s(mine.attempts)
-        waited_s = (now_us - mine.requested_at_us) / 1e6
+        waited_s = elapsed_s(mine.requested_at_us, now_us)
         if waited_s < grace_s:
             return Decision(f"{need}; requested {waited_s:.0f} s ago (attempt {mine.attempts})", mine)
         if queued:
-            return Decision(f"{need}; requested {waited_s:.0f} s ago, {queued} in Dagster's queue", mine)
+            return Decision(f"{need}; requested {_ago(waited_s)}, {queued} in Dagster's queue", mine)
     mine = _once_more(mine, now_us)
     return Decision(
         f"{need}; after epoch {epoch}, attempt {mine.attempts}",
@@ -173,7 +175,7 @@ def abandoned(
     ids: list[str] = []
     for number, consumer in enumerate(recent):
         condition = _condition(consumer, lives, now_us, settings)
-        silent_s = (now_us - consumer.heartbeat_at_us) / 1e6
+        silent_s = elapsed_s(consumer.heartbeat_at_us, now_us)
         replaced = number > 0 or requests.attempts > 1
         if (
             condition is Condition.GONE
@@ -217,7 +219,7 @@ def _failures_in_a_row(recent: Sequence[ConsumerRow]) -> int:
 
 def _end_text(consumer: ConsumerRow, condition: Condition, now_us: int) -> str:
     run = f"run {consumer.run_id[:8]}"
-    silent = f"no heartbeat for {(now_us - consumer.heartbeat_at_us) / 1e6:.1f} s"
+    silent = _silence(consumer, now_us)
     match condition:
         case Condition.GONE:
             return f"{run} died: its process is gone, {silent}"
@@ -228,13 +230,24 @@ def _end_text(consumer: ConsumerRow, condition: Condition, now_us: int) -> str:
     return f"{run} failed: {silent}" if consumer.state == "failed" else f"{run} {consumer.state}"
 
 
+def _ago(waited_s: float) -> str:
+    return f"{waited_s:.0f} s ago" if math.isfinite(waited_s) else "before the clock was set back"
+
+
+def _silence(consumer: ConsumerRow, now_us: int) -> str:
+    silent_s = elapsed_s(consumer.heartbeat_at_us, now_us)
+    if math.isinf(silent_s):
+        return "no heartbeat since the clock was set back"
+    return f"no heartbeat for {silent_s:.1f} s"
+
+
 def _left_alone_text(
     consumer: ConsumerRow, condition: Condition, now_us: int, settings: Settings, lives: Lives
 ) -> str:
     if condition is not Condition.ALIVE:
         return _quiet_text(consumer, now_us, Patience.from_settings(settings), lives)
     text = (
-        f"run {consumer.run_id[:8]} alive, heartbeat {(now_us - consumer.heartbeat_at_us) / 1e6:.1f} s ago,"
+        f"run {consumer.run_id[:8]} alive, heartbeat {elapsed_s(consumer.heartbeat_at_us, now_us):.1f} s ago,"
         f" lag {consumer.lag_ms:.0f} ms, {consumer.rate:.0f} records/s"
     )
     trouble = consumer.statistics.get("trouble")
@@ -242,7 +255,7 @@ def _left_alone_text(
 
 
 def _quiet_text(consumer: ConsumerRow, now_us: int, patience: Patience, lives: Lives) -> str:
-    silent = f"run {consumer.run_id[:8]}: no heartbeat for {(now_us - consumer.heartbeat_at_us) / 1e6:.1f} s"
+    silent = f"run {consumer.run_id[:8]}: {_silence(consumer, now_us)}"
     if lives.get(consumer.run_id) is Life.LIVES:
         return f"{silent}, but its process runs: it counts as hung after {patience.hung_s:.0f} s"
     return (

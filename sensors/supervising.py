@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
 
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.clock import SYSTEM_CLOCK, elapsed_s
 from exchange_platform.liveness import life_by, this_machine
 from exchange_platform.process_life import Life, kill, life_of
 from exchange_platform.settings import Settings
@@ -93,7 +93,7 @@ def _lives(
     for row in recent:
         if row.state != "running":
             continue
-        silent_s = (now_us - row.heartbeat_at_us) / 1e6
+        silent_s = elapsed_s(row.heartbeat_at_us, now_us)
         probes = [this_machine, elsewhere] if silent_s >= settings.stale_heartbeat_s else [this_machine]
         lives[row.run_id] = life_by(probes, row)
     return lives

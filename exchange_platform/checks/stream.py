@@ -116,7 +116,8 @@ def _alive(rows: ConsumerRows, name: str, settings: Settings, clock: Clock) -> C
     newest = rows.newest(name)
     if newest is None:
         return CheckOutcome(False, f"{name} never had a consumer")
-    silent_s = round((clock.now_us() - newest.heartbeat_at_us) / 1e6, 1)
+    # Of a heartbeat that lies ahead: how far. The clock was set back, and nothing is known of its age.
+    silent_s = round(abs(clock.now_us() - newest.heartbeat_at_us) / 1e6, 1)
     figures: dict[str, int | float | str] = {
         "epoch": newest.epoch,
         "heartbeat_age_s": silent_s,

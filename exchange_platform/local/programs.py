@@ -36,7 +36,8 @@ class Ports:
 class Program:
     """One program: `arguments` for Python, begun only once something listens on `await_port`.
 
-    `stage` orders starting (ascending) and stopping (descending); `stop_s` is how long it may take to stop.
+    `stage` orders starting (ascending) and stopping (descending); `stop_s` is how long it may take to stop; the greater `spare`, the
+    sooner the kernel kills it when memory is short (child.py).
     """
 
     name: str
@@ -44,6 +45,7 @@ class Program:
     stage: int
     stop_s: int = 5
     await_port: int | None = None
+    spare: int = 300
 
     def section(self) -> str:
         """The program's part of supervisord's configuration.
@@ -52,6 +54,7 @@ class Program:
         `startsecs` is started again a second later with each death in a row; one that lived longer, at once.
         """
         waiting = f"--await-port {self.await_port} " if self.await_port else ""
+        waiting = f"--spare {self.spare} {waiting}"
         python = f'"%(ENV_{_PYTHON})s"'
         return f"""
 [program:{self.name}]
@@ -81,7 +84,10 @@ def local_programs(ports: Ports, *, exchange_rate: float | None) -> list[Program
     directory = f'--data-dir "%(ENV_{DATA_DIR})s"'
     programs = [
         Program(
-            "emulator", f"-m exchange_platform.local.emulator --port {ports.emulator} {directory}", stage=10
+            "emulator",
+            f"-m exchange_platform.local.emulator --port {ports.emulator} {directory}",
+            stage=10,
+            spare=100,  # its memory is the streams
         ),
         Program(
             "code-server",

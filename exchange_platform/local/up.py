@@ -45,8 +45,8 @@ from exchange_platform.local.running import (
 )
 from exchange_platform.local.screen import Screen
 from exchange_platform.local.verdict import Lags, judge
-from exchange_platform.machine import faults_of, raise_limits
-from exchange_platform.settings import Settings, load_settings
+from exchange_platform.machine import faults_of, out_of_memory_kills, raise_limits
+from exchange_platform.settings import OUT_OF_MEMORY_KILLS, Settings, load_settings
 from exchange_platform.status import PlatformStatus, StatusReader
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.schema import migrate
@@ -215,6 +215,7 @@ class _Platform:
                 "exchange_url": self._exchange_url,
                 "exchange": "simulated" if self._wanted.simulated_exchange else "none",
                 "started_at_us": int(self._began_s * 1e6),
+                OUT_OF_MEMORY_KILLS: out_of_memory_kills(),
             },
         )
 

@@ -112,6 +112,7 @@ class DeliveryRun:
         self._rows = rows
         self._run_id = run_id
         self._duration_s = duration_s
+        self._ends_at_s = 0.0
         self._report_interval_s = report_interval_s
         self._patience = patience
         self._requested_at_us = requested_at_us
@@ -150,6 +151,7 @@ class DeliveryRun:
         """
         began_s = self._clock.monotonic_s()
         now_us = self._clock.now_us()
+        self._ends_at_s = began_s + self._duration_s
         state = "failed"
         try:
             self.epoch = self._rows.begin(
@@ -290,6 +292,7 @@ class DeliveryRun:
             self._caught_up_at_us = now_us
         return {
             "heartbeat_at_us": now_us,
+            "ends_at_us": now_us + int((self._ends_at_s - now_s) * 1e6),  # the wall clock may have been set
             "at_tip": at_tip,
             "caught_up_at_us": self._caught_up_at_us,
             "records": delivered,

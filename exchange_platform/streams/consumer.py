@@ -98,6 +98,7 @@ class Consumer:
         self._run_id = run_id
         self._requested_at_us = requested_at_us
         self._duration_s = duration_s
+        self._ends_at_s = 0.0
         self._report_interval_s = report_interval_s
         self._max_buffered = max_buffered_records
         self._closes_windows = windows is not None
@@ -156,6 +157,7 @@ class Consumer:
         """
         began = self._clock.monotonic_s()
         now_us = self._clock.now_us()
+        self._ends_at_s = began + self._duration_s
         state = "failed"
         thresholds = gc.get_threshold()
         gc.set_threshold(*_GC_THRESHOLDS)
@@ -346,8 +348,10 @@ class Consumer:
         self._rates.append((now, self._reader.records))
         since, count = self._rates[0]
         watermark = self._windows.watermark()
+        now_us = self._clock.now_us()
         return {
-            "heartbeat_at_us": self._clock.now_us(),
+            "heartbeat_at_us": now_us,
+            "ends_at_us": now_us + int((self._ends_at_s - now) * 1e6),  # the wall clock may have been set
             "at_tip": self._reader.at_tip,
             "caught_up_at_us": self._progress.caught_up_at_us,
             "records": self._reader.records,

@@ -27,6 +27,9 @@ def started_in(seconds: float, **changes: int) -> ConsumerRow:
         (Life.GONE, 20.0, Condition.GONE),
         (Life.UNKNOWN, 0.4, Condition.ALIVE),
         (Life.UNKNOWN, 4.0, Condition.SILENT),
+        (Life.UNKNOWN, -30.0, Condition.ALIVE),
+        (Life.UNKNOWN, -3600.0, Condition.SILENT),
+        (Life.LIVES, -3600.0, Condition.HUNG),
     ],
 )
 def test_what_is_known_of_the_process_comes_before_the_age_of_its_heartbeat(

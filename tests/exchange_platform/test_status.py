@@ -95,6 +95,16 @@ STATISTICS = {
 }
 
 
+def test_a_heartbeat_that_lies_ahead_since_the_clock_was_set_back_is_no_sign_of_life(
+    reader: StatusReader, rows: ConsumerRows
+) -> None:
+    begin_all(rows, heartbeat_at_us=NOW_US + 3_600_000_000, host="another-machine")
+    status = reader.read(with_lake=False)
+    assert {one.state for one in status.consumers} == {"silent"}
+    assert not status.running
+    assert {one.heartbeat_age_s for one in status.consumers} == {3600.0}
+
+
 def test_it_tells_what_the_consumer_says(reader: StatusReader, rows: ConsumerRows) -> None:
     begin(rows, records=40, rate=8.0, lag_ms=12.5, caught_up_at_us=NOW_US, statistics=STATISTICS)
     begin(rows, EXCHANGE_FEED, caught_up_at_us=NOW_US)

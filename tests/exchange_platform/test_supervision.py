@@ -245,3 +245,36 @@ def test_a_run_that_waits_for_a_slot_is_not_requested_again() -> None:
     assert waiting.run_key is None
     assert "1 in Dagster's queue" in waiting.reason
     assert look(dead, requests=waiting.requests, now_us=NOW + 13 * S).run_key is not None
+
+
+HOUR = 3_600 * S
+
+
+def test_a_dead_run_whose_heartbeat_lies_ahead_is_replaced_at_once() -> None:
+    """It counted as alive for as long as the clock had been set back."""
+    dead = consumer(heartbeat_at_us=NOW + HOUR, ends_at_us=NOW + 2 * HOUR)
+    decision = look(dead)
+    assert decision.run_key is not None
+    assert "no heartbeat since the clock was set back" in decision.reason
+
+
+def test_a_clock_that_is_set_back_ends_no_process_that_runs() -> None:
+    """Its next heartbeat, half a second later, is by the new clock; until then it is looked at again."""
+    row = consumer(heartbeat_at_us=NOW + HOUR, ends_at_us=NOW + 2 * HOUR)
+    decision = look(row, life=Life.LIVES)
+    assert decision.run_key is None
+    beaten = consumer(heartbeat_at_us=NOW + S, ends_at_us=NOW + 600 * S)
+    decision = look(beaten, requests=decision.requests, now_us=NOW + S, life=Life.LIVES)
+    assert (decision.run_key, decision.requests.looks) == (None, 0)
+
+
+def test_after_the_clock_was_set_back_nobody_waits_an_hour_for_the_next_try() -> None:
+    failed = [consumer(epoch=epoch, state="failed", heartbeat_at_us=NOW + HOUR) for epoch in (9, 8, 7)]
+    assert look(*failed).run_key is not None
+    requested = Requests(after_epoch=7, attempts=1, requested_at_us=NOW + HOUR)
+    assert look(consumer(state="ended"), requests=requested).run_key is not None
+
+
+def test_a_dead_run_whose_heartbeat_lies_ahead_gives_its_slot_back() -> None:
+    dead = consumer(run_id="dead", heartbeat_at_us=NOW + HOUR)
+    assert abandoned([consumer(), dead], Requests(), now_us=NOW, settings=Settings()) == ["dead"]

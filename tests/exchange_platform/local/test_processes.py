@@ -150,6 +150,14 @@ def test_a_supervisord_that_keeps_dying_is_started_ever_later_and_its_reason_is_
         processes.stop()
 
 
+def test_the_kernel_kills_programs_for_want_of_memory_before_it_kills_up(start: Start) -> None:
+    """At a limit of 700 MiB it killed `up`, and nobody was left to say so."""
+    processes = start("first")
+    pid = pid_of(processes, "first")
+    wait_until(lambda: Path(f"/proc/{pid}/oom_score_adj").read_text() == "300\n")
+    assert int(Path("/proc/self/oom_score_adj").read_text()) < 300
+
+
 def test_how_a_program_ended_is_known(start: Start) -> None:
     processes = start("first")
     os.kill(pid_of(processes, "first"), signal.SIGKILL)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.clock import SYSTEM_CLOCK, Clock, SystemClock
 from exchange_platform.liveness import Patience
 from exchange_platform.mail.channel import MailChannel, Skip, Standing, Unrenderable
 from exchange_platform.mail.delivery import DeliveryReport, DeliveryRun
@@ -106,6 +106,7 @@ def running(
     *,
     give_up_s: float = 60.0,
     patience: Patience = PATIENCE,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Iterator[tuple[DeliveryRun, list[BaseException], list[DeliveryReport]]]:
     channel = MailChannel(
         queue, lambda: server, connections=2, rate_per_s=10_000, retry_first_s=0.05, give_up_s=give_up_s
@@ -118,6 +119,7 @@ def running(
         duration_s=60,
         report_interval_s=0.2,
         patience=patience,
+        clock=clock,
     )
     problems: list[BaseException] = []
     reports: list[DeliveryReport] = []
@@ -201,6 +203,38 @@ def test_a_successor_waits_for_the_run_before_it_but_not_for_a_dead_one(database
     with running(database, queue, server):
         wait_for(lambda: states(database).sent == 1, timeout_s=20)
         assert SYSTEM_CLOCK.now_us() - now_us > 1_900_000  # its heartbeat is two seconds old by then
+
+
+class SetBackClock(SystemClock):
+    """The machine's time, until it is set back by an hour."""
+
+    back_us = 0
+
+    def now_us(self) -> int:
+        return super().now_us() - self.back_us
+
+
+def test_a_successor_does_not_wait_until_the_clock_is_where_it_was(database: Database) -> None:
+    a_silent_run(database, host="another-machine", heartbeat_at_us=SYSTEM_CLOCK.now_us() + 3_600_000_000)
+    queued(database, "m1")
+    queue, server = TheQueue(database), TheServer()
+    with running(database, queue, server):
+        wait_for(lambda: states(database).sent == 1, timeout_s=20)
+
+
+def test_a_runs_end_follows_a_clock_that_is_set_back(database: Database) -> None:
+    """Its successor would be requested an hour after it has ended."""
+    queue, server, clock = TheQueue(database), TheServer(), SetBackClock()
+    rows = ConsumerRows(database)
+    with running(database, queue, server, clock=clock):
+        wait_for(lambda: (row := rows.newest(SOURCE)) is not None and row.at_tip)
+        clock.back_us = 3_600_000_000
+
+        def follows() -> bool:
+            row = rows.newest(SOURCE)
+            return row is not None and row.heartbeat_at_us < row.ends_at_us < SYSTEM_CLOCK.now_us()
+
+        wait_for(follows)
 
 
 def test_a_successor_does_not_wait_for_a_run_whose_process_is_gone(database: Database) -> None:
