@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import dagster as dg
@@ -9,11 +10,15 @@ import dagster as dg
 from exchange_platform import checks
 from exchange_platform.checks import EVERYTHING, CheckOutcome, Scope
 from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.confirmation.wishes import CONFIRMATIONS
 from exchange_platform.stores.consumers import ConsumerRows
+from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.outbox import NOTIFICATIONS
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
+from resources.failed_runs import no_failed_runs
 from resources.platform import PlatformResource
+from resources.run_sizes import SENSOR_LAKE_MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,12 @@ class Check:
     description: str
     remedy: str
     ask: Callable[[PlatformResource, Scope], CheckOutcome]
+    ask_dagster: Callable[[dg.DagsterInstance], CheckOutcome] | None = None
+    """Of a check that looks at Dagster itself, in place of `ask`."""
+
+    def outcome(self, platform: PlatformResource, scope: Scope, instance: dg.DagsterInstance) -> CheckOutcome:
+        """Evaluate it. Raises what the stores do."""
+        return self.ask(platform, scope) if self.ask_dagster is None else self.ask_dagster(instance)
 
     @property
     def key(self) -> str:
@@ -58,6 +69,15 @@ class Check:
         return shown
 
 
+def _no_platform_needed(_platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+    raise NotImplementedError("this check asks Dagster: see Check.outcome")
+
+
+def _lake(platform: PlatformResource, scope: Scope) -> AbstractContextManager[Lake]:
+    """The lake: within what a code server has where a sensor looks at a share of it, as it is where a run looks at everything."""
+    return platform.lake(memory_mb=None if scope is EVERYTHING else SENSOR_LAKE_MB)
+
+
 def _money_conserved(platform: PlatformResource, scope: Scope) -> CheckOutcome:
     return checks.money_conserved(platform.database, scope.users)
 
@@ -67,12 +87,12 @@ def _bets_conserved(platform: PlatformResource, scope: Scope) -> CheckOutcome:
 
 
 def _lake_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
-    with platform.lake() as lake:
+    with _lake(platform, scope) as lake:
         return checks.lake_agrees(platform.database, lake, scope.placed)
 
 
 def _windows_agree(platform: PlatformResource, scope: Scope) -> CheckOutcome:
-    with platform.lake() as lake:
+    with _lake(platform, scope) as lake:
         return checks.windows_agree(lake, scope.hours)
 
 
@@ -136,6 +156,7 @@ CONSUMERS_ALIVE = (
     consumer_alive(EXCHANGE_BETS, "bets", "consume_bets"),
     consumer_alive(EXCHANGE_FEED, "events", "consume_exchange_feed"),
     consumer_alive(NOTIFICATIONS, "notifications", "notify_users"),
+    consumer_alive(CONFIRMATIONS, "confirmation_mails", "confirm_accounts"),
 )
 """One a source."""
 
@@ -158,6 +179,14 @@ def no_lost_spans(source: str, asset: str) -> Check:
 LOST_SPANS = (no_lost_spans(EXCHANGE_BETS, "bets"), no_lost_spans(EXCHANGE_FEED, "events"))
 """One a source whose records can expire."""
 
+NO_FAILED_RUNS = Check(
+    "no_failed_runs",
+    "bets",
+    "No run of Dagster failed in the last ten minutes.",
+    "Open the run: its log says why. What is to be repeated (a replay, a recomputed day) has to be launched again; consumers are by their sensors.",
+    _no_platform_needed,
+    ask_dagster=no_failed_runs,
+)
 NO_NEW_DEAD_LETTERS = Check(
     "no_new_dead_letters",
     "bets",
@@ -272,6 +301,7 @@ ORDERS = (ORDERS_PUBLISHED, ORDERS_ANSWERED)
 ALL = (
     *CONSUMERS_ALIVE,
     *LOST_SPANS,
+    NO_FAILED_RUNS,
     NO_NEW_DEAD_LETTERS,
     MACHINE_WELL,
     *ORDERS,
@@ -288,8 +318,8 @@ ALL = (
 
 def _asset_check(check: Check) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=check.asset, name=check.name, description=check.description)
-    def everything(platform: PlatformResource) -> dg.AssetCheckResult:
-        outcome = check.ask(platform, EVERYTHING)
+    def everything(context: dg.AssetCheckExecutionContext, platform: PlatformResource) -> dg.AssetCheckResult:
+        outcome = check.outcome(platform, EVERYTHING, context.instance)
         return dg.AssetCheckResult(
             passed=outcome.passed,
             severity=dg.AssetCheckSeverity.ERROR if outcome.compared else dg.AssetCheckSeverity.WARN,

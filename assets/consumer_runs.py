@@ -1,7 +1,6 @@
 """What the assets of every long-lived consumer run have in common: owners, freshness, configuration, figures. Not here: the assets."""
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -10,9 +9,6 @@ from exchange_platform.streams.consumer import Consumer
 from exchange_platform.streams.reports import ConsumerReport
 
 OWNERS = ["team:exchange-data"]
-FRESHNESS = dg.FreshnessPolicy.time_window(
-    fail_window=timedelta(minutes=2), warn_window=timedelta(seconds=60)
-)
 
 
 class ConsumerConfig(dg.Config):

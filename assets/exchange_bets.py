@@ -1,14 +1,17 @@
 """The assets that the stream `exchange-bets` feeds, materialised by a long-lived consumer run. Not here: consuming itself."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
-from assets.consumer_runs import FRESHNESS, OWNERS, ConsumerConfig, materialised
+from assets.consumer_runs import OWNERS, ConsumerConfig, materialised
 from exchange_platform.memory import without_data_frames
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, LAKE, PROFILE_VIEW
 from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
+from exchange_platform.streams.reports import ClosedWindows, ConsumerReport
+from resources.freshness import LIVE
 from resources.platform import PlatformResource
 from resources.run_requests import requested_at_us
 
@@ -42,7 +45,7 @@ def _spec(
         tags={"real_time": "", "source": EXCHANGE_BETS},
         metadata={"sink": sink},
         skippable=True,
-        freshness_policy=FRESHNESS,
+        freshness_policy=LIVE,
     )
 
 
@@ -113,14 +116,20 @@ def exchange_bets_consumer(
     )
     with without_data_frames():
         for report in consumer.run():
-            for day in report.closed_windows:
-                yield dg.AssetMaterialization(
-                    "odds_windows",
-                    partition=day.day.isoformat(),
-                    description=f"{day.closed} windows closed, {day.reopened} again",
-                    metadata={"closed": day.closed, "reopened": day.reopened},
-                )
+            yield from _windows(report)
             yield from materialised(context, consumer, report, SINKS)
+
+
+def _windows(report: ConsumerReport) -> Iterator[dg.AssetMaterialization]:
+    """What was closed, by day. Where nothing was, today's day says so: the asset is fresh as long as somebody closes what passes."""
+    today = datetime.now(UTC).date()
+    for day in report.closed_windows or (ClosedWindows(today, 0, 0),):
+        yield dg.AssetMaterialization(
+            "odds_windows",
+            partition=day.day.isoformat(),
+            description=f"{day.closed} windows closed, {day.reopened} again",
+            metadata={"closed": day.closed, "reopened": day.reopened},
+        )
 
 
 consume_bets = dg.define_asset_job(

@@ -5,10 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-from assets.consumer_runs import FRESHNESS, OWNERS, ConsumerConfig, materialised
+from assets.consumer_runs import OWNERS, ConsumerConfig, materialised
 from exchange_platform.memory import without_data_frames
 from exchange_platform.streams.exchange_feed import EVENT_INDEX, EXCHANGE_FEED
 from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
+from resources.freshness import LIVE
 from resources.platform import PlatformResource
 from resources.run_requests import requested_at_us
 
@@ -35,7 +36,7 @@ def _spec(name: str, kinds: set[str], description: str, deps: list[str]) -> dg.A
         metadata={"sink": SINKS[name]},
         skippable=True,
         # The feed may be silent all night: it is the live run that reports every ten seconds, with or without updates.
-        freshness_policy=FRESHNESS,
+        freshness_policy=LIVE,
     )
 
 

@@ -5,6 +5,7 @@ from datetime import date
 import dagster as dg
 
 from assets.consumer_runs import OWNERS
+from resources.freshness import LIVE
 from resources.platform import PlatformResource
 
 days = dg.DailyPartitionsDefinition(start_date="2015-01-01", timezone="UTC", end_offset=1)
@@ -16,6 +17,7 @@ days = dg.DailyPartitionsDefinition(start_date="2015-01-01", timezone="UTC", end
     group_name="odds",
     kinds={"ducklake", "parquet"},
     owners=OWNERS,
+    freshness_policy=LIVE,
     description=(
         "One row per market, selection, handicap and five-minute window: average odds, VWAP, range, open, close, stake. "
         "Closed in real time by the consumer run; materialise a day to compute its closed windows anew from its "

@@ -17,6 +17,7 @@ from exchange_platform.aws import aws_client
 from exchange_platform.checks import orders_answered, orders_published
 from exchange_platform.checks.stream import NEW_DEAD_LETTERS
 from exchange_platform.clock import Clock
+from exchange_platform.confirmation.wishes import CONFIRMATIONS
 from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database, dead_letters
@@ -27,7 +28,7 @@ from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
 from exchange_platform.streams.sharing import consumer_names
 
-SOURCES = (EXCHANGE_BETS, EXCHANGE_FEED, NOTIFICATIONS)
+SOURCES = (EXCHANGE_BETS, EXCHANGE_FEED, NOTIFICATIONS, CONFIRMATIONS)
 NEVER_S = timedelta(days=1).total_seconds()
 """The heartbeat's age where there never was one."""
 
@@ -65,9 +66,11 @@ def source_metrics(database: Database, settings: Settings, clock: Clock) -> list
 
 
 def platform_metrics(
-    database: Database, settings: Settings, clock: Clock, *, failed_checks: int
+    database: Database, settings: Settings, clock: Clock, *, failed_checks: int, failed_runs: int
 ) -> list[Metric]:
-    """OldestMailWaiting (s), StuckOrders (how many are unpublished or unanswered for too long), FailedChecks. Dimension: Environment.
+    """OldestMailWaiting (s), StuckOrders (unpublished or unanswered for too long), FailedChecks, FailedRuns. Dimension: Environment.
+
+    FailedChecks counts those that failed, and those that were not evaluated lately; FailedRuns the runs of the last ten minutes.
 
     Raises `StoreUnavailable`.
     """
@@ -84,6 +87,7 @@ def platform_metrics(
         _metric("OldestMailWaiting", mails.oldest_waiting_s, "Seconds", where),
         _metric("StuckOrders", stuck, "Count", where),
         _metric("FailedChecks", failed_checks, "Count", where),
+        _metric("FailedRuns", failed_runs, "Count", where),
     ]
 
 

@@ -7,6 +7,7 @@ import dagster as dg
 
 from exchange_platform.confirmation.wishes import CONFIRMATIONS
 from ops.delivering import DeliveryConfig, delivered
+from resources.freshness import LIVE
 from resources.platform import PlatformResource
 from resources.run_requests import requested_at_us
 from resources.run_sizes import DELIVERY_RUN
@@ -18,6 +19,7 @@ confirmation_mails = dg.AssetSpec(
     kinds={"mail"},
     owners=["team:exchange-data"],
     tags={"real_time": "", "source": CONFIRMATIONS},
+    freshness_policy=LIVE,
 )
 
 

@@ -7,6 +7,7 @@ import dagster as dg
 
 from exchange_platform.stores.outbox import NOTIFICATIONS
 from ops.delivering import DeliveryConfig, delivered
+from resources.freshness import LIVE
 from resources.platform import PlatformResource
 from resources.run_requests import requested_at_us
 from resources.run_sizes import DELIVERY_RUN
@@ -22,6 +23,7 @@ notifications = dg.AssetSpec(
     kinds={"mail", "sns"},
     owners=["team:exchange-data"],
     tags={"real_time": "", "source": NOTIFICATIONS},
+    freshness_policy=LIVE,
 )
 
 

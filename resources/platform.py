@@ -32,9 +32,9 @@ class PlatformResource(dg.ConfigurableResource[Settings]):
         return _database(self.settings.operational_database_url)
 
     @contextmanager
-    def lake(self, *, read_only: bool = True) -> Iterator[Lake]:
-        """The lake, attached for a while."""
-        lake = Lake.from_settings(self.settings, read_only=read_only)
+    def lake(self, *, read_only: bool = True, memory_mb: int | None = None) -> Iterator[Lake]:
+        """The lake, attached for a while. `memory_mb` bounds what it holds of memory, where the lake's own bound is too much."""
+        lake = Lake.from_settings(self.settings, read_only=read_only, memory_mb=memory_mb)
         try:
             yield lake
         finally:

@@ -12,6 +12,7 @@ from assets.checks import (
     LAKE_AGREES,
     LOST_SPANS,
     MACHINE_WELL,
+    NO_FAILED_RUNS,
     NO_NEW_DEAD_LETTERS,
     OF_USERS,
     ORDERS,
@@ -24,10 +25,13 @@ from exchange_platform.clock import SYSTEM_CLOCK, elapsed_s
 from exchange_platform.exchange_asking import ExchangeUnavailable
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from resources.platform import PlatformResource
+from resources.run_sizes import SENSOR_LAKE_MB
 from sensors.evaluations import materialised_by, report
 
 ROUND_S = 60.0
-_EVERY_TICK = (*CONSUMERS_ALIVE, *LOST_SPANS, NO_NEW_DEAD_LETTERS, MACHINE_WELL, *ORDERS)
+EVALUATED_WITHIN_S = 300.0
+"""A verdict that is older does not count: the check is reported as failed until it can be evaluated again."""
+_EVERY_TICK = (*CONSUMERS_ALIVE, *LOST_SPANS, NO_FAILED_RUNS, NO_NEW_DEAD_LETTERS, MACHINE_WELL, *ORDERS)
 
 
 class _Memory(msgspec.Struct):
@@ -38,6 +42,10 @@ class _Memory(msgspec.Struct):
     runs: dict[str, str] = {}
     failed: dict[str, str] = {}
     """Check -> why it failed when it was last evaluated."""
+    evaluated_at_us: dict[str, int] = {}
+    """Check -> when it was last evaluated; before it ever was, when the sensor began to look."""
+    unevaluated: dict[str, str] = {}
+    """Check -> why it could not be evaluated when that was last tried."""
     suspected: list[str] = []
     """The checks of consumers that the last tick saw fail: a hand-over after a kill takes less than two ticks."""
 
@@ -65,13 +73,15 @@ def reconciliation_sensor(context: dg.SensorEvaluationContext, platform: Platfor
     except StoreUnavailable as error:
         context.log.warning(f"only the cheap checks are evaluated: {error}")
         whole_round, scope = False, EVERYTHING
+        memory.unevaluated |= {check.key: str(error) for check in ALL if check not in _EVERY_TICK}
     asked = ALL if whole_round else _EVERY_TICK
-    outcomes = _outcomes(context, platform, asked, scope)
+    outcomes = _outcomes(context, platform, asked, scope, memory, now_us)
     silent = [check for check in CONSUMERS_ALIVE if check in outcomes and not outcomes[check].passed]
     for check in silent:
         if check.key not in memory.suspected:
             del outcomes[check]
     memory.suspected = [check.key for check in silent]
+    evaluated, outcomes = outcomes, outcomes | _stale(memory, now_us)
     news = {
         check: outcome
         for check, outcome in outcomes.items()
@@ -87,17 +97,17 @@ def reconciliation_sensor(context: dg.SensorEvaluationContext, platform: Platfor
         memory.round_at_us, memory.runs = now_us, runs
         memory.rounds = memory.rounds.after(
             scope,
-            [outcomes[check] for check in OF_USERS] if outcomes.keys() >= set(OF_USERS) else None,
-            outcomes.get(LAKE_AGREES),
-            outcomes.get(WINDOWS_AGREE),
-            outcomes.get(INDEX_AGREES),
+            [evaluated[check] for check in OF_USERS] if evaluated.keys() >= set(OF_USERS) else None,
+            evaluated.get(LAKE_AGREES),
+            evaluated.get(WINDOWS_AGREE),
+            evaluated.get(INDEX_AGREES),
         )
     context.update_cursor(msgspec.json.encode(memory).decode())
     return dg.SkipReason(_summary(outcomes, memory, len(asked)))
 
 
 def _scope(context: dg.SensorEvaluationContext, platform: PlatformResource, rounds: Rounds) -> Scope:
-    with platform.lake() as lake:
+    with platform.lake(memory_mb=SENSOR_LAKE_MB) as lake:
         try:
             acknowledge(platform.settings, platform.database, lake)
         except ExchangeUnavailable as error:  # it forgets nothing meanwhile
@@ -106,21 +116,44 @@ def _scope(context: dg.SensorEvaluationContext, platform: PlatformResource, roun
 
 
 def _outcomes(
-    context: dg.SensorEvaluationContext, platform: PlatformResource, asked: Iterable[Check], scope: Scope
+    context: dg.SensorEvaluationContext,
+    platform: PlatformResource,
+    asked: Iterable[Check],
+    scope: Scope,
+    memory: _Memory,
+    now_us: int,
 ) -> dict[Check, CheckOutcome]:
-    """The checks' outcomes, those left out that could not be made now: the consumer's own check tells of a store that is away."""
+    """The checks' outcomes, those left out that could not be made now: the consumer's own check reports a store that is away."""
     outcomes: dict[Check, CheckOutcome] = {}
     for check in asked:
         try:
-            outcome = check.ask(platform, scope)
+            outcome = check.outcome(platform, scope, context.instance)
         except StoreUnavailable as error:
             context.log.warning(f"{check.key} not evaluated: {error}")
+            memory.unevaluated[check.key] = str(error)
             continue
+        except Exception as error:  # one check that breaks must not silence the others, nor pass
+            context.log.exception(f"{check.key} could not be evaluated")
+            outcome = CheckOutcome(False, f"it could not be evaluated: {type(error).__name__}: {error}")
         if not outcome.compared:
             context.log.warning(f"{check.key} {outcome.description}")
+            memory.unevaluated[check.key] = outcome.description
             continue
         outcomes[check] = outcome
+        memory.evaluated_at_us[check.key] = now_us
+        memory.unevaluated.pop(check.key, None)
     return outcomes
+
+
+def _stale(memory: _Memory, now_us: int) -> dict[Check, CheckOutcome]:
+    """The checks whose last verdict is too old to count: they are not known to pass."""
+    stale: dict[Check, CheckOutcome] = {}
+    for check in ALL:
+        age_s = elapsed_s(memory.evaluated_at_us.setdefault(check.key, now_us), now_us)
+        if age_s > EVALUATED_WITHIN_S:
+            why = memory.unevaluated.get(check.key, "nobody asked")
+            stale[check] = CheckOutcome(False, f"not evaluated for {age_s / 60:.0f} minutes: {why}")
+    return stale
 
 
 def _summary(outcomes: dict[Check, CheckOutcome], memory: _Memory, asked: int) -> str:
@@ -129,5 +162,8 @@ def _summary(outcomes: dict[Check, CheckOutcome], memory: _Memory, asked: int) -
     said = "; ".join(outcome.description for outcome in outcomes.values())
     if asked == len(ALL):
         return f"{len(outcomes)} of {asked} checks passed: {said}"
+    if memory.unevaluated:
+        why = "; ".join(f"{name}: {reason}" for name, reason in memory.unevaluated.items())
+        return f"NOT EVALUATED {why}; {said}"
     ago_s = elapsed_s(memory.round_at_us, SYSTEM_CLOCK.now_us())
     return f"all well {ago_s:.0f} s ago; {said}"

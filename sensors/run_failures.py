@@ -1,4 +1,4 @@
-"""Tells operators of failed runs. Not here: what to do about one (docs/operations.md)."""
+"""Logs failed runs. The check `no_failed_runs` and the metric FailedRuns report them, too (resources/failed_runs.py)."""
 
 import dagster as dg
 

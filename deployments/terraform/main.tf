@@ -211,7 +211,7 @@ module "observability" {
   key_arn                  = module.encryption.key_arn
   alarm_emails             = var.alarm_emails
   metric_namespace         = var.metric_namespace
-  sources                  = ["exchange-bets", "exchange-feed", "notifications"]
+  sources                  = ["exchange-bets", "exchange-feed", "notifications", "confirmations"]
   stream_names             = module.streams.names
   cluster_identifiers      = module.databases.cluster_identifiers
   feedback_dead_queue_name = module.messaging.mail_feedback_dead_queue_name

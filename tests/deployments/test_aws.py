@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -18,12 +19,15 @@ from dagster._core.launcher.base import LaunchRunContext
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.test_utils import create_run_for_test
 
+from assets.checks import ALL
 from deployments.definitions import build_definitions
 from exchange_platform.aws_clients import new_client
+from exchange_platform.checks import CheckOutcome
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from resources.platform import PlatformResource
-from sensors.cloud_metrics import cloud_metrics_sensor
+from sensors.cloud_metrics import cloud_metrics_sensor, failed_checks
+from sensors.evaluations import report
 from tests.postgres_parts import Postgres
 from tests.prepared import prepare
 
@@ -261,7 +265,7 @@ def test_figures_are_published_as_terraforms_alarms_expect_them(
         ticked = cloud_metrics_sensor(dg.build_sensor_context(instance, resources={"platform": platform}))
     assert isinstance(ticked, dg.SkipReason)
     assert ticked.skip_message is not None
-    assert ticked.skip_message.startswith(f"15 figures published to {namespace}: OldestMailWaiting 0,"), (
+    assert ticked.skip_message.startswith(f"20 figures published to {namespace}: OldestMailWaiting 0,"), (
         ticked
     )
     client = new_client("cloudwatch", region=REGION, endpoint_url=settings.aws_endpoint_url)
@@ -275,7 +279,7 @@ def test_figures_are_published_as_terraforms_alarms_expect_them(
     sources = json.loads(re.findall(r"sources\s+= (\[.*\])", composition)[0])
     plain = set(re.findall(r'\{ metric = "(\w+)", above', terraform))
     assert by_source == {"HeartbeatAge", "Lag", "DeadLetters"}
-    assert plain == {"OldestMailWaiting", "StuckOrders", "FailedChecks"}
+    assert plain == {"OldestMailWaiting", "StuckOrders", "FailedChecks", "FailedRuns"}
     environment = ("Environment", "exchange-test")
     for metric in by_source:
         for source in sources:
@@ -283,6 +287,19 @@ def test_figures_are_published_as_terraforms_alarms_expect_them(
     for metric in plain:
         assert (metric, environment) in told
     Database(settings.operational_database_url).dispose()
+
+
+def test_a_check_that_nobody_evaluates_any_more_counts_as_failed() -> None:
+    with dg.instance_for_test() as instance:
+        assert failed_checks(instance) == len(ALL), "none was ever evaluated"
+        report(
+            instance,
+            [check.evaluation(CheckOutcome(check is not ALL[0], "said")) for check in ALL],
+            {},
+        )
+        now_s = time.time()
+        assert failed_checks(instance, now_s=now_s + 590) == 1
+        assert failed_checks(instance, now_s=now_s + 610) == len(ALL)
 
 
 def test_without_a_namespace_nothing_is_published(settings: Settings) -> None:

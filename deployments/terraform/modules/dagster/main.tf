@@ -10,7 +10,8 @@ locals {
       port    = 4000
       health  = "dagster api grpc-health-check -p 4000"
       cpu     = 512
-      memory  = 1024
+      # Two processes, the health checks' two, the sensors' ticks and the lake of one of them (tests/deployments/test_memory.py adds them up).
+      memory = 2048
     }
     daemon = {
       command = ["dagster-daemon", "run", "-w", "deployments/aws/workspace.yaml"]

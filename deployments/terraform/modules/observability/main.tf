@@ -37,7 +37,8 @@ locals {
   plain = {
     mail_waiting  = { metric = "OldestMailWaiting", above = 60, what = "A mail has waited for more than a minute" }
     stuck_orders  = { metric = "StuckOrders", above = 0, what = "Orders are committed but not published, or not answered" }
-    failed_checks = { metric = "FailedChecks", above = 0, what = "An asset check has failed: money, bets, lake, windows or index do not agree" }
+    failed_checks = { metric = "FailedChecks", above = 0, what = "An asset check has failed or was not evaluated for ten minutes: money, bets, lake, windows or index do not agree" }
+    failed_runs   = { metric = "FailedRuns", above = 0, what = "A run of Dagster has failed in the last ten minutes" }
   }
 }
 
