@@ -42,7 +42,7 @@ KINDS = {
     "Dagster's code server": r"dagster api grpc",
     "Dagster's daemon": r"dagster\._daemon",
     "Dagster's webserver": r"dagster_webserver",
-    "supervisor": r"supervisor\.supervisord",
+    "supervisor": r"local\.supervisord",
 }
 
 

@@ -201,7 +201,7 @@ def test_any_process_may_be_killed_and_all_is_counted_once(start_up: StartUp) ->
         "dagster_webserver",
         "exchanges.simulated",
         "local.emulator",
-        "supervisor.supervisord",
+        "local.supervisord",
         "local.sweeper",
         "spawn_main",
     ):

@@ -68,6 +68,8 @@ class Running:
                 env=environment,
             )
         self.until(lambda: "Everything runs" in self.said(), START_S, "everything to run")
+        missing = _PROGRAMS.keys() - self.processes().keys()
+        assert not missing, f"not found by their command lines, so never struck: {missing}"
 
     def said(self) -> str:
         """What `up` has printed."""
