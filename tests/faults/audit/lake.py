@@ -24,8 +24,9 @@ _WINDOW_US = 300 * 1_000_000
 def opened(data_dir: Path, *, read_only: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
     """The lake, as any analyst's DuckDB attaches it; writable for those alone who damage it for a test."""
     # Checking the extensions' signatures takes 0.2 s each; the platform has done it with the same files.
-    config = {"autoinstall_known_extensions": "false", "allow_unsigned_extensions": "true", "threads": "1"}
-    with duckdb.connect(config=config) as connection:
+    with duckdb.connect(
+        config={"autoinstall_known_extensions": "false", "allow_unsigned_extensions": "true", "threads": "1"}
+    ) as connection:
         for name in ("ducklake", "sqlite_scanner"):
             wheel = importlib.util.find_spec(f"duckdb_extension_{name}")
             assert wheel is not None

@@ -171,14 +171,14 @@ class _Person:
         self._rng = rng
         self._requests = 0
         self._resting: list[str] = []
+        self._me = Customer("", f"customer{customers.next_number()}@example.org")
 
     def live(self) -> None:
         """Register, confirm, pay in, bet."""
-        number = self._customers.next_number()
-        address = f"customer{number}@example.org"
-        account_id = self._answer(lambda: self._client.register(address, f"Customer {number}"), "register")
-        assert account_id is not None
-        self._me = Customer(account_id, address)
+        account_id = self._answer(lambda: self._client.register(self._me.email, "A customer"), "register")
+        if account_id is None:
+            return
+        self._me.account_id = account_id
         self._customers.notes.append(self._me)
         if not self._confirm():
             return
@@ -201,7 +201,7 @@ class _Person:
                 return True
             waited += 1
             if status == 410 or waited % 20 == 0:
-                self._answer(lambda: self._ask_again(), "ask again")
+                self._answer(self._ask_again, "ask again")
             self._customers.pause(0.5)
 
     def _ask_again(self) -> None:
@@ -280,8 +280,7 @@ class _Person:
                 try:
                     self._customers.pause(0.3)
                 except TooLate:
-                    if hasattr(self, "_me"):
-                        self._me.unanswered.append(request)
+                    self._me.unanswered.append(request)
                     raise
             except ApiError as refusal:
                 self._customers.refused[f"{request.partition('-')[0]}: {refusal.status} {refusal.code}"] += 1
