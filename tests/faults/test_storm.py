@@ -1,6 +1,7 @@
 """The storm: while customers bet over HTTP, random processes of a whole platform are killed or stopped, and then every penny is looked for.
 
-STORM_STRIKES says how many strikes in all (200 is the long form), in runs of up to 50; STORM_SEED repeats a storm's choices.
+STORM_STRIKES says how many strikes in all (200 is the long form), in runs of up to 50; STORM_SEED repeats a storm's choices, and
+STORM_RATE is the executions a second, for a machine that is busy with other things.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from tests.faults.storm.tormentor import Tormentor
 STRIKES = int(os.environ.get("STORM_STRIKES", "25"))
 SEED = int(os.environ.get("STORM_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
 STRIKES_A_RUN = 50
-RATE = 20
+RATE = int(os.environ.get("STORM_RATE", "20"))
 CUSTOMERS = 4
 ANSWERED_S = 60.0
-PATIENCE_S, CAUGHT_UP_S = 45.0, 240.0
+PATIENCE_S, CAUGHT_UP_S = 60.0, 400.0
 """How long nothing may come nearer after the storm, and how long all of it may take on a busy machine."""
 _RUNS = [min(STRIKES_A_RUN, STRIKES - done) for done in range(0, STRIKES, STRIKES_A_RUN)]
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("number", "strikes"), list(enumerate(_RUNS)))
 def test_no_penny_is_lost_in_a_storm(number: int, strikes: int, tmp_path: Path) -> None:
     seed = SEED + number
