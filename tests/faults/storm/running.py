@@ -21,6 +21,7 @@ from exchange_platform.local.programs import free_ports
 from exchange_platform.settings import read_platform_file
 
 CHECKOUT = Path(__file__).parents[3]
+_CHILD = str(CHECKOUT / "exchange_platform" / "local" / "child.py")
 START_S = 400.0
 """`up` itself gives up long before; this is for one that hangs."""
 STOP_S = 60.0
@@ -59,6 +60,7 @@ class Running:
         with self._log.open("wb") as log:
             self._up = subprocess.Popen(
                 [
+                    *(sys.executable, "-S", "-E", _CHILD),  # a storm that is killed leaves no platform behind
                     *(sys.executable, "-m", "exchange_platform", "up", "--rate", str(self._rate)),
                     *("--data-dir", str(self.data_dir), "--port", port, "--api-port", api_port),
                 ],
