@@ -120,6 +120,11 @@ class Lake:
             shared=shared,
         )
 
+    @property
+    def connection(self) -> LakeConnection:
+        """The connection, for looking at the files and restoring what they held (lake_inspection.py, lake_restoring.py)."""
+        return self._connection
+
     def migrate(self) -> None:
         """Create what is missing. Idempotent; several processes may call it at once."""
         with self._connection.write() as connection:

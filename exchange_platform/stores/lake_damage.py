@@ -121,7 +121,7 @@ def _unreadable(
     until = time.monotonic() + _READING_S
     for file in named or reversed(files):
         try:
-            reason = inner_damage(scratch, file)
+            reason = inner_damage(scratch, file.path, file.rows)
         except FileUnreadable:
             continue
         if reason is not None:

@@ -164,38 +164,38 @@ def outer_damage(session: duckdb.DuckDBPyConnection, file: LakeFile) -> str | No
     return None
 
 
-def inner_damage(session: duckdb.DuckDBPyConnection, file: LakeFile) -> str | None:
-    """What is wrong with the file's content, read as a whole; None if it can be read and has the catalog's rows."""
+def inner_damage(session: duckdb.DuckDBPyConnection, path: str, rows: int | None) -> str | None:
+    """What is wrong with a file's content, read as a whole; None if it can be read and has so many rows (None: any). Raises `FileUnreadable`."""
     try:
         # Every column is decoded: count() of each, and hash() so that the optimiser can't leave the work out.
         counted = session.execute(
-            f"SELECT count(*), bit_xor(hash(COLUMNS(*))) FROM read_parquet({_quoted(file.path)})"
+            f"SELECT count(*), bit_xor(hash(COLUMNS(*))) FROM read_parquet({_quoted(path)})"
         ).fetchone()
     except duckdb.Error as error:
         if _is_away(error):
             raise FileUnreadable(_line(error)) from None
         return f"it can't be read: {_line(error)}"
-    rows = counted[0] if counted else 0
-    if rows != file.rows:
-        return f"it has {rows:,} rows, and had {file.rows:,} when it was written"
+    found = counted[0] if counted else 0
+    if rows is not None and found != rows:
+        return f"it has {found:,} rows, and had {rows:,} when it was written"
     return None
 
 
-def digest(session: duckdb.DuckDBPyConnection, file: LakeFile) -> str:
-    """The SHA-256 of the file's bytes. Raises `FileUnreadable`."""
-    if file.path.startswith("s3://"):
+def digest(session: duckdb.DuckDBPyConnection, path: str) -> str:
+    """The SHA-256 of the bytes of the file at that path. Raises `FileUnreadable`."""
+    if path.startswith("s3://"):
         try:
-            found = session.execute(f"SELECT sha256(content) FROM read_blob({_quoted(file.path)})").fetchone()
+            found = session.execute(f"SELECT sha256(content) FROM read_blob({_quoted(path)})").fetchone()
         except duckdb.Error as error:
             raise FileUnreadable(_line(error)) from None
         return str(found[0]) if found else ""
     hashed = hashlib.sha256()
     try:
-        with Path(file.path).open("rb") as opened:
+        with Path(path).open("rb") as opened:
             while chunk := opened.read(_CHUNK_BYTES):
                 hashed.update(chunk)
     except OSError as error:
-        raise FileUnreadable(f"{file.path}: {(error.strerror or str(error)).lower()}") from None
+        raise FileUnreadable(f"{path}: {(error.strerror or str(error)).lower()}") from None
     return hashed.hexdigest()
 
 

@@ -43,14 +43,24 @@ class LossState(StrEnum):
     """Somebody decided to go on without the rows that are missing."""
 
 
+class LostFile(msgspec.Struct, frozen=True):
+    """A file that was taken out: where it lies, and what a whole copy of it has."""
+
+    path: str
+    reason: str
+    rows: int
+    size: int
+    digest: str | None
+    """None where it was never found whole."""
+
+
 class Loss(msgspec.Struct, frozen=True):
     """Files of one table that were taken out together, because their rows overlap in time."""
 
     loss_id: int
     state: LossState
     table: str
-    paths: tuple[str, ...]
-    reasons: tuple[str, ...]
+    files: tuple[LostFile, ...]
     rows: int
     since: datetime | None
     until: datetime | None
@@ -75,8 +85,11 @@ class Loss(msgspec.Struct, frozen=True):
     @property
     def described(self) -> str:
         """The loss in a sentence."""
-        files = ", ".join(path.rpartition("/")[2] for path in self.paths)
-        return f"{self.rows:,} rows of {self.table} {self.span} were in {files} ({self.reasons[0]}); {self.missing_rows:,} are missing"
+        files = ", ".join(file.path.rpartition("/")[2] for file in self.files)
+        return (
+            f"{self.rows:,} rows of {self.table} {self.span} were in {files} ({self.files[0].reason});"
+            f" {self.missing_rows:,} are missing"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +236,16 @@ def _loss(
         loss_id,
         LossState.OPEN,
         table,
-        tuple(_kept_at(one.file) for one in group),
-        tuple(one.reason for one in group),
+        tuple(
+            LostFile(
+                _kept_at(one.file),
+                one.reason,
+                one.file.rows,
+                one.file.size,
+                sighting.digest if sighting is not None else None,
+            )
+            for one, sighting in zip(group, seen, strict=True)
+        ),
         rows,
         since,
         until,

@@ -21,6 +21,7 @@ __all__ = [
     "Recomputed",
     "close",
     "disagreeing",
+    "disputed",
     "has_passed",
     "literal",
     "of_markets",
@@ -206,6 +207,20 @@ def disagreeing(since: datetime | None, until: datetime | None, limit: int) -> s
           NOT IN (SELECT (market_id, window_start) FROM open_windows)
       AND (w.market_id IS NULL OR l.market_id IS NULL OR NOT ({_same_values("w", "l")}))
     LIMIT {limit:d}
+    """
+
+
+def disputed(since: datetime | None, until: datetime | None) -> str:
+    """SQL of the (market, window start) of that span, windows' bounds, that are not open and whose executions give a row that is not there.
+
+    A closed row that more executions gave than there are now is not disputed.
+    """
+    after, rows_after = span("executed_at", since, until), span("window_start", since, until)
+    return f"""
+    SELECT DISTINCT l.market_id, l.window_start
+    FROM ({_computed(after)}) l LEFT JOIN (SELECT * FROM odds_windows {rows_after}) w ON {_same_key("w", "l")}
+    WHERE (l.market_id, l.window_start) NOT IN (SELECT (market_id, window_start) FROM open_windows)
+      AND (w.market_id IS NULL OR (l.executions >= w.executions AND NOT ({_same_values("w", "l")})))
     """
 
 
