@@ -11,6 +11,7 @@ from exchange_platform import checks
 from exchange_platform.checks import EVERYTHING, CheckOutcome, Scope
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.confirmation.wishes import CONFIRMATIONS
+from exchange_platform.stores.checkpoints import StoreDamaged
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.outbox import NOTIFICATIONS
@@ -34,8 +35,11 @@ class Check:
     """Of a check that looks at Dagster itself, in place of `ask`."""
 
     def outcome(self, platform: PlatformResource, scope: Scope, instance: dg.DagsterInstance) -> CheckOutcome:
-        """Evaluate it. Raises what the stores do."""
-        return self.ask(platform, scope) if self.ask_dagster is None else self.ask_dagster(instance)
+        """Evaluate it; it fails with the cause where a store that it reads is damaged. Raises what the stores do otherwise."""
+        try:
+            return self.ask(platform, scope) if self.ask_dagster is None else self.ask_dagster(instance)
+        except StoreDamaged as damage:
+            return CheckOutcome(False, str(damage), looked=False)
 
     @property
     def key(self) -> str:
@@ -94,6 +98,12 @@ def _lake_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
 def _windows_agree(platform: PlatformResource, scope: Scope) -> CheckOutcome:
     with _lake(platform, scope) as lake:
         return checks.windows_agree(lake, scope.hours)
+
+
+def _lake_files_whole(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+    memory_mb = None if scope is EVERYTHING else SENSOR_LAKE_MB
+    with platform.lake(read_only=False, memory_mb=memory_mb) as lake:
+        return checks.lake_files_whole(lake, SYSTEM_CLOCK, everything=scope.whole_files)
 
 
 def _index_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
@@ -223,6 +233,14 @@ WINDOWS_AGREE = Check(
     _windows_agree,
 )
 
+LAKE_FILES_WHOLE = Check(
+    "lake_files_whole",
+    "executions",
+    "Every file of the lake is whole, and what damaged ones held was restored or its loss accepted.",
+    "exchange-platform restore-lake takes damaged files out, restores what can be had, and counts by market what can't.",
+    _lake_files_whole,
+)
+
 NOTIFICATIONS_DELIVERED = Check(
     "notifications_delivered",
     "notifications",
@@ -307,6 +325,7 @@ ALL = (
     *ORDERS,
     *OF_USERS,
     BOOKS_BALANCED,
+    LAKE_FILES_WHOLE,
     LAKE_AGREES,
     WINDOWS_AGREE,
     INDEX_AGREES,

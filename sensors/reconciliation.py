@@ -10,6 +10,7 @@ from assets.checks import (
     CONSUMERS_ALIVE,
     INDEX_AGREES,
     LAKE_AGREES,
+    LAKE_FILES_WHOLE,
     LOST_SPANS,
     MACHINE_WELL,
     NO_FAILED_RUNS,
@@ -20,10 +21,10 @@ from assets.checks import (
     Check,
 )
 from exchange_platform.acknowledging import acknowledge
-from exchange_platform.checks import EVERYTHING, CheckOutcome, Rounds, Scope
+from exchange_platform.checks import AT_A_GLANCE, CheckOutcome, Rounds, Scope
 from exchange_platform.clock import SYSTEM_CLOCK, elapsed_s
 from exchange_platform.exchange_asking import ExchangeUnavailable
-from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.checkpoints import StoreDamaged, StoreUnavailable
 from resources.platform import PlatformResource
 from resources.run_sizes import SENSOR_LAKE_MB
 from sensors.evaluations import materialised_by, report
@@ -31,7 +32,15 @@ from sensors.evaluations import materialised_by, report
 ROUND_S = 60.0
 EVALUATED_WITHIN_S = 300.0
 """A verdict that is older does not count: the check is reported as failed until it can be evaluated again."""
-_EVERY_TICK = (*CONSUMERS_ALIVE, *LOST_SPANS, NO_FAILED_RUNS, NO_NEW_DEAD_LETTERS, MACHINE_WELL, *ORDERS)
+_EVERY_TICK = (
+    *CONSUMERS_ALIVE,
+    *LOST_SPANS,
+    NO_FAILED_RUNS,
+    NO_NEW_DEAD_LETTERS,
+    MACHINE_WELL,
+    LAKE_FILES_WHOLE,
+    *ORDERS,
+)
 
 
 class _Memory(msgspec.Struct):
@@ -69,10 +78,10 @@ def reconciliation_sensor(context: dg.SensorEvaluationContext, platform: Platfor
     runs = materialised_by(context.instance, {check.asset for check in ALL})
     whole_round = runs != memory.runs or elapsed_s(memory.round_at_us, now_us) >= ROUND_S
     try:
-        scope = _scope(context, platform, memory.rounds) if whole_round else EVERYTHING
+        scope = _scope(context, platform, memory.rounds) if whole_round else AT_A_GLANCE
     except StoreUnavailable as error:
         context.log.warning(f"only the cheap checks are evaluated: {error}")
-        whole_round, scope = False, EVERYTHING
+        whole_round, scope = False, AT_A_GLANCE
         memory.unevaluated |= {check.key: str(error) for check in ALL if check not in _EVERY_TICK}
     asked = ALL if whole_round else _EVERY_TICK
     outcomes = _outcomes(context, platform, asked, scope, memory, now_us)
@@ -95,12 +104,13 @@ def reconciliation_sensor(context: dg.SensorEvaluationContext, platform: Platfor
             context.log.error(f"{check.key} FAILED: {outcome.description}")
     if whole_round:
         memory.round_at_us, memory.runs = now_us, runs
+        looked = {check: outcome for check, outcome in evaluated.items() if outcome.looked}
         memory.rounds = memory.rounds.after(
             scope,
-            [evaluated[check] for check in OF_USERS] if evaluated.keys() >= set(OF_USERS) else None,
-            evaluated.get(LAKE_AGREES),
-            evaluated.get(WINDOWS_AGREE),
-            evaluated.get(INDEX_AGREES),
+            [looked[check] for check in OF_USERS] if looked.keys() >= set(OF_USERS) else None,
+            looked.get(LAKE_AGREES),
+            looked.get(WINDOWS_AGREE),
+            looked.get(INDEX_AGREES),
         )
     context.update_cursor(msgspec.json.encode(memory).decode())
     return dg.SkipReason(_summary(outcomes, memory, len(asked)))
@@ -110,7 +120,7 @@ def _scope(context: dg.SensorEvaluationContext, platform: PlatformResource, roun
     with platform.lake(memory_mb=SENSOR_LAKE_MB) as lake:
         try:
             acknowledge(platform.settings, platform.database, lake)
-        except ExchangeUnavailable as error:  # it forgets nothing meanwhile
+        except (ExchangeUnavailable, StoreDamaged) as error:  # it forgets nothing meanwhile
             context.log.warning(f"what is committed could not be reported to the exchange: {error}")
         return rounds.scope(platform.database, lake)
 
@@ -134,7 +144,7 @@ def _outcomes(
             continue
         except Exception as error:  # one check that breaks must not silence the others, nor pass
             context.log.exception(f"{check.key} could not be evaluated")
-            outcome = CheckOutcome(False, f"it could not be evaluated: {type(error).__name__}: {error}")
+            outcome = CheckOutcome(False, f"it could not be evaluated: {type(error).__name__}: {error}", looked=False)
         if not outcome.compared:
             context.log.warning(f"{check.key} {outcome.description}")
             memory.unevaluated[check.key] = outcome.description

@@ -5,6 +5,7 @@ at everything.
 """
 
 from exchange_platform.checks.events import finished_events_take_no_bets, index_agrees
+from exchange_platform.checks.files import lake_files_whole
 from exchange_platform.checks.lake import lake_agrees, windows_agree
 from exchange_platform.checks.machine import machine_well
 from exchange_platform.checks.money import bets_conserved, money_conserved
@@ -23,7 +24,7 @@ from exchange_platform.checks.outcomes import (
     some_users,
 )
 from exchange_platform.checks.purges import purges_keep_up
-from exchange_platform.checks.rounds import EVERYTHING, Rounds, Scope
+from exchange_platform.checks.rounds import AT_A_GLANCE, EVERYTHING, Rounds, Scope
 from exchange_platform.checks.spans import ALWAYS, Span, span_before
 from exchange_platform.checks.stream import (
     consumer_alive,
@@ -34,6 +35,7 @@ from exchange_platform.checks.stream import (
 
 __all__ = [
     "ALWAYS",
+    "AT_A_GLANCE",
     "EVERYONE",
     "EVERYTHING",
     "EVERY_EVENT",
@@ -49,6 +51,7 @@ __all__ = [
     "finished_events_take_no_bets",
     "index_agrees",
     "lake_agrees",
+    "lake_files_whole",
     "machine_well",
     "money_conserved",
     "no_lost_spans",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,13 +17,18 @@ from exchange_platform.bets import BetStatus
 from exchange_platform.checks.outcomes import MOST_NAMED, CheckOutcome, listed
 from exchange_platform.checks.spans import ALWAYS, Span, second, spans
 from exchange_platform.stores.database import Database, bets, checkpoints
+from exchange_platform.stores import lake_losses
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake_bets import BetState, BetSums
+from exchange_platform.stores.lake_losses import Loss, LossState
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 from exchange_platform.streams.source import SHARD_END
+from exchange_platform.windows import WINDOW
 
 HOUR = timedelta(hours=1)
+_MAX_LOOKED_AT = 10_000
+"""Disagreeing windows of a span that are looked at where accepted losses explain some of them."""
 _LOOKS, _PAUSE_S = 6, 1.0
 _SUSPECTS = 20
 
@@ -70,14 +76,23 @@ def _parts(database: Database, placed: Iterable[Span]) -> Iterable[Span]:
 
 
 def windows_agree(lake: Lake, hours: Sequence[datetime] | None = None) -> CheckOutcome:
-    """Every closed window is what its executions give now. Of these hours (UTC), or of all."""
+    """Every closed window is what its executions give now. Of these hours (UTC), or of all.
+
+    Windows of executions whose loss was accepted are left out: their closed rows are all that is left of them.
+    """
     counts = lake.counts()
-    if hours is None:
-        wrong = lake.disagreeing_windows(limit=MOST_NAMED)
-    else:
-        wrong = []
-        for hour in hours:
-            wrong += lake.disagreeing_windows(since=hour, until=hour + HOUR, limit=MOST_NAMED)
+    losses = [loss for loss in lake_losses.losses(lake.connection) if loss.table == "executions"]
+    accepted = [loss for loss in losses if loss.state is LossState.ACCEPTED]
+    limit = MOST_NAMED if not accepted else _MAX_LOOKED_AT
+    spans: Sequence[tuple[datetime | None, datetime | None]] = (
+        [(None, None)] if hours is None else [(hour, hour + HOUR) for hour in hours]
+    )
+    wrong = [
+        window
+        for since, until in spans
+        for window in lake.disagreeing_windows(since=since, until=until, limit=limit)
+        if not any(_covers(loss, window) for loss in accepted)
+    ]
     figures = {
         "closed": counts.closed_windows,
         "open": counts.open_windows,
@@ -85,17 +100,35 @@ def windows_agree(lake: Lake, hours: Sequence[datetime] | None = None) -> CheckO
     }
     if wrong:
         market_id, selection_id, _, start = wrong[0]
+        lost = [
+            loss for loss in losses if loss.state is LossState.OPEN and any(_covers(loss, one) for one in wrong)
+        ]
+        remedy = (
+            f"executions were lost: {listed(loss.described for loss in lost)}; `exchange-platform restore-lake` restores what it can"
+            if lost
+            else "materialise odds_windows for that day"
+        )
         return CheckOutcome(
             False,
             f"{len(wrong)}{' or more' if len(wrong) >= MOST_NAMED else ''} closed windows are not what their executions give,"
-            f" first {market_id} {selection_id} {start:%Y-%m-%d %H:%M}; materialise odds_windows for that day",
+            f" first {market_id} {selection_id} {start:%Y-%m-%d %H:%M}; {remedy}",
             figures,
             tuple(sorted({_hour(start).isoformat() for *_, start in wrong})[:MOST_NAMED]),
         )
     share = "" if hours is None else " (this round's share of the hours)"
+    gaps = f"; {listed(loss.described for loss in accepted)}" if accepted else ""
     return CheckOutcome(
-        True, f"{counts.closed_windows} closed windows are what their executions give{share}", figures
+        True, f"{counts.closed_windows} closed windows are what their executions give{share}{gaps}", figures
     )
+
+
+def _covers(loss: Loss, window: tuple[Any, ...]) -> bool:
+    """Whether the window's executions may be among the lost ones."""
+    market_id, _, _, start = window
+    if loss.since is None or loss.until is None:
+        return True
+    of_market = not loss.missing or market_id in loss.missing
+    return of_market and loss.since < start + WINDOW and start <= loss.until
 
 
 def _hour(instant: datetime) -> datetime:

@@ -30,6 +30,8 @@ class CheckOutcome:
     """The first users (seconds, hours) that are wrong: to be looked at again until they are right."""
     compared: bool = True
     """False when the stores could not be compared now; `passed` is False then, and nothing is known to be wrong."""
+    looked: bool = True
+    """False when what the check reads is damaged: it failed for that, and what it looked for before is not forgotten."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,9 +91,18 @@ def file_of(stores: Stores, table: str, number: int = 1) -> Path:
     return sorted((stores.directory / "lake" / "data" / "main" / table).glob("*.parquet"))[number]
 
 
-def restore(settings: Settings, stores: Stores, source: HeldStream | None, **options: bool) -> Restored:
+def restore(
+    settings: Settings,
+    stores: Stores,
+    source: HeldStream | None,
+    *,
+    accept: bool = False,
+    even_all: bool = False,
+) -> Restored:
     stores.lake.close()
-    return restore_lake(settings, stores.database, source, wait=lambda _: None, **options)
+    return restore_lake(
+        settings, stores.database, source, accept=accept, even_all=even_all, wait=lambda _: None
+    )
 
 
 @pytest.mark.parametrize("table", ["executions", "bet_history"])
