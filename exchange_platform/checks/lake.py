@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from exchange_platform.bets import BetStatus
 from exchange_platform.checks.outcomes import MOST_NAMED, CheckOutcome, listed
 from exchange_platform.checks.spans import ALWAYS, Span, second, spans
-from exchange_platform.stores.database import Database, bets, checkpoints
 from exchange_platform.stores import lake_losses
+from exchange_platform.stores.database import Database, bets, checkpoints
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake_bets import BetState, BetSums
 from exchange_platform.stores.lake_losses import Loss, LossState
@@ -101,7 +101,9 @@ def windows_agree(lake: Lake, hours: Sequence[datetime] | None = None) -> CheckO
     if wrong:
         market_id, selection_id, _, start = wrong[0]
         lost = [
-            loss for loss in losses if loss.state is LossState.OPEN and any(_covers(loss, one) for one in wrong)
+            loss
+            for loss in losses
+            if loss.state is LossState.OPEN and any(_covers(loss, one) for one in wrong)
         ]
         remedy = (
             f"executions were lost: {listed(loss.described for loss in lost)}; `exchange-platform restore-lake` restores what it can"

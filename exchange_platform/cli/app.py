@@ -200,6 +200,30 @@ def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> int:
     return show_diagnosis(load_settings(data_dir), as_json=as_json)
 
 
+@app.command("restore-lake")
+def restore_lake(
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept", help="Go on without the rows that nobody holds any more; they stay on record."
+        ),
+    ] = False,
+    even_all: Annotated[
+        bool,
+        typer.Option(
+            "--even-all", help="Also when all files are gone at once, which a missing disk looks like."
+        ),
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> int:
+    """Take damaged files out of the lake, put back what they held, and count what nobody holds. Exit status 1 if rows are missing."""
+    from exchange_platform.cli.restoring import restore
+    from exchange_platform.settings import load_settings
+
+    return restore(load_settings(data_dir), accept=accept, even_all=even_all, as_json=as_json)
+
+
 @app.command()
 def migrate(data_dir: DataDir = None) -> int:
     """Create or upgrade the schemas of the operational database and the lake."""
