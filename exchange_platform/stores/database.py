@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from exchange_platform.stores.checkpoints import Contended, StoreUnavailable
+from exchange_platform.stores.checkpoints import Contended, StoreDamaged, StoreUnavailable
 from exchange_platform.stores.credentials import unavailable
+from exchange_platform.stores.sqlite_files import is_damage
 from exchange_platform.stores.write_turns import WriteTurns
 
 metadata = sa.MetaData(
@@ -357,11 +358,23 @@ class Database:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        if getattr(error.orig, "args", (None,))[0] in _CONTENTION:
-            raise Contended(f"operational database: {error.orig}") from error
-        raise unavailable(f"operational database: {error.orig}", error.orig) from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise StoreUnavailable(f"operational database: {error.orig}") from error
-        raise
+        reaction = _reaction(error)
+        if reaction is error:
+            raise
+        raise reaction from error
+
+
+def _reaction(error: DBAPIError) -> Exception:
+    """The error that says what to do about a driver's: the driver's own where it is the statement's fault."""
+    if is_damage(error.orig):
+        return StoreDamaged(
+            f"operational database: its file is damaged: {error.orig}; `exchange-platform doctor` says what to do"
+        )
+    if isinstance(error, OperationalError | InterfaceError):
+        if getattr(error.orig, "args", (None,))[0] in _CONTENTION:
+            return Contended(f"operational database: {error.orig}")
+        return unavailable(f"operational database: {error.orig}", error.orig)
+    if error.connection_invalidated:
+        return StoreUnavailable(f"operational database: {error.orig}")
+    return error

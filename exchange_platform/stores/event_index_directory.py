@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +26,23 @@ TURN_TIMEOUT_S = 30.0
 
 _POINTER = "current.json"
 _META = "meta.json"
+_FOOTER = struct.Struct("<II")
+"""At the end of tantivy's files: the length of a JSON text with the CRC-32 of what comes before that text, and a number that says so."""
+_FOOTER_SIGN = 1337
+_SEGMENT_FILES = {".store", ".fieldnorm", ".idx", ".term", ".pos", ".fast"}
 Stamp = tuple[int, ...]
+
+
+class _Checksum(msgspec.Struct):
+    crc: int
+
+
+class _Segment(msgspec.Struct):
+    segment_id: str
+
+
+class _Meta(msgspec.Struct):
+    segments: list[_Segment]
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -50,6 +68,15 @@ class IndexDirectory:
         if found.format != FORMAT or not (self.path(found) / _META).exists():
             return None
         return found
+
+    def damage(self, generation: Generation) -> str | None:
+        """What is wrong with the files of a generation: each segment's must be there, with the bytes that were written. None: nothing.
+
+        Reads the whole index; files that go out of use meanwhile are no damage.
+        """
+        before = self.stamp(generation)
+        wrong = _damage(self.path(generation))
+        return wrong if wrong is not None and self.stamp(generation) == before else None
 
     def path(self, generation: Generation) -> Path:
         """Where a generation lies."""
@@ -82,6 +109,10 @@ class IndexDirectory:
             os.fsync(file.fileno())
         temporary.replace(self.root / _POINTER)
         return generation
+
+    def leave(self) -> None:
+        """Use no generation until another is pointed at. Who reads the last one goes on."""
+        (self.root / _POINTER).unlink(missing_ok=True)
 
     def tidy(self, *keep: str) -> None:
         """Delete every generation but these. Whoever has one open goes on reading it."""
@@ -136,3 +167,37 @@ class IndexDirectory:
         return FileLock(
             self.root.with_name(f"{self.root.name}.{name}.lock"), thread_local=False, poll_interval=0.01
         )
+
+
+def _damage(folder: Path) -> str | None:
+    try:
+        meta = msgspec.json.decode((folder / _META).read_bytes(), type=_Meta)
+    except msgspec.DecodeError as error:
+        return f"{_META} can't be read: {error}"
+    except OSError as error:
+        return f"{_META}: {(error.strerror or str(error)).lower()}"
+    for segment in meta.segments:
+        files = sorted(folder.glob(f"{segment.segment_id.replace('-', '')}.*"))
+        if len({file.suffix for file in files} & _SEGMENT_FILES) < len(_SEGMENT_FILES):
+            return f"files of segment {segment.segment_id} are gone"
+        for file in files:
+            try:
+                if not _is_as_written(file.read_bytes()):
+                    return f"{file.name} is not what was written"
+            except OSError as error:
+                return f"{file.name}: {(error.strerror or str(error)).lower()}"
+    return None
+
+
+def _is_as_written(content: bytes) -> bool:
+    if len(content) < _FOOTER.size:
+        return False
+    length, sign = _FOOTER.unpack(content[-_FOOTER.size :])
+    end = len(content) - _FOOTER.size - length
+    if sign != _FOOTER_SIGN or end < 0:
+        return False
+    try:
+        said = msgspec.json.decode(content[end : -_FOOTER.size], type=_Checksum)
+    except msgspec.DecodeError:
+        return False
+    return zlib.crc32(content[:end]) == said.crc

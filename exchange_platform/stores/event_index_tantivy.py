@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -30,13 +31,17 @@ from exchange_platform.search.expressions import (
 from exchange_platform.search.ranking import Candidate, Places
 from exchange_platform.search.standing import flags, start_that_counts
 from exchange_platform.search.terms import event_terms
-from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.checkpoints import StoreDamaged, StoreUnavailable
 from exchange_platform.stores.event_index import DocumentsRefused, EventDocuments, newest_of, refusal
 from exchange_platform.stores.event_index_directory import Generation, IndexDirectory, Stamp
 from exchange_platform.stores.upsert import chunks
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 60.0
+"""How long an index that was found whole counts as whole."""
 _WRITER_BYTES, _REBUILD_BYTES = 15_000_000, 50_000_000
 _ID, _DOCUMENT, _STARTS_AT, _VERSION = "event_id", "document", "starts_at_us", "version"
 _BASIC = "basic"
@@ -71,6 +76,7 @@ class TantivyEventIndex:
         self._writer: _Writer | None = None
         self._writing = threading.Lock()
         self._lock: FileLock | None = None
+        self._found_whole_s = float("-inf")
 
     def prepare(self) -> None:
         """See `EventIndex.prepare`."""
@@ -109,7 +115,7 @@ class TantivyEventIndex:
     def is_filled(self) -> bool:
         """See `EventIndex.is_filled`."""
         current = self._directory.current()
-        return current is not None and current.filled
+        return current is not None and current.filled and not self._is_damaged(current)
 
     def rebuild(self, source: EventDocuments) -> int:
         """See `EventIndex.rebuild`."""
@@ -160,6 +166,12 @@ class TantivyEventIndex:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+            damage = self._directory.damage(current) if current is not None else None
+            if damage is not None:
+                self._directory.leave()
+                raise StoreDamaged(
+                    f"event index {self._directory.root}: damaged ({damage}); the next put makes another, and the feed's consumer fills it"
+                ) from error
             raise StoreUnavailable(f"event index {self._directory.root}: {error}") from error
 
     def _open_writer(self, current: Generation | None) -> _Writer:
@@ -169,6 +181,18 @@ class TantivyEventIndex:
         writer = _Writer(folder, _WRITER_BYTES, new=True)
         self._directory.point_at(folder, filled=False)
         return writer
+
+    def _is_damaged(self, current: Generation) -> bool:
+        """Whether files of the generation are not what was written. Reads all of them, and so now and then only."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._found_whole_s < _LOOK_EVERY_S:
+            return False
+        damage = self._directory.damage(current)
+        if damage is not None:
+            log.error("event index %s is damaged and is to be filled again: %s", self._directory.root, damage)
+            return True
+        self._found_whole_s = now_s
+        return False
 
     def _newest_reader(self) -> _Reader | None:
         """A reader of what is committed. Where the index is gone, not filled again, or can't be opened now, the last one goes on."""
