@@ -144,7 +144,9 @@ def _outcomes(
             continue
         except Exception as error:  # one check that breaks must not silence the others, nor pass
             context.log.exception(f"{check.key} could not be evaluated")
-            outcome = CheckOutcome(False, f"it could not be evaluated: {type(error).__name__}: {error}", looked=False)
+            outcome = CheckOutcome(
+                False, f"it could not be evaluated: {type(error).__name__}: {error}", looked=False
+            )
         if not outcome.compared:
             context.log.warning(f"{check.key} {outcome.description}")
             memory.unevaluated[check.key] = outcome.description

@@ -155,7 +155,7 @@ class LakeConnection:
     def scratch(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A DuckDB without the lake, to read single files: a damaged one can make a DuckDB refuse everything from then on."""
         connection = duckdb.connect(
-            config={"threads": "1", "memory_limit": f"{_READER_MEMORY_MB}MB", **lake_extensions.CONFIG}
+            config={"threads": "1", "memory_limit": f"{self._memory_mb}MB", **lake_extensions.CONFIG}
         )
         try:
             if self._data_path.startswith("s3://"):

@@ -32,6 +32,7 @@ OF_MARKETS = ("executions", "bet_history", "odds_windows")
 
 _MAGIC = b"PAR1"
 _TAIL = struct.Struct("<I4s")
+_ROWS = f"rows {duckdb.__version__} "
 _CHUNK_BYTES = 1 << 20
 _AWAY = ("Permission denied", "Too many open files", "No space left", "Input/output error", "Cannot allocate")
 _NAMED = re.compile(r"ducklake-[0-9a-f-]+\.parquet")
@@ -167,28 +168,28 @@ def outer_damage(session: duckdb.DuckDBPyConnection, file: LakeFile) -> str | No
 def inner_damage(session: duckdb.DuckDBPyConnection, path: str, rows: int | None) -> str | None:
     """What is wrong with a file's content, read as a whole; None if it can be read and has so many rows (None: any). Raises `FileUnreadable`."""
     try:
-        # Every column is decoded: count() of each, and hash() so that the optimiser can't leave the work out.
-        counted = session.execute(
-            f"SELECT count(*), bit_xor(hash(COLUMNS(*))) FROM read_parquet({_quoted(path)})"
-        ).fetchone()
+        found = int(_decoded(session, path)[0])
     except duckdb.Error as error:
         if _is_away(error):
             raise FileUnreadable(_line(error)) from None
         return f"it can't be read: {_line(error)}"
-    found = counted[0] if counted else 0
     if rows is not None and found != rows:
         return f"it has {found:,} rows, and had {rows:,} when it was written"
     return None
 
 
 def digest(session: duckdb.DuckDBPyConnection, path: str) -> str:
-    """The SHA-256 of the bytes of the file at that path. Raises `FileUnreadable`."""
+    """A text that is another where the file's content is: the SHA-256 of its bytes; on S3, which guards bytes itself, one of its rows.
+
+    Raises `FileUnreadable`.
+    """
     if path.startswith("s3://"):
         try:
-            found = session.execute(f"SELECT sha256(content) FROM read_blob({_quoted(path)})").fetchone()
+            return _ROWS + ":".join(map(str, _decoded(session, path)))
         except duckdb.Error as error:
-            raise FileUnreadable(_line(error)) from None
-        return str(found[0]) if found else ""
+            if _is_away(error):
+                raise FileUnreadable(_line(error)) from None
+            return f"it can't be read: {_line(error)}"
     hashed = hashlib.sha256()
     try:
         with Path(path).open("rb") as opened:
@@ -197,6 +198,19 @@ def digest(session: duckdb.DuckDBPyConnection, path: str) -> str:
     except OSError as error:
         raise FileUnreadable(f"{path}: {(error.strerror or str(error)).lower()}") from None
     return hashed.hexdigest()
+
+
+def is_comparable(digest: str) -> bool:
+    """Whether this DuckDB gives the same digest for the same content: its hashes of rows are its version's own."""
+    return not digest.startswith("rows ") or digest.startswith(_ROWS)
+
+
+def _decoded(session: duckdb.DuckDBPyConnection, path: str) -> tuple[int, ...]:
+    """The file's rows, and a hash of each column: so every value is decoded, a row group at a time."""
+    found = session.execute(
+        f"SELECT count(*), bit_xor(hash(COLUMNS(*))) FROM read_parquet({_quoted(path)})"
+    ).fetchone()
+    return tuple(int(value or 0) for value in found or (0,))
 
 
 def by_market(session: duckdb.DuckDBPyConnection, file: LakeFile) -> dict[str, int] | None:

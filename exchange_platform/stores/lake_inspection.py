@@ -21,6 +21,7 @@ from exchange_platform.stores.lake_files import (
     by_market,
     digest,
     inner_damage,
+    is_comparable,
     outer_damage,
 )
 from exchange_platform.stores.lake_losses import Sighting, keep_sightings, sightings
@@ -107,7 +108,7 @@ def _read(
     """Read the whole file: its bytes must be those of its first sighting; at that, its rows must be readable and as many as were written."""
     now = digest(scratch, file.path)
     before = known.get(file.file_id)
-    if before is not None:
+    if before is not None and is_comparable(before.digest):
         if now != before.digest:
             return DamagedFile(file, "its content is no longer what was written")
         return Sighting(before.digest, before.markets, now_us)

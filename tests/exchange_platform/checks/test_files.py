@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from assets.checks import LAKE_AGREES, WINDOWS_AGREE, Check
@@ -71,7 +72,8 @@ def test_other_checks_fail_with_the_damage_instead_of_raising(
     damaged = file_of(closed, table)
     emptied(damaged)
 
-    outcome = check.outcome(PlatformResource(data_dir=str(closed.directory)), EVERYTHING)
+    with dg.DagsterInstance.ephemeral() as instance:
+        outcome = check.outcome(PlatformResource(data_dir=str(closed.directory)), EVERYTHING, instance)
 
     assert not outcome.passed
     assert damaged.name in outcome.description
