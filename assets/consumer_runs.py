@@ -34,6 +34,8 @@ def figures(report: ConsumerReport, sink: str) -> dict[str, Any]:
         "epoch": report.epoch,
         "position": dg.MetadataValue.json(report.positions),
     }
+    if report.last_errors:
+        shown["last_error"] = "; ".join(report.last_errors)
     if report.open_windows is not None:
         shown["open_windows"] = report.open_windows
     if report.watermark is not None:

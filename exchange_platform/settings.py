@@ -340,7 +340,19 @@ class Settings(BaseSettings):
         0.1, gt=0, le=60, description="How often the event index takes what has gathered."
     )
     max_buffered_records: int = Field(
-        80_000, ge=1000, description="Records held for slower sinks before reading stops."
+        80_000,
+        ge=1000,
+        description="Records held in memory by a consumer run. A sink that falls further behind reads again what it missed.",
+    )
+    max_buffered_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=4 * 1024 * 1024,
+        description="The same in bytes of the records as they arrive; decoded they take a few times as much.",
+    )
+    degraded_limit_s: float = Field(
+        300.0,
+        gt=0,
+        description="A sink that has refused everything for so long (a permission, a changed table, a defect) ends its run, and the sensor starts another.",
     )
     run_duration_s: float = Field(
         900.0, gt=0, description="How long a consumer run lives before it hands over."

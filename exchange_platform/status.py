@@ -41,7 +41,10 @@ _MACHINE_EVERY_S = 5.0
 
 
 class SinkStatus(msgspec.Struct, frozen=True):
-    """One sink's work for a source since its consumer began. Lags run from arrival in the stream to commit."""
+    """One sink's work for a source since its consumer began. Lags run from arrival in the stream to commit.
+
+    `behind_ms` is the age of the oldest record that was read and is not committed, `last_error` what is wrong with the sink now.
+    """
 
     records: int = 0
     repeats: int = 0
@@ -50,6 +53,9 @@ class SinkStatus(msgspec.Struct, frozen=True):
     commit_ms: float = 0.0
     lag_p50_ms: float = 0.0
     lag_p99_ms: float = 0.0
+    behind_ms: float = 0.0
+    last_error: str = ""
+    degraded_since_us: int | None = None
 
 
 class ShardStatus(msgspec.Struct, frozen=True):
@@ -84,6 +90,7 @@ class ConsumerStatus(msgspec.Struct, frozen=True):
     lag_ms: float
     caught_up: bool
     trouble: list[str]
+    last_error: str = ""
 
 
 class WindowCounts(msgspec.Struct, frozen=True):
@@ -264,6 +271,7 @@ class StatusReader:
             if since_us is None
             else since_us
         )
+        trouble = [str(text) for text in row.statistics.get("trouble", ())]
         return ConsumerStatus(
             source=row.source,
             epoch=row.epoch,
@@ -277,7 +285,8 @@ class StatusReader:
             caught_up=state == "running"
             and row.caught_up_at_us is not None
             and row.caught_up_at_us >= needed_us,
-            trouble=[str(text) for text in row.statistics.get("trouble", ())],
+            trouble=trouble,
+            last_error="; ".join(trouble),
         )
 
 

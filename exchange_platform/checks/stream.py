@@ -10,7 +10,7 @@ from exchange_platform.checks.outcomes import CheckOutcome, listed
 from exchange_platform.clock import Clock
 from exchange_platform.liveness import Condition, condition_here
 from exchange_platform.settings import Settings
-from exchange_platform.stores.consumers import ConsumerRows
+from exchange_platform.stores.consumers import ConsumerRow, ConsumerRows
 from exchange_platform.stores.database import Database, dead_letters, from_us
 from exchange_platform.stores.dead_letters import DeadLetters
 from exchange_platform.stores.lost_spans import LostSpan, LostSpans
@@ -29,6 +29,8 @@ _HOW = {
 }
 MOST_WAITING = timedelta(minutes=1)
 """What is due and waits for longer is late: a run that was killed has its successor long before."""
+MAX_LAG = timedelta(seconds=30)
+"""A consumer that lies further behind does not keep up, or is catching up after a pause."""
 
 
 def no_new_dead_letters(database: Database, clock: Clock) -> CheckOutcome:
@@ -112,6 +114,18 @@ def consumer_alive(rows: ConsumerRows, source: str, settings: Settings, clock: C
     )
 
 
+def _slowest(consumer: ConsumerRow) -> str:
+    """Which sink lies furthest behind, in words; empty where none says that it does."""
+    behind = {
+        name: float(figures.get("behind_ms") or 0.0)
+        for name, figures in consumer.statistics.get("sinks", {}).items()
+    }
+    slowest = max(behind, key=lambda name: behind[name], default="")
+    if not slowest or behind[slowest] < 1000:
+        return ""
+    return f": the oldest record that {slowest} has yet to commit is {behind[slowest] / 1000:.0f} s old"
+
+
 def _alive(rows: ConsumerRows, name: str, settings: Settings, clock: Clock) -> CheckOutcome:
     newest = rows.newest(name)
     if newest is None:
@@ -124,14 +138,21 @@ def _alive(rows: ConsumerRows, name: str, settings: Settings, clock: Clock) -> C
         "lag_ms": round(newest.lag_ms, 1),
         "rate": round(newest.rate, 1),
     }
+    last_error = "; ".join(newest.statistics.get("trouble", ()))
+    if last_error:
+        figures["last_error"] = last_error
     condition = condition_here(newest, now_us=clock.now_us(), settings=settings)
     late = silent_s >= _MISSED * settings.stale_heartbeat_s
     if condition is not Condition.ALIVE and (condition is not Condition.QUIET or late):
         how = newest.state if condition is Condition.ENDED else _HOW[condition]
-        return CheckOutcome(False, f"epoch {newest.epoch} {how}, silent for {silent_s} s", figures)
-    trouble = newest.statistics.get("trouble")
-    if trouble:
-        return CheckOutcome(False, "; ".join(trouble), figures)
+        text = f"epoch {newest.epoch} {how}, silent for {silent_s} s"
+        return CheckOutcome(False, f"{text}; its last error: {last_error}" if last_error else text, figures)
+    if last_error:
+        return CheckOutcome(False, last_error, figures)
+    if newest.lag_ms > MAX_LAG.total_seconds() * 1000:
+        return CheckOutcome(
+            False, f"{newest.lag_ms / 1000:.0f} s behind the stream's tip{_slowest(newest)}", figures
+        )
     return CheckOutcome(
         True, f"epoch {newest.epoch}, heartbeat {silent_s} s ago, lag {newest.lag_ms:.0f} ms", figures
     )

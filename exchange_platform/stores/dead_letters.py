@@ -61,6 +61,31 @@ def bury_again(connection: sa.Connection, row: dict[str, Any]) -> None:
     )
 
 
+Place = tuple[str, str, str, int]
+"""Source, shard, position, part: where a record was."""
+
+
+def restage(connection: sa.Connection, place: Place, stage: str, to: str) -> None:
+    """Give the dead letter of a place another stage, if it is at that one, inside the caller's transaction."""
+    connection.execute(sa.update(dead_letters).where(*_at(place, stage)).values(stage=to))
+
+
+def take_back(connection: sa.Connection, place: Place, stage: str) -> None:
+    """Delete the dead letter of a place, if it is at that stage, inside the caller's transaction."""
+    connection.execute(sa.delete(dead_letters).where(*_at(place, stage)))
+
+
+def _at(place: Place, stage: str) -> tuple[sa.ColumnElement[bool], ...]:
+    source, shard, position, part = place
+    return (
+        dead_letters.c.source == source,
+        dead_letters.c.shard == shard,
+        dead_letters.c.position == position,
+        dead_letters.c.part == part,
+        dead_letters.c.stage == stage,
+    )
+
+
 class DeadLetters:
     """The dead letters as operators see them."""
 

@@ -347,10 +347,12 @@ class Lake:
             if not new:
                 return 0, set()
             batch = executions_batch(list(new.values()))
-        connection.execute("INSERT INTO executions SELECT * FROM batch")
+        connection.execute("INSERT INTO executions BY NAME SELECT * FROM batch")
         opened = windows_touched(new.values()) - self.open_windows(anew=self._shared)
         if opened:
-            connection.executemany("INSERT INTO open_windows VALUES (?, ?)", sorted(opened))
+            connection.executemany(
+                "INSERT INTO open_windows (market_id, window_start) VALUES (?, ?)", sorted(opened)
+            )
         return len(new), opened
 
     def _merge_at_times(self) -> None:
@@ -379,7 +381,7 @@ def _add_bets(connection: duckdb.DuckDBPyConnection, bets: Sequence[Bet]) -> int
         if not new:
             return 0
         batch = bets_batch(list(new.values()))
-    connection.execute("INSERT INTO bet_history SELECT * FROM batch")
+    connection.execute("INSERT INTO bet_history BY NAME SELECT * FROM batch")
     return len(new)
 
 

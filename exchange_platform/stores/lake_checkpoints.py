@@ -157,5 +157,6 @@ class LakeCheckpoints:
                         "DELETE FROM checkpoints WHERE source = ? AND shard = ?", [source, shard]
                     )
                 connection.execute(
-                    "INSERT INTO checkpoints VALUES (?, ?, ?, ?)", [source, shard, held.epoch, held.position]
+                    "INSERT INTO checkpoints (source, shard, epoch, position) VALUES (?, ?, ?, ?)",
+                    [source, shard, held.epoch, held.position],
                 )

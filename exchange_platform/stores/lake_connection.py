@@ -134,6 +134,8 @@ class LakeConnection:
             if damage is not None:
                 raise damage from None
             if not may_pass(error):
+                if not isinstance(error, duckdb.DataError | duckdb.IntegrityError):
+                    self._drop()  # a database that is invalidated answers nothing else any more
                 raise
             self._drop()
             raise unavailable(f"lake: {_first_line(error)}", error) from None

@@ -303,8 +303,9 @@ def _write(
     if counted:
         connection.execute(
             f"""
-            INSERT INTO odds_windows
-            SELECT {", ".join(_KEY)}, {", ".join(_VALUES)}, true, coalesce(known, 0) + 1 FROM temp.changed_windows
+            INSERT INTO odds_windows BY NAME
+            SELECT {", ".join(_KEY)}, {", ".join(_VALUES)}, true AS final, coalesce(known, 0) + 1 AS revision
+            FROM temp.changed_windows
             ORDER BY window_start, market_id, selection_id, handicap
             """
         )

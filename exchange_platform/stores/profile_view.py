@@ -22,6 +22,24 @@ _decoder = msgspec.json.Decoder(tuple[LastBet, ...])
 _NEWER = "attribute_not_exists(user_id) OR #version < :version"
 
 
+_PASSING = frozenset(
+    {
+        "None",
+        "TransactionConflict",
+        "ProvisionedThroughputExceeded",
+        "ThrottlingError",
+        "DuplicateRequest",
+        "InternalServerError",
+    }
+)
+"""Why an item of a transaction was not written, for which the same may go through later; None is an item that is well itself."""
+_ITEM_REFUSED = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})
+
+
+class ProfileRefused(ValueError):
+    """The view will never take an item: it is too large, or not what the table's keys ask for."""
+
+
 class ProfileViewMissing(Exception):
     """The table is not there (any more): make it and fill it again."""
 
@@ -71,6 +89,8 @@ class ProfileView:
                     if code != "ConditionalCheckFailed"
                 ]
                 if len(kept) == len(waiting):
+                    if not _PASSING.issuperset(map(str, reasons)):
+                        raise _refusal(error, reasons) from error
                     raise StoreUnavailable(
                         f"profile view: transaction cancelled: {sorted(set(map(str, reasons)))}"
                     ) from error
@@ -96,6 +116,13 @@ class ProfileView:
         if is_passing(error) or error_code(error) == "TransactionInProgressException":
             return StoreUnavailable(f"profile view: {error}")
         return error if isinstance(error, Exception) else RuntimeError(str(error))
+
+
+def _refusal(error: Exception, reasons: Sequence[str | None]) -> Exception:
+    """Of a transaction that was cancelled for good: the items' fault, or (denied, say) nobody's that is known."""
+    if not _ITEM_REFUSED.isdisjoint(map(str, reasons)):
+        return ProfileRefused(f"profile view: transaction cancelled: {sorted(set(map(str, reasons)))}")
+    return error
 
 
 def ensure_table(client: Any, table: str) -> None:

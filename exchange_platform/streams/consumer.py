@@ -1,7 +1,12 @@
 """The consumer engine: reads a source and applies micro-batches to sinks, exactly once in effect, whatever dies when.
 
-At-least-once in: each sink keeps its own checkpoint beside its data, and reading begins at the lowest. Exactly-once in effect: a sink skips what
-it holds, and each commit asserts the consumer's epoch, so of two consumers only the newer writes. Not here: what the records mean.
+At-least-once in: each sink keeps its own checkpoint beside its data. Exactly-once in effect: a sink is handed what lies behind its checkpoint, each
+record once, and each commit asserts the consumer's epoch, so of two consumers only the newer writes.
+
+Reading begins where the first sink is. What it has accepted goes to the other sinks, each at its own pace: one that is slow, away or degraded
+holds up neither the first nor its neighbours, and is brought up to date from the source (followers.py). A sink commits in steps of some seconds
+at most (steps.py). What becomes of a record that a sink refuses, and of a sink that refuses everything, is committing.py's. What the
+records mean is not this package's affair.
 """
 
 from __future__ import annotations
@@ -20,14 +25,18 @@ from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.memory import give_back
 from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
 from exchange_platform.stores.consumers import ConsumerRows
+from exchange_platform.streams.backlog import Size
+from exchange_platform.streams.committing import RETRIES
+from exchange_platform.streams.condition import DEGRADED_LIMIT_S
+from exchange_platform.streams.followers import GRACE_S, Followers
 from exchange_platform.streams.losses import LossWatch
-from exchange_platform.streams.meters import Progress
+from exchange_platform.streams.meters import Committed
 from exchange_platform.streams.reader import DECODE, ShardReader
 from exchange_platform.streams.reports import ClosedWindows, ConsumerReport
 from exchange_platform.streams.sharing import WHOLE, Share
-from exchange_platform.streams.sink import FirstSink, Sink
-from exchange_platform.streams.source import SHARD_END, ShardBatch, Source, StreamRecord
-from exchange_platform.streams.worker import RETRIES, SinkWorker
+from exchange_platform.streams.sink import FirstSink, Sink, suspected
+from exchange_platform.streams.source import SHARD_END, ShardBatch, Source, StreamRecord, Unread
+from exchange_platform.streams.worker import LARGEST_STEP, SinkWorker
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +44,8 @@ T = TypeVar("T")
 
 HEARTBEAT_S = 0.5
 _DRAIN_S = 20.0
+_LOOK_S = 0.2
+_GATHERING_MS = 2_000
 _GC_THRESHOLDS = (50_000, 20, 50)
 """Tens of thousands of short-lived records a second would have the collector walk the heap many times a second."""
 _GIVE_BACK_EVERY_S = 5.0
@@ -80,6 +91,8 @@ class Consumer:
         report_interval_s: float = 10.0,
         poll_interval_s: float = 0.2,
         max_buffered_records: int = 80_000,
+        max_buffered_bytes: int = 64 * 1024 * 1024,
+        degraded_limit_s: float = DEGRADED_LIMIT_S,
         decode: Callable[[bytes], object] = records.decode,
         share: Share = WHOLE,
         windows: WindowFigures | None = None,
@@ -100,47 +113,74 @@ class Consumer:
         self._duration_s = duration_s
         self._ends_at_s = 0.0
         self._report_interval_s = report_interval_s
-        self._max_buffered = max_buffered_records
         self._closes_windows = windows is not None
         self._windows = windows or WindowFigures()
         self._on_close = on_close
         self._clock = clock
         self._failure: BaseException | None = None
+        self._began_at_us = clock.now_us()
         self._wake = threading.Event()
         self._stopped = False
         self._ended = threading.Event()
-        self._buffered = 0
+        self._claimed = threading.Event()
         self._buried = 0
-        self._buffer_lock = threading.Lock()
-        self._holders: dict[int, int] = {}
-        self._progress = Progress([sink.name for sink in self._sinks])
+        self._buried_lock = threading.Lock()
         self._rates: deque[tuple[float, int]] = deque(maxlen=20)
+        limit = Size(max_buffered_records, max_buffered_bytes)
+        half, quarter = limit.part(2), limit.part(4)
         self._workers = {
             sink.name: SinkWorker(
                 sink,
                 source=source,
                 clock=clock,
                 bury=self._bury,
+                convict=self._convict,
+                acquit=self._acquit,
                 on_done=self._on_done,
                 on_failure=self._fail,
+                on_claimed=self._on_claimed,
+                is_at_tip=partial(self._is_at_tip, sink.name),
+                degraded_limit_s=degraded_limit_s,
+                largest_step=Size(
+                    min(LARGEST_STEP.records, half.records), min(LARGEST_STEP.bytes, quarter.bytes)
+                ),
             )
             for sink in self._sinks
         }
         losses = LossWatch(source.name, first, rows, clock)
+
+        def unread(shard: str, hole: Unread) -> None:
+            self._patiently(partial(losses.unread, shard, hole))
+
+        self._followers = Followers(
+            [self._workers[sink.name] for sink in others],
+            source=source,
+            clock=clock,
+            decode=decode,
+            dead=self._dead_after,
+            limit=limit,
+            unread=unread,
+        )
+        self._progress = Committed(
+            lambda: [worker.positions for worker in self._workers.values()],
+            lambda: self._reader.listed,
+            source.is_after,
+        )
         self._reader = ShardReader(
             source,
             clock=clock,
             poll_interval_s=poll_interval_s,
             progress=self._progress,
             decode=decode,
-            room=self._has_room,
+            room=lambda: self._followers.has_room(self._workers[first.name].backlog.size),
             claim=self._claim,
             hand_on=self._hand_on,
             on_failure=self._fail,
             share=share,
             finished=lambda shards: self._patiently(partial(first.finished, shards)),
-            unread=lambda shard, hole: self._patiently(partial(losses.unread, shard, hole)),
+            unread=unread,
             on_listed=lambda shards: self._patiently(partial(losses.listed, shards)),
+            reread=self._followers.reread,
         )
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -156,7 +196,7 @@ class Consumer:
         Raises whatever stopped it otherwise; nothing is lost then, as its successor reads on from the checkpoints.
         """
         began = self._clock.monotonic_s()
-        now_us = self._clock.now_us()
+        now_us = self._began_at_us = self._clock.now_us()
         self._ends_at_s = began + self._duration_s
         state = "failed"
         thresholds = gc.get_threshold()
@@ -236,29 +276,67 @@ class Consumer:
     # What the reader and the workers call.
 
     def _claim(self, shards: Sequence[str]) -> dict[str, str | None]:
-        """Claim the shards in every sink; returns from where to read: each shard's lowest position.
+        """Claim the shards in every sink; returns from where to read: up to where the first sink holds each.
 
-        The first sink comes last: a claim in a lake takes a while, in which the older consumer's commits to the first go on.
+        The first sink comes last: a claim in a lake takes a while, in which the older consumer's commits to the first go on. A follower whose
+        store is away is not waited for longer than a while; its own thread claims them as soon as it can.
         """
-        lowest: dict[str, str | None] = {}
-        for worker in reversed(self._workers.values()):
-            held = self._patiently(partial(worker.claim, self.epoch, shards))
-            for shard, position in held.items():
-                if shard not in lowest or (
-                    lowest[shard] is not None
-                    and (position is None or self._source.is_after(str(lowest[shard]), position))
-                ):
-                    lowest[shard] = position
-        first = self._workers[self._first.name]
-        for shard in shards:
-            reached = first.positions[shard]
-            if reached is not None and reached != lowest[shard]:
-                first.dead_before[shard] = self._patiently(partial(self._dead_after, shard, lowest[shard]))
-        return lowest
+        self._followers.descend(self._reader.parents)
+        self._followers.release(shards)
+        for worker in self._following:
+            worker.release(shards)
+            worker.claim_soon(shards)
+        until_s = self._clock.monotonic_s() + GRACE_S
+        while not all(worker.has_claimed(shards) or self._is_known_ill(worker) for worker in self._following):
+            left_s = until_s - self._clock.monotonic_s()
+            if left_s <= 0:
+                break
+            self._claimed.clear()
+            self._clock.wait(self._claimed, min(left_s, _LOOK_S))
+            if self._over(float("inf")):
+                raise StoreUnavailable("the consumer ends before every sink is claimed")
+        held = self._patiently(partial(self._workers[self._first.name].claim, self.epoch, shards))
+        self._decide_suspects(self._first.name, held)
+        self._followers.begin(held)
+        return held
 
-    def _dead_after(self, shard: str, position: str | None) -> set[tuple[str, int]]:
+    @property
+    def _following(self) -> list[SinkWorker]:
+        return [self._workers[sink.name] for sink in self._sinks[1:]]
+
+    @staticmethod
+    def _is_known_ill(worker: SinkWorker) -> bool:
+        """Whether the sink has been in a state for a while in which it is not waited for."""
+        away_for_s = worker.condition.away_for_s
+        return worker.condition.degraded_since_us is not None or (away_for_s or 0.0) > GRACE_S
+
+    def _on_claimed(self, sink: str, held: dict[str, str | None]) -> None:
+        self._decide_suspects(sink, held)
+        self._followers.claimed(sink, held)
+        self._claimed.set()
+
+    def _decide_suspects(self, sink: str, held: dict[str, str | None]) -> None:
+        for shard, position in held.items():
+            is_passed = partial(self._is_passed, position)
+            self._patiently(partial(self._first.decide_suspects, shard, sink, is_passed))
+
+    def _is_passed(self, position: str | None, place: str) -> bool:
+        return not self._source.is_after(place, position)
+
+    def _is_at_tip(self, sink: str) -> bool:
+        """Whether nothing is on its way to the sink."""
+        if sink == self._first.name:
+            return self._reader.at_tip
+        return (
+            self._reader.at_tip
+            and not self._workers[self._first.name].backlog
+            and not self._followers.is_behind(sink)
+        )
+
+    def _dead_after(self, shard: str, position: str | None, sink: str) -> set[tuple[str, int]]:
+        """The dead letters that a sink is not to be handed: the first sink's, and its own."""
         dead: set[tuple[str, int]] = set()
-        for stage in (DECODE, *(sink.name for sink in self._sinks)):
+        for stage in (DECODE, self._first.name, sink):
             for place in self._first.dead_places(shard, stage):
                 if not self._source.is_after(place[0], position):
                     break
@@ -277,34 +355,31 @@ class Consumer:
                 if self._over(float("inf")) or self._clock.wait(self._ended, RETRIES.pause_s(tries)):
                     raise
 
-    def _has_room(self) -> bool:
-        return self._buffered < self._max_buffered
-
     def _hand_on(self, batches: list[ShardBatch]) -> None:
-        with self._buffer_lock:
-            for batch in batches:
-                self._holders[id(batch)] = len(self._sinks)
-                self._buffered += len(batch.records)
         self._workers[self._first.name].put(batches)
 
     def _on_done(self, sink: str, batches: Sequence[ShardBatch]) -> None:
         if sink == self._first.name:
-            for other in self._sinks[1:]:
-                self._workers[other.name].put(batches)
-        with self._buffer_lock:
-            for batch in batches:
-                self._holders[id(batch)] -= 1
-                if not self._holders[id(batch)]:
-                    del self._holders[id(batch)]
-                    self._buffered -= len(batch.records)
-        self._progress.done(sink, len(batches))
+            self._followers.accepted(batches)
+        self._progress.settle()
 
-    def _bury(self, shard: str, record: StreamRecord, stage: str, reason: str) -> None:
-        record.bury(stage, reason)
-        if stage != self._first.name:
+    def _bury(self, shard: str, record: StreamRecord, sink: str, reason: str) -> None:
+        record.bury(suspected(sink), reason)
+        if sink != self._first.name:  # the first sink writes it with its commit
             self._patiently(partial(self._first.bury, shard, [record]))
-            with self._buffer_lock:
+
+    def _convict(self, sink: str, shard: str, record: StreamRecord) -> None:
+        self._patiently(partial(self._first.convict, shard, [record]))
+        if sink != self._first.name:
+            with self._buried_lock:
                 self._buried += 1
+
+    def _acquit(self, _sink: str, shard: str, record: StreamRecord) -> None:
+        """Take a suspected dead letter back; one that can't be now is decided about when the sink is claimed the next time."""
+        try:
+            self._first.acquit(shard, [record])
+        except StoreUnavailable as error:
+            log.warning("%s: a suspected dead letter stays for now: %s", self.source, error)
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, Superseded):
@@ -368,36 +443,52 @@ class Consumer:
                     for shard, position in list(self._reader.read_to.items())
                     if shard in self._reader.behind_ms or position == SHARD_END
                 },
-                "sinks": {
-                    name: {
-                        field: getattr(figures, field)
-                        for field in (
-                            "records",
-                            "repeats",
-                            "batches",
-                            "commit_ms",
-                            "lag_p50_ms",
-                            "lag_p99_ms",
-                            "retries",
-                        )
-                    }
-                    for name, figures in (
-                        (name, worker.meter.report(reset=False)) for name, worker in self._workers.items()
-                    )
-                },
+                "sinks": {name: self._sink_signs(name) for name in self._workers},
                 "windows": {"open": self._windows.open_windows(), "closed": self._windows.closed_windows()},
                 "watermark_us": int(watermark.timestamp() * 1_000_000) if watermark is not None else None,
-                "trouble": [
-                    text
-                    for text in (self._reader.trouble, *(worker.trouble for worker in self._workers.values()))
-                    if text
-                ],
+                "trouble": self._last_errors(),
             },
         }
 
+    def _sink_signs(self, name: str) -> dict[str, Any]:
+        worker = self._workers[name]
+        figures = worker.meter.report(reset=False)
+        fields = ("records", "repeats", "batches", "commit_ms", "lag_p50_ms", "lag_p99_ms", "retries")
+        return {
+            **{field: getattr(figures, field) for field in fields},
+            "behind_ms": self._behind_ms(name),
+            "last_error": worker.condition.last_error,
+            "degraded_since_us": worker.condition.degraded_since_us,
+        }
+
+    def _last_errors(self) -> list[str]:
+        """What is wrong now with the stream and the sinks."""
+        errors = [self._reader.trouble, *(worker.condition.last_error for worker in self._workers.values())]
+        return [text for text in (*errors, *self._followers.last_errors()) if text]
+
+    def _behind_ms(self, sink: str) -> float:
+        """How long ago the oldest record arrived that was read and that the sink has not committed."""
+        oldest = [self._workers[sink].backlog.oldest_us()]
+        if sink != self._first.name:
+            oldest.append(self._followers.missed_at_us(sink))
+            if not self._workers[sink].has_claimed(self._reader.listed):
+                oldest.append(self._began_at_us)  # where it is, is not known
+        known = [instant for instant in oldest if instant is not None]
+        return max(0.0, (self._clock.now_us() - min(known)) / 1000) if known else 0.0
+
     def _lag_ms(self) -> float:
-        behind = max(self._reader.behind_ms.values(), default=0.0)
-        return max(behind, self._workers[self._first.name].meter.last_lag_ms)
+        """How far the consumer lies behind the stream's tip: reading, or the slowest sink.
+
+        What a sink gathers before it commits is no lag.
+        """
+        first = self._first.name
+        sinks = [self._behind_ms(name) for name in self._workers]
+        return max(
+            self._reader.lag_ms(),
+            self._workers[first].meter.newest_lag_ms(self._clock.now_us()),
+            *(behind for behind in sinks if behind > _GATHERING_MS),
+            0.0,
+        )
 
     def _report(self, interval_s: float, counted: int, dead: int, *, final: bool = False) -> ConsumerReport:
         total = self._reader.records
@@ -414,6 +505,7 @@ class Consumer:
             watermark=self._windows.watermark(),
             open_windows=self._windows.open_windows() if self._closes_windows else None,
             sinks={name: worker.meter.report(reset=True) for name, worker in self._workers.items()},
+            last_errors=tuple(self._last_errors()),
             closed_windows=self._windows.take_closed(),
             final=final,
         )

@@ -15,6 +15,7 @@ from exchange_platform.records import UndecodableRecord
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database, dead_letters
 from exchange_platform.stores.dead_letters import UNDELIVERED, DeadLetter, DeadLetters
+from exchange_platform.stores.failures import Kind, described, kind_of
 from exchange_platform.stores.upsert import chunks
 from exchange_platform.stores.verdicts import Verdict
 from exchange_platform.streams.dead_bets import DeadBets
@@ -99,6 +100,25 @@ def replay_dead_letters(
 
 
 def _replay(database: Database, source: Replaying, letters: Sequence[DeadLetter], now_us: int) -> Replayed:
+    """Apply them together; where a store refuses one of them, find it, so that the others are applied."""
+    try:
+        return _replay_together(database, source, letters, now_us)
+    except Exception as error:
+        if kind_of(error) is not Kind.DATA:
+            raise
+        if len(letters) > 1:
+            half = len(letters) // 2
+            return _replay(database, source, letters[:half], now_us) + _replay(
+                database, source, letters[half:], now_us
+            )
+        with database.write() as connection:
+            _change(connection, letters[0], reason=described(error))
+        return Replayed(still_dead=1)
+
+
+def _replay_together(
+    database: Database, source: Replaying, letters: Sequence[DeadLetter], now_us: int
+) -> Replayed:
     alive: list[tuple[DeadLetter, Any]] = []
     refused: list[tuple[DeadLetter, str]] = []
     for letter in letters:

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.aws import aws_client
+from exchange_platform.aws import aws_client, is_passing
 from exchange_platform.bets import BetStatus
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.records import BetUpdate, Execution
@@ -82,6 +82,8 @@ def build_consumer(
         report_interval_s=settings.report_interval_s if report_interval_s is None else report_interval_s,
         poll_interval_s=settings.poll_interval_s,
         max_buffered_records=settings.max_buffered_records,
+        max_buffered_bytes=settings.max_buffered_bytes,
+        degraded_limit_s=settings.degraded_limit_s,
         share=share,
         windows=windows,
         requested_at_us=requested_at_us,
@@ -193,7 +195,7 @@ class ProfileViewSink:
     """
 
     name = PROFILE_VIEW
-    enough_records = 50_000  # a user's many updates are one write
+    enough_records = 20_000  # a user's many updates are one write
 
     def __init__(self, database: Database, view: ProfileView, settings: Settings, clock: Clock) -> None:
         self.interval_s = settings.profile_view_interval_s
@@ -249,6 +251,8 @@ class ProfileViewSink:
             ensure_table(client, self._settings.profiles_table)
             return sum(self._view.put(page) for page in self._profiles.pages())
         except (ClientError, BotoCoreError) as error:
+            if not is_passing(error):
+                raise
             raise StoreUnavailable(f"profile view: {error}") from error
         finally:
             client.close()

@@ -74,6 +74,8 @@ def build_consumer(
         report_interval_s=settings.report_interval_s if report_interval_s is None else report_interval_s,
         poll_interval_s=settings.poll_interval_s,
         max_buffered_records=settings.max_buffered_records,
+        max_buffered_bytes=settings.max_buffered_bytes,
+        degraded_limit_s=settings.degraded_limit_s,
         decode=decode_update,
         requested_at_us=requested_at_us,
         on_close=database.dispose,

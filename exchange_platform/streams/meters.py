@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from exchange_platform.streams.reports import SinkReport
 from exchange_platform.streams.sink import SinkCommit
 from exchange_platform.streams.source import ShardBatch
 
 _SAMPLES_A_BATCH = 8
+_LAG_COUNTS_US = 10_000_000
+_MAX_MARKS = 10_000
 
 
 class SinkMeter:
@@ -20,6 +23,7 @@ class SinkMeter:
         self._lock = threading.Lock()
         self._reset()
         self.last_lag_ms = 0.0
+        self._lag_as_of_us = 0
 
     def _reset(self) -> None:
         self._records = self._repeats = self._batches = self._retries = 0
@@ -42,7 +46,11 @@ class SinkMeter:
             self._commit_ms.append(seconds * 1000)
             self._lags_ms.extend(lags)
             if lags:
-                self.last_lag_ms = max(lags)
+                self.last_lag_ms, self._lag_as_of_us = max(lags), now_us
+
+    def newest_lag_ms(self, now_us: int) -> float:
+        """The lag of the last commit; 0 where that is a while ago."""
+        return self.last_lag_ms if now_us - self._lag_as_of_us < _LAG_COUNTS_US else 0.0
 
     def retried(self) -> None:
         """Count one commit that has to be tried again."""
@@ -65,6 +73,71 @@ class SinkMeter:
             if reset:
                 self._reset()
         return report
+
+
+class Reading(Protocol):
+    """What a reader says of its progress."""
+
+    read: int
+    """Batches read."""
+
+    def at_tip(self, began_at_us: int) -> None:
+        """The newest read of every shard, the oldest of which began then, found its tip."""
+        ...
+
+    def outstanding(self) -> int:
+        """How much of what was read some sink has yet to commit; 0: nothing."""
+        ...
+
+
+class Committed:
+    """As of when everything that could be read had been committed by every sink, by the sinks' own positions.
+
+    The reader marks each round that ended at the tip with where it is; the mark counts once every sink holds as much.
+    """
+
+    def __init__(
+        self,
+        sinks: Callable[[], Sequence[Mapping[str, str | None]]],
+        read_to: Callable[[], Mapping[str, str | None]],
+        is_after: Callable[[str, str | None], bool],
+    ) -> None:
+        self._lock = threading.Lock()
+        self._sinks = sinks
+        self._read_to = read_to
+        self._is_after = is_after
+        self._marks: deque[tuple[int, dict[str, str | None]]] = deque(maxlen=_MAX_MARKS)
+        self._caught_up_at_us: int | None = None
+        self.read = 0
+
+    def at_tip(self, began_at_us: int) -> None:
+        """The newest read of every shard, the oldest of which began then, found its tip."""
+        with self._lock:
+            self._marks.append((began_at_us, dict(self._read_to())))
+        self.settle()
+
+    def settle(self) -> None:
+        """Look whether a sink's newest commit settles a mark."""
+        with self._lock:
+            while self._marks and not self._missing(self._marks[0][1]):
+                self._caught_up_at_us = self._marks.popleft()[0]
+
+    def outstanding(self) -> int:
+        """In how many shards some sink has yet to commit what was read; each sink counts for itself."""
+        return self._missing(self._read_to())
+
+    @property
+    def caught_up_at_us(self) -> int | None:
+        """The newest instant for which all sinks have committed every record that had arrived by then."""
+        with self._lock:
+            return self._caught_up_at_us
+
+    def _missing(self, read_to: Mapping[str, str | None]) -> int:
+        return sum(
+            shard not in held or (position is not None and self._is_after(position, held[shard]))
+            for held in self._sinks()
+            for shard, position in read_to.items()
+        )
 
 
 class Progress:

@@ -14,10 +14,10 @@ from exchange_platform.clock import Clock
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.consumers import Checkpoints
 from exchange_platform.stores.database import Database
-from exchange_platform.stores.dead_letters import DeadLetters, bury
+from exchange_platform.stores.dead_letters import DeadLetters, bury, restage, take_back
 from exchange_platform.stores.lost_spans import Loss, LostSpans
 from exchange_platform.stores.verdicts import Verdict
-from exchange_platform.streams.sink import SinkCommit
+from exchange_platform.streams.sink import SinkCommit, decided, suspected
 from exchange_platform.streams.source import SHARD_END, ShardBatch, StreamRecord
 
 OPERATIONAL_DATABASE = "operational_database"
@@ -113,6 +113,33 @@ class OperationalSink:
     def positions(self) -> dict[str, str | None]:
         """Every shard's position."""
         return self._checkpoints.positions(self._source)
+
+    def convict(self, shard: str, records: Sequence[StreamRecord]) -> None:
+        """Let suspected dead letters stay."""
+        with self._database.write() as connection:
+            for record in records:
+                place = (self._source, shard, record.position, record.part)
+                restage(connection, place, record.stage, decided(record.stage))
+
+    def acquit(self, shard: str, records: Sequence[StreamRecord]) -> None:
+        """Take suspected dead letters back."""
+        with self._database.write() as connection:
+            for record in records:
+                take_back(connection, (self._source, shard, record.position, record.part), record.stage)
+
+    def decide_suspects(self, shard: str, sink: str, is_passed: Callable[[str], bool]) -> None:
+        """Decide about what an older consumer left."""
+        stage = suspected(sink)
+        places = list(self._dead_letters.newest_places(self._source, shard, stage))
+        if not places:
+            return
+        with self._database.write() as connection:
+            for position, part in places:
+                place = (self._source, shard, position, part)
+                if is_passed(position):
+                    restage(connection, place, stage, sink)
+                else:
+                    take_back(connection, place, stage)
 
     def holder(self, shards: Sequence[str]) -> int:
         """The highest epoch that claimed one of the shards."""

@@ -13,6 +13,8 @@ A listing costs a DescribeStreamSummary, of which an account has 20 a second for
 """
 _OUT_OF_TURN = BackOff(first_s=0.25, max_s=LIST_INTERVAL_S)
 """Between listings that something asked for, in a row: the first one is made at once."""
+_SILENT_S = 2.0
+"""A shard that was read so lately is as far behind as that read said."""
 _CHANGED = BackOff(first_s=0.05, max_s=LIST_INTERVAL_S)
 """Before a shard is read again that said in a row that it is not what was listed."""
 
@@ -106,6 +108,20 @@ class ShardPaces:
         for shard in shards:
             seen_s, behind_ms = self._seen.get(shard, (now_s, 0.0))
             self.behind_ms[shard] = max(1.0, behind_ms + (now_s - seen_s) * 1000)
+
+    def take_turn(self, shard: str) -> None:
+        """Somebody else read the shard: it is not due before so much later."""
+        if shard in self._due_s:
+            self._due_s[shard] += self.poll_interval_s
+
+    def lag_ms(self, now_s: float) -> float:
+        """How far the shard that is furthest behind may be: longer for as long as it was not read."""
+        lags = [0.0]
+        for shard, behind_ms in list(self.behind_ms.items()):
+            seen_s, seen_ms = self._seen.get(shard, (now_s, behind_ms))
+            silent_s = now_s - seen_s
+            lags.append(behind_ms if silent_s < _SILENT_S else max(behind_ms, seen_ms + silent_s * 1000))
+        return max(lags)
 
     def ended(self, shard: str) -> None:
         """There is nothing left to read in the shard."""

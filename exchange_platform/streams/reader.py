@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from exchange_platform.clock import Clock
 from exchange_platform.records import UndecodableRecord
-from exchange_platform.streams.meters import Progress
+from exchange_platform.streams.meters import Reading
 from exchange_platform.streams.pace import ListingPace, ShardPaces
 from exchange_platform.streams.sharing import WHOLE, Share
 from exchange_platform.streams.source import (
@@ -44,6 +44,10 @@ def _say_unread(shard: str, unread: Unread) -> None:
     log.error("%s: records after %s and before %s are gone unread", shard, unread.after, unread.before)
 
 
+def _nothing_again(_read_to: Mapping[str, str | None]) -> Mapping[str, int]:
+    return {}
+
+
 class ShardReader:
     """Reads a source's shards and hands batches on.
 
@@ -59,7 +63,7 @@ class ShardReader:
         *,
         clock: Clock,
         poll_interval_s: float,
-        progress: Progress,
+        progress: Reading,
         decode: Callable[[bytes], object],
         room: Callable[[], bool],
         claim: Callable[[Sequence[str]], dict[str, str | None]],
@@ -69,6 +73,7 @@ class ShardReader:
         finished: Callable[[Sequence[str]], set[str]] = _none_finished,
         unread: Callable[[str, Unread], None] = _say_unread,
         on_listed: Callable[[Sequence[str]], None] = lambda _shards: None,
+        reread: Callable[[Mapping[str, str | None]], Mapping[str, int]] = _nothing_again,
     ) -> None:
         """`unread` is called with a hole before what lies after it is dispatched, `on_listed` with all shards before new ones are read."""
         self.records = 0
@@ -87,6 +92,8 @@ class ShardReader:
         self._finished = finished
         self._unread = unread
         self._on_listed = on_listed
+        self._reread = reread
+        self._started_s = clock.monotonic_s()
         self._listed: Sequence[Shard] = ()
         self._nothing_to_read = False
         self._waited_for: set[str] = set()
@@ -105,7 +112,7 @@ class ShardReader:
     @property
     def at_tip(self) -> bool:
         """Whether the newest read of every shard found its tip. Where all open shards are others', there is nothing to be read."""
-        if self.trouble or self._waited_for or self._listing.is_asked_for:
+        if self.trouble or self._waited_for or self._listing.is_asked_for or self._paused_s is not None:
             return False
         return max(self.behind_ms.values()) == 0 if self.behind_ms else self._nothing_to_read
 
@@ -120,8 +127,26 @@ class ShardReader:
         """How far the reading of each open shard is behind its tip, or may be while it can't be read."""
         return self._paces.behind_ms
 
+    @property
+    def listed(self) -> Mapping[str, str | None]:
+        """The shards that the source has, and up to where each was read."""
+        return {shard.name: self.read_to[shard.name] for shard in self._listed if shard.name in self.read_to}
+
+    @property
+    def parents(self) -> Mapping[str, tuple[str, ...]]:
+        """Which shards continue which."""
+        return {shard.name: shard.parents for shard in self._listed}
+
+    def lag_ms(self) -> float:
+        """How far reading lies behind the stream's tip: by the stream's own account, and longer for as long as nothing is read."""
+        now_s = self._clock.monotonic_s()
+        if not self.behind_ms and not self._nothing_to_read:
+            return (now_s - self._started_s) * 1000  # nothing was read yet
+        return self._paces.lag_ms(now_s)
+
     def start(self) -> None:
         """Begin to read."""
+        self._started_s = self._clock.monotonic_s()
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
@@ -151,6 +176,7 @@ class ShardReader:
         try:
             self._list_if_due(now_s)
             self._read_due()
+            self._reread_due()
         except SourceUnavailable as error:
             self._source_is_away(error)
             return
@@ -166,14 +192,26 @@ class ShardReader:
         open_shards = self._open_shards()
         if not open_shards:
             self._error = ""
+        before = self.records
         for shard in open_shards:
-            if self._paces.due_s(shard) <= self._clock.monotonic_s() and not self._stopping.is_set():
+            is_due = self._paces.due_s(shard) <= self._clock.monotonic_s()
+            # One read may bring 10 MB: what the shards before this one brought may have filled the room.
+            has_room = self.records == before or self._room()
+            if is_due and has_room and not self._stopping.is_set():
                 self._read_in_turn(shard)
         if open_shards == self._open_shards() and self.at_tip:
             # Not every shard was due in this round: the oldest of their newest reads counts.
             read_at_us = self._paces.all_read_since_us(open_shards)
             if read_at_us is not None or not open_shards:
                 self._progress.at_tip(self._clock.now_us() if read_at_us is None else read_at_us)
+
+    def _reread_due(self) -> None:
+        """Read once more what others than the first sink missed; the shards that were read wait a little longer for their next turn."""
+        if self._seek_all:
+            return
+        for shard, records in self._reread(self.listed).items():
+            self.records += records
+            self._paces.take_turn(shard)
 
     def _read_in_turn(self, shard: str) -> None:
         """Read the shard; what keeps it from being read keeps no other."""

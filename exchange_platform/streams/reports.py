@@ -60,6 +60,8 @@ class ConsumerReport:
     sinks: dict[str, SinkReport] = field(default_factory=dict)
     """By sink: `operational_database`, `lake`, `profile_view`."""
     closed_windows: tuple[ClosedWindows, ...] = ()
+    last_errors: tuple[str, ...] = ()
+    """What is wrong now with the stream or with sinks, each with its cause."""
     final: bool = False
 
     @property

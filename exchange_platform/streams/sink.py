@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.lost_spans import Loss
 from exchange_platform.streams.source import ShardBatch, StreamRecord
+
+_SUSPECTED = "suspected:"
+
+
+def suspected(sink: str) -> str:
+    """The stage of a dead letter while it is not known yet whether the record or the sink is at fault."""
+    return f"{_SUSPECTED}{sink}"
+
+
+def decided(stage: str) -> str:
+    """The stage of the same dead letter once it is: the sink."""
+    return stage.removeprefix(_SUSPECTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,18 @@ class FirstSink(Sink, Protocol):
 
     def positions(self) -> dict[str, str | None]:
         """Every shard that was ever claimed, and up to where this sink holds it. Raises `StoreUnavailable`."""
+        ...
+
+    def convict(self, shard: str, records: Sequence[StreamRecord]) -> None:
+        """Let the suspected dead letters of these records (`suspected`) stay, as their sink's. Idempotent, durable on return."""
+        ...
+
+    def acquit(self, shard: str, records: Sequence[StreamRecord]) -> None:
+        """Take back the dead letters of these records, as far as they are still suspected. Idempotent, durable on return."""
+        ...
+
+    def decide_suspects(self, shard: str, sink: str, is_passed: Callable[[str], bool]) -> None:
+        """Decide about what an older consumer left suspected by a sink: what its checkpoint has passed stays, the others are taken back."""
         ...
 
     def holder(self, shards: Sequence[str]) -> int:

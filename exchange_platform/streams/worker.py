@@ -1,36 +1,49 @@
-"""One sink's worker: gathers batches, commits them, retries, isolates a record that can't be written. One thread a sink."""
+"""One sink's worker: claims its shards, gathers batches and has them committed in steps. One thread a sink.
+
+How a commit goes, and what becomes of a record that is refused, is committing.py's. How far a worker may fall behind is followers.py's.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from exchange_platform.back_off import BackOff
 from exchange_platform.clock import Clock
-from exchange_platform.stores.checkpoints import Advance, StoreUnavailable, Superseded
+from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.failures import Kind, described, kind_of
+from exchange_platform.streams.backlog import Backlog, Size
+from exchange_platform.streams.committing import (
+    DEGRADED_RETRIES,
+    RETRIES,
+    Abandoned,
+    Bury,
+    Committer,
+    Sentence,
+    no_sentence,
+)
+from exchange_platform.streams.condition import DEGRADED_LIMIT_S, Condition
 from exchange_platform.streams.meters import SinkMeter
+from exchange_platform.streams.refusals import StoreRefuses
 from exchange_platform.streams.sink import Sink
-from exchange_platform.streams.source import ShardBatch, Source, StreamRecord
+from exchange_platform.streams.source import ShardBatch, Source
+from exchange_platform.streams.steps import MAX_STEP, Pace
 
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
-_MOST_RECORDS = 20_000
-RETRIES = BackOff(first_s=0.1, max_s=5.0)
-"""Between tries of a store that is away: twice as long each time, up to some seconds, for ever."""
+LARGEST_STEP = Size(MAX_STEP, 16 * 1024 * 1024)
 
 
-class _Abandoned(Exception):
-    """The consumer is ending and the store is still unavailable: what is left will be read again."""
+def _nothing_claimed(_sink: str, _held: dict[str, str | None]) -> None:
+    return None
 
 
 class SinkWorker:
     """Commits to one sink, in order, what it is handed.
 
-    While the store is unavailable it keeps the batch, tries again with back-off and takes no more, so its queue fills and the
-    reader stops. An error of any other kind is traced to a record by halving the batch; that record is buried.
+    `is_at_tip` says whether nothing is on its way to the sink. While the store is away, or refuses everything, it keeps what it has and tries again; `condition` says so. Once that has gone on for
+    `degraded_limit_s` without the store being away, `on_failure` is called with a `SinkDegraded`.
     """
 
     def __init__(
@@ -39,54 +52,94 @@ class SinkWorker:
         *,
         source: Source,
         clock: Clock,
-        bury: Callable[[str, StreamRecord, str, str], None],
+        bury: Bury,
         on_done: Callable[[str, Sequence[ShardBatch]], None],
         on_failure: Callable[[BaseException], None],
+        convict: Sentence = no_sentence,
+        acquit: Sentence = no_sentence,
+        on_claimed: Callable[[str, dict[str, str | None]], None] = _nothing_claimed,
+        is_at_tip: Callable[[], bool] = lambda: True,
+        degraded_limit_s: float = DEGRADED_LIMIT_S,
+        largest_step: Size = LARGEST_STEP,
     ) -> None:
         self.sink = sink
         self.meter = SinkMeter()
-        self.trouble = ""
-        self.positions: dict[str, str | None] = {}
-        self.dead_before: dict[str, set[tuple[str, int]]] = {}
-        self.dead = 0
-        self._epoch = 0
-        self._source = source
+        self.backlog = Backlog()
+        self.condition = Condition(sink.name, clock, degraded_limit_s)
         self._clock = clock
-        self._bury = bury
         self._on_done = on_done
         self._on_failure = on_failure
-        self._queue: deque[ShardBatch] = deque()
-        self._lock = threading.Lock()
-        self._sink_in_use = (
-            threading.Lock()
-        )  # sinks are for one thread at a time, and the reader claims in its own
-        self._queued = 0
+        self._on_claimed = on_claimed
+        self._is_at_tip = is_at_tip
+        self._pace = Pace(largest_step.records)
+        self._step_bytes = largest_step.bytes
+        self._to_claim: list[str] = []
+        self._claim_tries = 0
+        self._claim_at_s = 0.0
+        self._refused_in_a_row = 0
         self._wake = threading.Event()
         self._enough = threading.Event()
         self._finishing = threading.Event()
-        self._abandon = threading.Event()
+        self._abandoning = threading.Event()
+        self._in_use = (
+            threading.Lock()
+        )  # sinks are for one thread at a time, and the reader claims in its own
+        self._committer = Committer(
+            sink,
+            source=source,
+            clock=clock,
+            condition=self.condition,
+            meter=self.meter,
+            pace=self._pace,
+            in_use=self._in_use,
+            abandoning=self._abandoning,
+            bury=bury,
+            convict=convict,
+            acquit=acquit,
+        )
         self._thread = threading.Thread(target=self._run, name=f"sink-{sink.name}", daemon=True)
+
+    @property
+    def positions(self) -> dict[str, str | None]:
+        """Up to where the sink holds each shard that is claimed."""
+        return self._committer.positions
+
+    @property
+    def dead(self) -> int:
+        """Records that the sink itself wrote as dead letters."""
+        return self._committer.dead
 
     def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
         """Claim shards in the sink, from any thread; returns up to where it holds them. Errors as `Sink.claim`."""
-        with self._sink_in_use:
+        with self._in_use:
             held = self.sink.claim(epoch, shards)
             self.positions.update(held)
         return held
 
+    def claim_soon(self, shards: Sequence[str]) -> None:
+        """Have shards claimed by the worker's own thread, as soon as the sink allows it; `on_claimed` is called then."""
+        self._to_claim = [*self._to_claim, *shards]
+        self._wake.set()
+
+    def release(self, shards: Iterable[str]) -> None:
+        """Forget where the sink holds these shards: they will be claimed again. Nothing of them may be under way."""
+        for shard in shards:
+            self.positions.pop(shard, None)
+
+    def has_claimed(self, shards: Iterable[str]) -> bool:
+        """Whether these shards are claimed."""
+        return all(shard in self.positions for shard in shards)
+
     def start(self, epoch: int) -> None:
         """Begin to commit, as this epoch."""
-        self._epoch = epoch
+        self._committer.epoch = epoch
         self._thread.start()
 
     def put(self, batches: Iterable[ShardBatch]) -> None:
         """Hand over batches, in order."""
-        with self._lock:
-            for batch in batches:
-                self._queue.append(batch)
-                self._queued += len(batch.records)
-            if self._queued >= self.sink.enough_records:
-                self._enough.set()
+        self.backlog.put(batches)
+        if self._has_enough():
+            self._enough.set()
         self._wake.set()
 
     def finish(self, timeout_s: float) -> bool:
@@ -96,174 +149,113 @@ class SinkWorker:
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
-            self._abandon.set()
+            self._abandoning.set()
             self._wake.set()
             self._thread.join(10)
-        return not self._queue and not self._thread.is_alive()
+        return not self.backlog and not self._thread.is_alive()
 
     def abandon(self) -> None:
         """End without committing any more."""
-        self._abandon.set()
+        self._abandoning.set()
         self.finish(0)
 
     def _run(self) -> None:
         try:
-            while not self._abandon.is_set():
-                batches = self._gather()
-                if batches:
-                    self._commit_isolating(batches)
-                    self._on_done(self.sink.name, batches)
-                elif self._finishing.is_set():
-                    return
-                self._tick()
-        except _Abandoned:
+            while not self._abandoning.is_set() and self._work():
+                pass
+        except Abandoned:
             log.warning("%s: ended with uncommitted batches, which will be read again", self.sink.name)
         except BaseException as error:
             self._on_failure(error)
 
-    def _gather(self) -> list[ShardBatch]:
-        """Batches to commit now: what has come within the sink's interval, up to a size."""
-        if not self._queue and not self._finishing.is_set():
-            self._wake.clear()
-            if not self._queue:
-                self._clock.wait(self._wake, TICK_S)
-        if self._queue and self.sink.interval_s and not self._finishing.is_set():
-            self._clock.wait(self._enough, self.sink.interval_s)
-        batches: list[ShardBatch] = []
-        size, most = 0, max(_MOST_RECORDS, self.sink.enough_records)
-        with self._lock:
-            while self._queue and size < most:
-                batch = self._queue.popleft()
-                batches.append(batch)
-                size += len(batch.records)
-            self._queued -= size
-            if self._queued < self.sink.enough_records and not self._finishing.is_set():
-                self._enough.clear()
-        return batches
+    def _work(self) -> bool:
+        """One step; says whether there may be another."""
+        if self._to_claim and self._clock.monotonic_s() >= self._claim_at_s:
+            self._claim_now()
+        batches = self._gather()
+        if batches:
+            self._commit(batches)
+        elif self._finishing.is_set():
+            return False
+        elif self._committer.is_undecided and self._is_at_tip() and self._committer.judge_alone():
+            self._settled()
+        self._tick()
+        return True
+
+    def _commit(self, batches: Sequence[ShardBatch]) -> None:
+        try:
+            self._committer.commit(batches)
+        except StoreRefuses as refusal:
+            self._committer.start_again()
+            self.backlog.put_back()
+            self._refused_in_a_row += 1
+            self.meter.retried()
+            log.warning("%s: %s", self.sink.name, refusal)
+            self.condition.degraded("records", refusal)
+            if self._clock.wait(self._abandoning, DEGRADED_RETRIES.pause_s(self._refused_in_a_row)):
+                raise Abandoned from refusal
+            return
+        if not self._committer.is_undecided:
+            self._settled()
+
+    def _settled(self) -> None:
+        """What is in hand is committed or buried."""
+        self._refused_in_a_row = 0
+        self.condition.well("records")
+        self._on_done(self.sink.name, self.backlog.settle())
+
+    def _claim_now(self) -> None:
+        shards = self._to_claim
+        try:
+            held = self.claim(self._committer.epoch, shards)
+        except Exception as error:
+            self._claim_tries += 1
+            pause_s = self._pause_after("claim", error, self._claim_tries)
+            self._claim_at_s = self._clock.monotonic_s() + pause_s
+            return
+        self.condition.well("claim")
+        self._claim_tries = 0
+        self._to_claim = [shard for shard in self._to_claim if shard not in held]
+        self._on_claimed(self.sink.name, held)
 
     def _tick(self) -> None:
         if not self.positions:
             return  # nothing is claimed yet
         try:
-            with self._sink_in_use:
-                self.sink.tick(self._epoch)
-        except StoreUnavailable as error:
-            self.trouble = str(error)
+            with self._in_use:
+                self.sink.tick(self._committer.epoch)
+            self.condition.well("tick")
+        except Exception as error:
             self.meter.retried()
-            log.warning("%s: %s", self.sink.name, error)
+            self._pause_after("tick", error, 1)
             self._clock.wait(self._finishing, RETRIES.first_s)
 
-    def _commit_isolating(self, batches: Sequence[ShardBatch]) -> None:
-        try:
-            self._commit(batches)
-        except (StoreUnavailable, _Abandoned):
-            raise
-        except Exception as error:
-            if is_final(error):
-                raise
-            alive = sum(1 for batch in batches for record in batch.records if record.record is not None)
-            if alive == 0:
-                raise
-            if alive == 1:
-                (batch, record) = next(
-                    (batch, record)
-                    for batch in batches
-                    for record in batch.records
-                    if record.record is not None
-                )
-                reason = f"{type(error).__name__}: {error}"
-                log.warning(
-                    "%s refuses record %s/%s: %s", self.sink.name, batch.shard, record.position, reason
-                )
-                self._bury(batch.shard, record, self.sink.name, reason[:2000])
-                self._commit(batches)
-                return
-            for half in _halves(batches):
-                self._commit_isolating(half)
+    def _pause_after(self, doing: str, error: Exception, tries: int) -> float:
+        """How long to wait after an error of something that writes no record. Raises what ends the consumer."""
+        if kind_of(error) is Kind.FINAL:
+            raise error
+        if tries == 1:
+            log.warning("%s (%s): %s", self.sink.name, doing, described(error))
+        if isinstance(error, StoreUnavailable):
+            self.condition.away(doing, error)
+            return RETRIES.pause_s(tries)
+        self.condition.degraded(doing, error)
+        return DEGRADED_RETRIES.pause_s(tries)
 
-    def _commit(self, batches: Sequence[ShardBatch]) -> None:
-        fresh = [batch for batch in map(self._without_known, batches) if batch is not None]
-        if not fresh:
-            return
-        advances: dict[str, Advance] = {}
-        for batch in fresh:
-            first = advances.get(batch.shard)
-            expected = first.expected if first is not None else self.positions[batch.shard]
-            advances[batch.shard] = Advance(batch.shard, expected, batch.position)
-        steps = list(advances.values())
-        tries = 0
-        while True:
-            began = self._clock.monotonic_s()
-            try:
-                with self._sink_in_use:
-                    done = self.sink.commit(self._epoch, fresh, steps)
-                break
-            except StoreUnavailable as error:
-                tries += 1
-                self.trouble = str(error)
-                self.meter.retried()
-                if tries == 1 or tries % 20 == 0:
-                    log.warning("%s (try %d): %s", self.sink.name, tries, error)
-                if self._clock.wait(self._abandon, RETRIES.pause_s(tries)):
-                    raise _Abandoned from error
-        self.trouble = ""
-        self.dead += done.dead
-        for step in steps:
-            self.positions[step.shard] = step.position
-        self.meter.committed(
-            fresh, done, seconds=self._clock.monotonic_s() - began, now_us=self._clock.now_us()
-        )
+    def _has_enough(self) -> bool:
+        waiting = self.backlog.waiting
+        enough = min(self.sink.enough_records, self._pace.records)
+        return waiting.records >= enough or waiting.bytes >= self._step_bytes
 
-    def _without_known(self, batch: ShardBatch) -> ShardBatch | None:
-        """The batch without what the sink holds already; None if that is all of it."""
-        held = self.positions[batch.shard]
-        if held is None or (batch.records and self._source.is_after(batch.records[0].position, held)):
-            return batch
-        dead = self.dead_before.get(batch.shard)
-        if dead:
-            for record in batch.records:
-                if record.record is not None and (record.position, record.part) in dead:
-                    record.bury("", "dead already")
-        if batch.position is None or not self._source.is_after(batch.position, held):
-            return None
-        fresh = [record for record in batch.records if self._source.is_after(record.position, held)]
-        return ShardBatch(batch.shard, held, batch.position, fresh)
-
-
-def is_final(error: BaseException) -> bool:
-    """Whether the error ends the consumer instead of blaming a record."""
-    return isinstance(error, Superseded | MemoryError)
-
-
-def _halves(batches: Sequence[ShardBatch]) -> Iterable[list[ShardBatch]]:
-    """The batches in two halves by records, in order. A half that ends inside an aggregated record does not advance past it."""
-    total = sum(len(batch.records) for batch in batches)
-    left: list[ShardBatch] = []
-    right: list[ShardBatch] = []
-    room = total // 2
-    for batch in batches:
-        if right or room == 0:
-            right.append(batch)
-        elif len(batch.records) <= room:
-            left.append(batch)
-            room -= len(batch.records)
-        else:
-            first, second = _split(batch, room)
-            left.append(first)
-            right.append(second)
-            room = 0
-    return [half for half in (left, right) if half]
-
-
-def _split(batch: ShardBatch, size: int) -> tuple[ShardBatch, ShardBatch]:
-    first, second = batch.records[:size], batch.records[size:]
-    reached = batch.previous
-    following = second[0].position
-    for record in reversed(first):
-        if record.position != following:
-            reached = record.position
-            break
-    return (
-        ShardBatch(batch.shard, batch.previous, reached, first),
-        ShardBatch(batch.shard, reached, batch.position, second),
-    )
+    def _gather(self) -> list[ShardBatch]:
+        """Batches to commit now: what has come within the sink's interval, up to what one step may hold."""
+        if not self.backlog.has_waiting and not self._finishing.is_set():
+            self._wake.clear()
+            if not self.backlog.has_waiting:
+                self._clock.wait(self._wake, TICK_S)
+        if self.backlog.has_waiting and self.sink.interval_s and not self._finishing.is_set():
+            self._clock.wait(self._enough, self.sink.interval_s)
+        batches = self.backlog.take(Size(self._pace.records, self._step_bytes))
+        if not self._has_enough() and not self._finishing.is_set():
+            self._enough.clear()
+        return batches
