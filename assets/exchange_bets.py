@@ -13,6 +13,7 @@ from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 from exchange_platform.streams.reports import ClosedWindows, ConsumerReport
 from resources.freshness import LIVE
 from resources.platform import PlatformResource
+from resources.run_priorities import LONG_LIVED
 from resources.run_requests import requested_at_us
 
 
@@ -137,5 +138,5 @@ consume_bets = dg.define_asset_job(
     selection=dg.AssetSelection.assets(*SINKS).without_checks(),
     description="A consumer run of `exchange-bets`: lives a quarter of an hour, then hands over to its successor.",
     executor_def=dg.in_process_executor,
-    tags={"source": EXCHANGE_BETS},
+    tags={"source": EXCHANGE_BETS, **LONG_LIVED},
 )

@@ -11,6 +11,7 @@ from exchange_platform.streams.exchange_feed import EVENT_INDEX, EXCHANGE_FEED
 from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 from resources.freshness import LIVE
 from resources.platform import PlatformResource
+from resources.run_priorities import LONG_LIVED
 from resources.run_requests import requested_at_us
 
 exchange_feed = dg.AssetSpec(
@@ -77,5 +78,5 @@ consume_exchange_feed = dg.define_asset_job(
     selection=dg.AssetSelection.assets(*SINKS).without_checks(),
     description="A consumer run of the exchange's event feed: lives a quarter of an hour, then hands over to its successor.",
     executor_def=dg.in_process_executor,
-    tags={"source": EXCHANGE_FEED},
+    tags={"source": EXCHANGE_FEED, **LONG_LIVED},
 )

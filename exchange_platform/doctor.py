@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform import checks, doctor_permissions
+from exchange_platform import checks, doctor_permissions, run_slots
 from exchange_platform.aws import aws_client, error_code, topic_arn
 from exchange_platform.aws_clients import is_on_this_machine
 from exchange_platform.clock import SYSTEM_CLOCK
@@ -101,6 +101,9 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
                 yield _safely(f"consumer of {source}", functools.partial(_consumer, settings, source))
     if runs:
         yield _safely("dagster", lambda: _dagster(settings))
+    limits = run_slots.dagster_yaml(settings)
+    if limits is not None:
+        yield _safely("run slots", lambda: _run_slots(settings, limits))
 
 
 def _safely(part: str, check: Callable[[], Finding]) -> Finding:
@@ -463,3 +466,15 @@ def _dagster(settings: Settings) -> Finding:
     return Finding(
         "dagster", Level.FINE, f"webserver {version} at {pages.url}, daemons beat, definitions are loaded"
     )
+
+
+def _run_slots(settings: Settings, file: Path) -> Finding:
+    import yaml  # Dagster brings it, and where its instance is configured, Dagster is installed
+
+    configured = (yaml.safe_load(file.read_text()) or {}).get("concurrency", {}).get("runs", {})
+    short = run_slots.limits_too_low(settings, configured)
+    if short is not None:
+        return Finding(
+            "run slots", Level.WRONG, short, f"raise it under concurrency.runs in {file.name}; -1 is no limit"
+        )
+    return Finding("run slots", Level.FINE, f"{run_slots.slots_needed(settings)} runs may be needed at once")

@@ -9,6 +9,7 @@ from exchange_platform.confirmation.wishes import CONFIRMATIONS
 from ops.delivering import DeliveryConfig, delivered
 from resources.freshness import LIVE
 from resources.platform import PlatformResource
+from resources.run_priorities import LONG_LIVED
 from resources.run_requests import requested_at_us
 from resources.run_sizes import DELIVERY_RUN
 
@@ -38,7 +39,7 @@ def mail_confirmations(
 
 @dg.job(
     executor_def=dg.in_process_executor,
-    tags={"source": CONFIRMATIONS, **DELIVERY_RUN},
+    tags={"source": CONFIRMATIONS, **DELIVERY_RUN, **LONG_LIVED},
     description="Mails confirmations of new accounts: lives a quarter of an hour, then hands over to its successor.",
 )
 def confirm_accounts() -> None:

@@ -6,6 +6,7 @@ import dagster as dg
 
 from exchange_platform.stores.event_documents import DatabaseEventDocuments
 from resources.platform import PlatformResource
+from resources.run_priorities import soon
 
 
 @dg.op
@@ -27,6 +28,7 @@ def fill_event_index(context: dg.OpExecutionContext, platform: PlatformResource)
 
 @dg.job(
     executor_def=dg.in_process_executor,
+    tags=soon("rebuild_event_index"),
     description="Make the event index anew from the database. Searches go on in the old one until the new one takes its place.",
 )
 def rebuild_event_index() -> None:

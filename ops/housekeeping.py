@@ -11,11 +11,12 @@ from exchange_platform.memory import without_data_frames
 from exchange_platform.purges import Purge, purge_database, purge_lake_orphans
 from exchange_platform.stores.purge_rounds import Budget, Purged, PurgeRounds
 from resources.platform import PlatformResource
+from resources.run_priorities import LAKE_WRITERS, whenever
 from resources.run_sizes import SMALL_RUN
 
 
 # On PostgreSQL a step may meet a commit of the consumers; it is begun again, which does no harm.
-@dg.op(retry_policy=dg.RetryPolicy(max_retries=3, delay=10))
+@dg.op(retry_policy=dg.RetryPolicy(max_retries=3, delay=10), pool=LAKE_WRITERS)
 def tidy_lake(context: dg.OpExecutionContext, platform: PlatformResource) -> None:
     """Move inlined rows to Parquet, merge small files, drop old snapshots."""
     with without_data_frames(), platform.lake(read_only=False) as lake:
@@ -72,7 +73,11 @@ def purge_lake(context: dg.OpExecutionContext, platform: PlatformResource) -> No
     context.log.info(f"{purged.deleted} orphaned files deleted")
 
 
-@dg.job(executor_def=dg.in_process_executor, description="Keep the lake small and fast.")
+@dg.job(
+    executor_def=dg.in_process_executor,
+    tags=whenever("maintain_lake"),
+    description="Keep the lake small and fast.",
+)
 def maintain_lake() -> None:
     """One op."""
     tidy_lake()
@@ -80,7 +85,7 @@ def maintain_lake() -> None:
 
 @dg.job(
     executor_def=dg.in_process_executor,
-    tags=SMALL_RUN,
+    tags=SMALL_RUN | whenever("purge"),
     description="Delete what is old: runs and their events, delivered changes, mails and orders, unconfirmed accounts, files of killed writers.",
 )
 def purge() -> None:

@@ -9,6 +9,7 @@ from exchange_platform.stores.outbox import NOTIFICATIONS
 from ops.delivering import DeliveryConfig, delivered
 from resources.freshness import LIVE
 from resources.platform import PlatformResource
+from resources.run_priorities import LONG_LIVED
 from resources.run_requests import requested_at_us
 from resources.run_sizes import DELIVERY_RUN
 
@@ -52,7 +53,7 @@ def deliver_notifications(
 
 @dg.job(
     executor_def=dg.in_process_executor,
-    tags={"source": NOTIFICATIONS, **DELIVERY_RUN},
+    tags={"source": NOTIFICATIONS, **DELIVERY_RUN, **LONG_LIVED},
     description="Tells of every change of a bet, by mail and by topic: lives a quarter of an hour, then hands over to its successor.",
 )
 def notify_users() -> None:

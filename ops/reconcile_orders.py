@@ -5,6 +5,7 @@ import dagster as dg
 from exchange_platform.order_publishing import relay_left
 from exchange_platform.reconciliation import reconcile_bets
 from resources.platform import PlatformResource
+from resources.run_priorities import soon
 from resources.run_sizes import SMALL_RUN
 
 
@@ -38,7 +39,7 @@ def ask_the_exchange(context: dg.OpExecutionContext, relayed: int, platform: Pla
 
 @dg.job(
     executor_def=dg.in_process_executor,
-    tags=SMALL_RUN,
+    tags=SMALL_RUN | soon("reconcile_orders"),
     description="Publish orders that were left, and ask the exchange what became of bets that stay PENDING.",
 )
 def reconcile_orders() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -344,6 +345,32 @@ def test_a_changed_window_is_caught_and_recomputing_its_day_mends_it(platform: P
     )
     assert [tuple(row.values()) for row in revisions.to_pylist()] == [(False, 1, 1), (True, 2, 2)]
     lake.close()
+
+
+def test_several_days_are_recomputed_by_one_run_and_each_is_reported(platform: PlatformResource) -> None:
+    _consumed(platform)
+    lake = Lake.from_settings(platform.settings)
+    lake.close_windows(EXCHANGE_BETS, 10**9, {market: None for market, _ in lake.open_windows()})
+    with lake._connection.write() as connection:
+        connection.execute("UPDATE odds_windows SET vwap = vwap + 1 WHERE selection_id = 1")
+    lake.close()
+    days = [(START.date() + timedelta(days=number)).isoformat() for number in (-1, 0, 1)]
+    windows = build_definitions({"platform": platform}).resolve_assets_def("odds_windows")
+    with dg.instance_for_test() as instance:
+        tags = {
+            "dagster/asset_partition_range_start": days[0],
+            "dagster/asset_partition_range_end": days[-1],
+        }
+        assert dg.materialize([windows], instance=instance, tags=tags).success
+        records = instance.fetch_materializations(windows.key, limit=10, ascending=True).records
+        changed = {
+            str(record.partition_key): record.asset_materialization.metadata["changed"].value  # type: ignore[union-attr]
+            for record in records[:2]
+        }
+        assert set(instance.get_materialized_partitions(windows.key)) == set(days)
+    assert changed[days[0]] == 0
+    assert int(changed[days[1]]) > 0  # type: ignore[arg-type]
+    assert _passes("odds_windows/windows_agree", platform)
 
 
 def test_the_sensor_requests_a_run_and_then_says_how_the_live_one_is(platform: PlatformResource) -> None:

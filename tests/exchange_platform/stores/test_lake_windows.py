@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exchange_platform.records import MAX_STAKE, Execution
+from exchange_platform.stores import lake_recompute
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake_windows import ClosedDay, Recomputed
 from exchange_platform.windows import WINDOW, aggregate
@@ -220,6 +223,83 @@ def test_recomputing_mends_wrong_missing_and_superfluous_rows(feed: Feed) -> Non
     assert feed.lake.recompute(DAY) == Recomputed(DAY, rows=4, changed=1, added=1, removed=1)
     assert values(rows(feed.lake, "odds_windows")) == reference(stream)
     assert feed.lake.disagreeing_windows() == []
+
+
+def spoiled(feed: Feed, windows: int) -> list[Execution]:
+    """So many closed windows of two hours, each with a wrong row; returns their executions."""
+    stream = [execution(n, NOON + (n % 24) * WINDOW, market=f"1.{n // 24}") for n in range(windows)]
+    feed.commit(stream)
+    feed.close_all()
+    feed.lake._connection.session.execute("UPDATE odds_windows SET vwap = 99")
+    assert len(feed.lake.disagreeing_windows(limit=1000)) == windows
+    return stream
+
+
+class Transactions:
+    """Watches the lake's writing transactions; before each, `meanwhile` is called with its number, from 1."""
+
+    def __init__(self, feed: Feed, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[int], None]) -> None:
+        self.count = 0
+        write = feed.lake._connection.write
+
+        @contextmanager
+        def watched() -> Iterator[Any]:
+            self.count += 1
+            meanwhile(self.count)
+            with write() as connection:
+                yield connection
+
+        monkeypatch.setattr(feed.lake._connection, "write", watched)
+
+
+def test_recomputing_a_day_that_is_right_waits_for_no_writer_and_holds_none_up(
+    feed: Feed, tmp_path: Path
+) -> None:
+    feed.commit([execution(n, NOON + n * WINDOW) for n in range(20)])
+    feed.close_all()
+    with FileLock(f"{tmp_path / 'catalog.sqlite'}.lock"):
+        assert feed.lake.recompute(DAY) == Recomputed(DAY, rows=20, changed=0, added=0, removed=0)
+
+
+def test_recomputing_a_wrong_day_lets_consumers_write_in_between(
+    feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = spoiled(feed, 40)
+    monkeypatch.setattr(lake_recompute, "MAX_ROWS_AT_ONCE", 8)
+    other = Feed(lake_in(tmp_path), epoch=2)
+    late: list[Execution] = []
+
+    def a_consumer_commits(number: int) -> None:
+        late.append(execution(100 + number, NOON + number * WINDOW, market="1.0"))
+        other.commit(late[-1:])
+
+    transactions = Transactions(feed, monkeypatch, a_consumer_commits)
+    done = feed.lake.recompute(DAY)
+    assert transactions.count >= 5, "40 rows, 8 at once"
+    assert done.changed >= 40 - len(late), "those that a late execution opened are the consumer's to close"
+    other.close_all()
+    assert values(rows(feed.lake, "odds_windows")) == reference([*stream, *late])
+    other.lake.close()
+
+
+def test_recomputing_that_is_killed_in_between_leaves_whole_windows_and_is_finished_by_the_next(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = spoiled(feed, 24)
+    with monkeypatch.context() as patched:
+        patched.setattr(lake_recompute, "MAX_ROWS_AT_ONCE", 5)
+
+        def killed(number: int) -> None:
+            if number == 3:
+                raise KeyboardInterrupt
+
+        Transactions(feed, patched, killed)
+        with pytest.raises(KeyboardInterrupt):
+            feed.lake.recompute(DAY)
+    assert len(feed.lake.disagreeing_windows()) == 14
+    assert feed.lake.recompute(DAY) == Recomputed(DAY, rows=24, changed=14, added=0, removed=0)
+    assert values(rows(feed.lake, "odds_windows")) == reference(stream)
+    assert {row[-1] for row in rows(feed.lake, "odds_windows")} == {2}
 
 
 def test_recomputing_leaves_other_days_and_open_windows_alone(feed: Feed) -> None:
