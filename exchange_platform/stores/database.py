@@ -272,7 +272,6 @@ restatements = sa.Table(
     comment="Recorded volume that an exchange took back or re-rated; it yields no execution.",
 )
 
-_LOCK_TIMEOUT_S = 30.0
 _CONTENTION = (1205, 1213)  # MySQL: lock wait timeout, deadlock
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -304,7 +303,7 @@ class Database:
         if self.is_sqlite:
             if parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-                self._turns = WriteTurns(parsed.database, timeout_s=_LOCK_TIMEOUT_S)
+                self._turns = WriteTurns(parsed.database)
             # IN lists of every length are statements of their own: 128 of them, SQLite's default, hold 15 MB a connection.
             self.engine = sa.create_engine(
                 url, connect_args={"timeout": 30, "cached_statements": 24}, pool_size=8

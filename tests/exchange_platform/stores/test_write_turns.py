@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.write_turns import WriteTurns
 from tests.exchange_platform.stores.bet_tables import new_database
@@ -48,25 +48,19 @@ def test_whoever_waits_writes_before_whoever_has_just_written(tmp_path: Path) ->
     assert order == ["first", "heartbeat", "second"] * 10
 
 
-def test_a_turn_that_does_not_come_in_time_is_a_store_that_is_away(tmp_path: Path) -> None:
-    mine, theirs = (WriteTurns(str(tmp_path / "database"), timeout_s=timeout_s) for timeout_s in (30.0, 0.05))
-    seen: list[BaseException] = []
-
-    def wait() -> None:
-        try:
-            with theirs.turn():
-                pass
-        except StoreUnavailable as error:
-            seen.append(error)
-
-    with mine.turn():
-        waiting = threading.Thread(target=wait)
-        waiting.start()
-        waiting.join()
-        with pytest.raises(StoreUnavailable, match="others have been writing"):
-            raise seen[0]
-    with theirs.turn():
-        pass
+def test_a_process_that_is_stopped_while_it_has_the_turn_holds_nobody_up_for_long(tmp_path: Path) -> None:
+    place = tmp_path / "database"
+    for kind in ("turn", "writer"):
+        turns = WriteTurns(str(place), patience_s=0.05)
+        with (tmp_path / f"database.{kind}").open("ab") as stopped:
+            fcntl.flock(stopped, fcntl.LOCK_EX)
+            began_s = time.monotonic()
+            for _ in range(100):
+                with turns.turn():
+                    pass
+            assert time.monotonic() - began_s < 2.5, "it waits once, not for each of its transactions"
+        with WriteTurns(str(place)).turn():
+            assert is_locked(tmp_path / "database.writer")
 
 
 def test_a_transaction_that_fails_gives_its_turn_back(tmp_path: Path) -> None:
