@@ -149,17 +149,17 @@ class Customers:
         if self._too_late.wait(seconds):
             raise TooLate
 
-    def press(self, account_id: str) -> int | None:
-        """Press the button of the newest mail to the account; the answer's status, None where there is no mail yet or no answer."""
-        code = self._mailbox.newest_code(account_id)
-        if code is None:
-            return None
+    def newest_code(self, account_id: str) -> str | None:
+        """The code of the newest mail to the account."""
+        return self._mailbox.newest_code(account_id)
+
+    def press(self, code: str | None) -> int | None:
+        """Press the button of the mail that has this code; the answer's status, None where there is no answer."""
         try:
-            return httpx.post(
-                f"{self._url}/confirm", data={"code": code}, timeout=5.0, trust_env=False
-            ).status_code
+            answer = httpx.post(f"{self._url}/confirm", data={"code": code}, timeout=5.0, trust_env=False)
         except httpx.TransportError:
             return None
+        return answer.status_code
 
 
 class _Person:
@@ -191,16 +191,17 @@ class _Person:
             self._customers.pause(self._rng.uniform(0.1, 0.6))
 
     def _confirm(self) -> bool:
-        """Press until it is known to be confirmed; the emulator forgets codes when it dies, so another may be asked for."""
-        waited = 0
+        """Press until it is known to be confirmed. Another mail is asked for where the code is worth nothing: the emulator forgets when it dies."""
+        void: str | None = None
         while True:
-            status = self._customers.press(self._me.account_id)
+            code = self._customers.newest_code(self._me.account_id)
+            status = self._customers.press(code) if code not in (None, void) else None
             state = self._answer(lambda: self._client.account_state(self._me.account_id), "account")
             if state == "CONFIRMED":
                 self._me.confirmed = True
                 return True
-            waited += 1
-            if status == 410 or waited % 20 == 0:
+            if status == 410:  # a second one voids the first, so it is asked for once a code
+                void = code
                 self._answer(self._ask_again, "ask again")
             self._customers.pause(0.5)
 
