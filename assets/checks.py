@@ -11,6 +11,7 @@ from exchange_platform import checks
 from exchange_platform.checks import EVERYTHING, CheckOutcome, Scope
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.confirmation.wishes import CONFIRMATIONS
+from exchange_platform.exchange_asking import ExchangeUnavailable
 from exchange_platform.stores.checkpoints import StoreDamaged
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.lake import Lake
@@ -93,6 +94,23 @@ def _bets_conserved(platform: PlatformResource, scope: Scope) -> CheckOutcome:
 def _lake_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
     with _lake(platform, scope) as lake:
         return checks.lake_agrees(platform.database, lake, scope.placed)
+
+
+def _exchange_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+    progress = scope.reached("exchange_agrees")
+    if platform.settings.exchange_url is None:
+        none = "not compared: no exchange is configured that could give a report (EXCHANGE_URL)"
+        return CheckOutcome(False, none, compared=False, applies=False)
+    try:
+        with platform.exchange() as exchange, _lake(platform, scope) as lake:
+            return checks.exchange_agrees(platform.database, lake, exchange, SYSTEM_CLOCK, progress)
+    except ExchangeUnavailable as error:
+        return CheckOutcome(False, f"not compared: {error}", compared=False)
+
+
+def _view_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+    with platform.profile_view() as view:
+        return checks.view_agrees(platform.database, view, scope.reached("view_agrees"), wait=time.sleep)
 
 
 def _windows_agree(platform: PlatformResource, scope: Scope) -> CheckOutcome:
@@ -225,6 +243,20 @@ LAKE_AGREES = Check(
     "Rows were lost or changed in one of the two: compare those bets with bet_history.",
     _lake_agrees,
 )
+EXCHANGE_AGREES = Check(
+    "exchange_agrees",
+    "executions",
+    "Every execution and bet version that the exchange reports is in the lake, and its bets are in the operational database.",
+    "Launch the job request_missing: the exchange publishes again what is missing, as long as it holds it.",
+    _exchange_agrees,
+)
+VIEW_AGREES = Check(
+    "view_agrees",
+    "profile_view",
+    "Every user's item in the profile view is the user's profile.",
+    "Launch the job request_missing: it writes the users' items again from the operational database.",
+    _view_agrees,
+)
 WINDOWS_AGREE = Check(
     "windows_agree",
     "odds_windows",
@@ -310,6 +342,9 @@ PURGES_KEEP_UP = Check(
     _purges_keep_up,
 )
 
+BY_THEMSELVES = (EXCHANGE_AGREES, VIEW_AGREES)
+"""These take a share each round by themselves, and say how far they have come."""
+
 OF_USERS = (MONEY_CONSERVED, BETS_CONSERVED, RESERVATIONS_BACKED)
 """These look at the users of a scope."""
 
@@ -327,6 +362,8 @@ ALL = (
     BOOKS_BALANCED,
     LAKE_FILES_WHOLE,
     LAKE_AGREES,
+    EXCHANGE_AGREES,
+    VIEW_AGREES,
     WINDOWS_AGREE,
     INDEX_AGREES,
     FINISHED_EVENTS_TAKE_NO_BETS,

@@ -15,6 +15,7 @@ from ops.event_index import rebuild_event_index
 from ops.housekeeping import maintain_lake, purge, schedules
 from ops.notify_users import notifications, notify_users
 from ops.reconcile_orders import reconcile_orders
+from ops.request_missing import request_missing
 from resources.platform import PlatformResource
 from sensors.confirmations import confirmations_sensor
 from sensors.exchange_bets import exchange_bets_sensor
@@ -51,6 +52,7 @@ def build_definitions(
             maintain_lake,
             purge,
             reconcile_orders,
+            request_missing,
         ],
         schedules=schedules,
         sensors=[

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from exchange_platform.aws import aws_client
 from exchange_platform.bets import Bet, BetStatus
 from exchange_platform.clock import SYSTEM_CLOCK, Clock, ahead_us
-from exchange_platform.exchange_asking import AsksExchange, ExchangeClient, ExchangeUnavailable
+from exchange_platform.exchange_asking import AsksExchange, exchange_of
 from exchange_platform.order_publishing import OrdersPublisher
 from exchange_platform.records import BetUpdate, encode
 from exchange_platform.settings import Settings
@@ -59,11 +59,7 @@ class Reconciled:
 
 def reconcile_bets(settings: Settings, database: Database) -> Reconciled:
     """One round with the exchange and the streams that the settings name. Raises as `Reconciliation.run`."""
-    if settings.exchange_url is None:
-        raise ExchangeUnavailable(
-            "nobody can be asked: where the exchange answers is not configured (EXCHANGE_URL)"
-        )
-    exchange = ExchangeClient(settings.exchange_url)
+    exchange = exchange_of(settings)
     publisher = Publisher(aws_client(settings, "kinesis"), settings.bets_stream, give_up_after_s=3.0)
     try:
         return Reconciliation(settings, database, exchange, publisher).run()

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import dagster as dg
 
+from exchange_platform.aws import aws_client
+from exchange_platform.exchange_asking import ExchangeClient, exchange_of
 from exchange_platform.mail.delivery import DeliveryRun
 from exchange_platform.settings import Settings, load_settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.event_index import EventIndex, open_event_index
 from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.profile_view import ProfileView
 from exchange_platform.streams.consumer import Consumer
 
 
@@ -39,6 +42,24 @@ class PlatformResource(dg.ConfigurableResource[Settings]):
             yield lake
         finally:
             lake.close()
+
+    @contextmanager
+    def exchange(self) -> Iterator[ExchangeClient]:
+        """The exchange, to be asked for a while. Raises `ExchangeUnavailable` where it is not configured."""
+        exchange = exchange_of(self.settings)
+        try:
+            yield exchange
+        finally:
+            exchange.close()
+
+    @contextmanager
+    def profile_view(self) -> Iterator[ProfileView]:
+        """The profile view, for a while."""
+        client = aws_client(self.settings, "dynamodb")
+        try:
+            yield ProfileView(client, self.settings.profiles_table)
+        finally:
+            client.close()
 
     @contextmanager
     def event_index(self) -> Iterator[EventIndex]:

@@ -7,6 +7,7 @@ import msgspec
 
 from assets.checks import (
     ALL,
+    BY_THEMSELVES,
     CONSUMERS_ALIVE,
     INDEX_AGREES,
     LAKE_AGREES,
@@ -55,6 +56,8 @@ class _Memory(msgspec.Struct):
     """Check -> when it was last evaluated; before it ever was, when the sensor began to look."""
     unevaluated: dict[str, str] = {}
     """Check -> why it could not be evaluated when that was last tried."""
+    without: dict[str, str] = {}
+    """Check -> why there is nothing to compare with, so that it has no verdict."""
     suspected: list[str] = []
     """The checks of consumers that the last tick saw fail: a hand-over after a kill takes less than two ticks."""
 
@@ -111,6 +114,7 @@ def reconciliation_sensor(context: dg.SensorEvaluationContext, platform: Platfor
             looked.get(LAKE_AGREES),
             looked.get(WINDOWS_AGREE),
             looked.get(INDEX_AGREES),
+            {check.name: looked[check] for check in BY_THEMSELVES if check in looked},
         )
     context.update_cursor(msgspec.json.encode(memory).decode())
     return dg.SkipReason(_summary(outcomes, memory, len(asked)))
@@ -147,6 +151,7 @@ def _outcomes(
             outcome = CheckOutcome(
                 False, f"it could not be evaluated: {type(error).__name__}: {error}", looked=False
             )
+            ({check.name: looked[check] for check in BY_THEMSELVES if check in looked},)
         if not outcome.compared:
             context.log.warning(f"{check.key} {outcome.description}")
             memory.unevaluated[check.key] = outcome.description
@@ -169,6 +174,11 @@ def _stale(memory: _Memory, now_us: int) -> dict[Check, CheckOutcome]:
 
 
 def _summary(outcomes: dict[Check, CheckOutcome], memory: _Memory, asked: int) -> str:
+    said = "".join(f"; {name} {reason}" for name, reason in memory.without.items())
+    return f"{_verdict(outcomes, memory, asked)}{said}"
+
+
+def _verdict(outcomes: dict[Check, CheckOutcome], memory: _Memory, asked: int) -> str:
     if memory.failed:
         return "FAILED " + "; ".join(f"{name}: {reason}" for name, reason in memory.failed.items())
     said = "; ".join(outcome.description for outcome in outcomes.values())

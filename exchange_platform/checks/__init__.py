@@ -5,6 +5,7 @@ at everything.
 """
 
 from exchange_platform.checks.events import finished_events_take_no_bets, index_agrees
+from exchange_platform.checks.exchange import exchange_agrees
 from exchange_platform.checks.files import lake_files_whole
 from exchange_platform.checks.lake import lake_agrees, windows_agree
 from exchange_platform.checks.machine import machine_well
@@ -32,6 +33,7 @@ from exchange_platform.checks.stream import (
     no_new_dead_letters,
     notifications_delivered,
 )
+from exchange_platform.checks.view import view_agrees
 
 __all__ = [
     "ALWAYS",
@@ -48,6 +50,7 @@ __all__ = [
     "bets_conserved",
     "books_balanced",
     "consumer_alive",
+    "exchange_agrees",
     "finished_events_take_no_bets",
     "index_agrees",
     "lake_agrees",
@@ -63,5 +66,6 @@ __all__ = [
     "reservations_backed",
     "some_users",
     "span_before",
+    "view_agrees",
     "windows_agree",
 ]

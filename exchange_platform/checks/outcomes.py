@@ -32,6 +32,10 @@ class CheckOutcome:
     """False when the stores could not be compared now; `passed` is False then, and nothing is known to be wrong."""
     looked: bool = True
     """False when what the check reads is damaged: it failed for that, and what it looked for before is not forgotten."""
+    applies: bool = True
+    """False where there is nothing to compare with, now or later: `compared` is False then, and no verdict is expected."""
+    reached: str | None = None
+    """How far a check has come that takes a share each round by itself: what it is to be given next time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ was wrong the round before: a failure stays until it is mended. Not here: the ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 import msgspec
 
@@ -50,6 +51,12 @@ class Scope:
     events: Events = EVERY_EVENT
     whole_files: bool = True
     """Whether all of each store's files is read, or a share of them."""
+    progress: Mapping[str, str] | None = None
+    """By check, what it reached last: of those that take a share by themselves. None is all of it."""
+
+    def reached(self, check: str) -> str | None:
+        """What the check is to be given; None: it looks at everything."""
+        return None if self.progress is None else self.progress.get(check, "")
 
 
 EVERYTHING = Scope()
@@ -68,6 +75,8 @@ class Rounds(msgspec.Struct, frozen=True):
     wrong_hours: tuple[datetime, ...] = ()
     after_event: str | None = None
     wrong_events: tuple[str, ...] = ()
+    progress: dict[str, str] = {}
+    """By check, what it reached."""
 
     @classmethod
     def from_text(cls, text: str | None) -> Rounds:
@@ -100,6 +109,7 @@ class Rounds(msgspec.Struct, frozen=True):
             older_hour,
             Events(events.after, events.upto, self.wrong_events),
             whole_files=False,
+            progress=self.progress,
         )
 
     def after(
@@ -109,8 +119,10 @@ class Rounds(msgspec.Struct, frozen=True):
         bets: CheckOutcome | None,
         windows: CheckOutcome | None,
         events: CheckOutcome | None = None,
+        reached: Mapping[str, CheckOutcome] = MappingProxyType({}),
     ) -> Rounds:
-        """How far they have come after a round, by the outcomes of the checks of users, bets, windows and events.
+        """How far they have come after a round, by the outcomes of the checks of users, bets, windows and events, and by their
+        names of those that take a share by themselves.
 
         What was not looked at (None) stays where it was: nothing that was wrong is forgotten for that.
         """
@@ -125,6 +137,8 @@ class Rounds(msgspec.Struct, frozen=True):
             wrong_hours=self.wrong_hours if windows is None else _instants(windows),
             after_event=self.after_event if events is None else scope.events.upto,
             wrong_events=self.wrong_events if events is None else events.wrong,
+            progress=self.progress
+            | {name: outcome.reached for name, outcome in reached.items() if outcome.reached is not None},
         )
 
     def _placed(self, database: Database, bets: int) -> tuple[tuple[Span, ...], Span]:

@@ -22,7 +22,7 @@ from exchange_platform.bets import (
     Position,
     check_transition,
 )
-from exchange_platform.stores import outbox
+from exchange_platform.stores import lost_bets, outbox
 from exchange_platform.stores.bet_rows import bet_from_row, bet_row, decimal_text
 from exchange_platform.stores.database import bets, to_us
 from exchange_platform.stores.ledger import CLEARING, COMMISSION, Books, Occasion
@@ -64,6 +64,7 @@ def apply_bet_updates(connection: sa.Connection, updates: Sequence[Bet]) -> list
         currencies=currencies,
         markets=sorted({update.market_id for update in updates}),
         bet_ids=sorted({update.bet_id for update in updates}),
+        may_be_lost=True,
     )
     verdicts = [fold.apply(update) for update in updates]
     fold.write(connection)
@@ -83,14 +84,20 @@ class BetFold:
         currencies: Mapping[str, str],
         markets: Sequence[str],
         bet_ids: Sequence[str],
+        may_be_lost: bool = False,
     ) -> None:
-        """`currencies` are the users', for those who have no profile; `markets` and `bet_ids` are all that the updates will have."""
+        """`currencies` are the users', for those who have no profile; `markets` and `bet_ids` are all that the updates will have.
+
+        `may_be_lost`: a bet without a row may have had one; then its row comes back and its effects are not counted twice.
+        """
         users = sorted(currencies)
         self._profiles = ProfileSums(connection, currencies)
         self._standings = Standings(connection, users, markets)
         self._replacements = Replacements(connection, users)
         known = sorted({*bet_ids, *self._replacements.bet_ids}) if self._replacements else bet_ids
         self._bets = {bet.bet_id: bet for bet in _known_bets(connection, known)}
+        unknown = sorted(set(bet_ids) - self._bets.keys()) if may_be_lost else ()
+        self._traces = lost_bets.traces(connection, unknown)
         self._books = Books()
         self._changed_bets: dict[str, Bet] = {}
         self._bets_before: dict[str, Bet | None] = {}
@@ -135,6 +142,12 @@ class BetFold:
     def apply(self, after: Bet) -> Verdict:
         """Apply one update. See `apply_bet_updates`."""
         before = self._bets.get(after.bet_id)
+        if before is None and after.bet_id in self._traces:
+            before = self._restored(after, self._traces[after.bet_id])
+            if before is None:
+                return self._untraceable(after)
+            if after.version == before.version:
+                return APPLIED
         if before is not None:
             if after.version <= before.version:
                 return REPEATED
@@ -182,6 +195,24 @@ class BetFold:
         self._profiles.write(connection)
         self._books.write(connection)
         outbox.append(connection, self._outbox)
+
+    def _restored(self, after: Bet, trace: lost_bets.Trace) -> Bet | None:
+        """The lost bet as it was when its last effects were counted, to be written again; None where that is not known."""
+        state = trace.state if trace.state is not None else after
+        if state.version != trace.version:
+            return None
+        self._bets[after.bet_id] = self._changed_bets[after.bet_id] = self._bets_before[after.bet_id] = state
+        return state
+
+    def _untraceable(self, after: Bet) -> Verdict:
+        version = self._traces[after.bet_id].version
+        if after.version < version:
+            return REPEATED
+        return Verdict(
+            False,
+            f"bet {after.bet_id} was lost from bets: its effects up to version {version} are in the ledger, and version"
+            f" {after.version} can't be applied before version {version} has brought it back",
+        )
 
     def _move_position(self, before: Bet | None, after: Bet) -> int:
         """Move the owner's position in the market; returns the change of exposure."""

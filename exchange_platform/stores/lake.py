@@ -269,6 +269,10 @@ class Lake:
         rows = self._rows(lake_bets.newest(seconds)) if seconds else []
         return {bet: BetState(*told) for bet, *told in rows}
 
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a statement of the library's own; a user's goes through `query`."""
+        return self._rows(sql)
+
     def query(self, sql: str) -> pa.Table:
         """Run one reading statement; the lake's tables need no prefix, instants are UTC. Raises `QueryError` with what was wrong."""
         with self._connection.translated():

@@ -20,6 +20,10 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(tuple[LastBet, ...])
 
 _NEWER = "attribute_not_exists(user_id) OR #version < :version"
+_NOT_OLDER = "attribute_not_exists(user_id) OR #version <= :version"
+_GET_LIMIT = 100
+"""Items in one BatchGetItem call: the API's most."""
+_GET_TRIES = 20
 
 
 _PASSING = frozenset(
@@ -59,8 +63,35 @@ class ProfileView:
         """
         written = 0
         for start in range(0, len(profiles), TRANSACTION_LIMIT):
-            written += self._put_some(profiles[start : start + TRANSACTION_LIMIT])
+            written += self._put_some(profiles[start : start + TRANSACTION_LIMIT], _NEWER)
         return written
+
+    def replace(self, profiles: Sequence[Profile]) -> int:
+        """As `put`, and also in place of items of the same version, which somebody else must have changed."""
+        written = 0
+        for start in range(0, len(profiles), TRANSACTION_LIMIT):
+            written += self._put_some(profiles[start : start + TRANSACTION_LIMIT], _NOT_OLDER)
+        return written
+
+    def get_many(self, user_ids: Sequence[str]) -> dict[str, Profile]:
+        """The items of these users, those that exist, by user. Read consistently. Raises `StoreUnavailable` and `ProfileViewMissing`."""
+        found: dict[str, Profile] = {}
+        for start in range(0, len(user_ids), _GET_LIMIT):
+            keys = [{"user_id": {"S": user}} for user in user_ids[start : start + _GET_LIMIT]]
+            waiting: Any = {self._table: {"Keys": keys, "ConsistentRead": True}}
+            for _ in range(_GET_TRIES):
+                try:
+                    answer = self._client.batch_get_item(RequestItems=waiting)
+                except (ClientError, BotoCoreError) as error:
+                    raise self._translated(error) from error
+                for item in answer["Responses"].get(self._table, ()):
+                    found[item["user_id"]["S"]] = _profile(item)
+                waiting = answer.get("UnprocessedKeys")
+                if not waiting:
+                    break
+            else:
+                raise StoreUnavailable("profile view: its reads are throttled")
+        return found
 
     def get(self, user_id: str) -> Profile | None:
         """The user's item, or None. Read consistently. Raises `StoreUnavailable` and `ProfileViewMissing`."""
@@ -75,11 +106,13 @@ class ProfileView:
             return None
         return _profile(item)
 
-    def _put_some(self, profiles: Sequence[Profile]) -> int:
+    def _put_some(self, profiles: Sequence[Profile], condition: str) -> int:
         waiting = list(profiles)
         while waiting:
             try:
-                self._client.transact_write_items(TransactItems=[self._put_request(item) for item in waiting])
+                self._client.transact_write_items(
+                    TransactItems=[self._put_request(item, condition) for item in waiting]
+                )
                 return len(waiting)
             except self._client.exceptions.TransactionCanceledException as error:
                 reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", ())]
@@ -99,12 +132,12 @@ class ProfileView:
                 raise self._translated(error) from error
         return 0
 
-    def _put_request(self, profile: Profile) -> dict[str, Any]:
+    def _put_request(self, profile: Profile, condition: str) -> dict[str, Any]:
         return {
             "Put": {
                 "TableName": self._table,
                 "Item": _item(profile),
-                "ConditionExpression": _NEWER,
+                "ConditionExpression": condition,
                 "ExpressionAttributeNames": {"#version": "version"},
                 "ExpressionAttributeValues": {":version": {"N": str(profile.version)}},
             }

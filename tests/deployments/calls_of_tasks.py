@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from pydantic import SecretStr
 from exchange_platform import doctor, doctor_permissions
 from exchange_platform.api.app import create_app
 from exchange_platform.aws import aws_client
+from exchange_platform.checks import view_agrees
 from exchange_platform.confirmation.run import build_run
 from exchange_platform.local.emulator import Emulator, provision
 from exchange_platform.order_publishing import relay_left
@@ -33,6 +35,7 @@ from exchange_platform.stores.database import Database
 from exchange_platform.stores.dead_letters import DeadLetters
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.order_outbox import write_orders
+from exchange_platform.stores.profile_view import ProfileView
 from exchange_platform.stores.schema import migrate
 from tests.account_parts import codes_in
 from tests.deployments.iam_of_requests import ACCOUNT
@@ -133,6 +136,7 @@ def work(settings: Settings, recorder: Recorder) -> None:
     with recorder.at_work("runs"):
         assert relay_left(settings, database) == 1
         _consume(settings, database)
+        _compare_view(settings, database)
         _tidy(settings)
         _print(settings.data_dir)
         _diagnose(settings)
@@ -225,6 +229,12 @@ def _consume(settings: Settings, database: Database) -> None:
     consume_all(settings, publish(settings, encoded(published)))  # reconcile_orders publishes there too
     with running_notifier(settings):
         wait_for(lambda: list(mail_states(database).values()).count("sent") > 1)
+
+
+def _compare_view(settings: Settings, database: Database) -> None:
+    dynamodb = aws_client(settings, "dynamodb")
+    assert view_agrees(database, ProfileView(dynamodb, settings.profiles_table), wait=time.sleep).passed
+    dynamodb.close()
 
 
 def _order_is_left(database: Database) -> None:

@@ -121,6 +121,9 @@ def _dynamodb(request: Request) -> Iterator[Call]:
         for item in asked["TransactItems"]:
             for kind, one in item.items():
                 yield Call(_TRANSACTED[kind], request.arn(f"table/{one['TableName']}"))
+    elif request.name == "BatchGetItem":
+        for table in asked["RequestItems"]:
+            yield Call("dynamodb:BatchGetItem", request.arn(f"table/{table}"))
     else:
         index = f"/index/{asked['IndexName']}" if "IndexName" in asked else ""
         yield Call(f"dynamodb:{request.name}", request.arn(f"table/{asked['TableName']}{index}"))

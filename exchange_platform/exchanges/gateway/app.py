@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal, FeedPage
 from exchange_platform.exchanges.gateway.compacting import Compacting
 from exchange_platform.exchanges.gateway.news import News
@@ -26,15 +27,18 @@ from exchange_platform.exchanges.gateway.parameters import (
     BadParameter,
     FeedRequest,
     acknowledged,
+    body_of,
     feed_request,
 )
-from exchange_platform.exchanges.platform_requests import REQUESTS_FILE, PlatformRequests
+from exchange_platform.exchanges.gateway.report import report_routes
+from exchange_platform.exchanges.platform_requests import REQUESTS_FILE, PlatformRequests, TooManyRequests
+from exchange_platform.exchanges.simulated.reports import NoJournal, RecordsGone, Reports
 from exchange_platform.exchanges.simulated.taken_bets import TakenBets
 
 log = logging.getLogger(__name__)
 
 _JSON, _PROBLEM = "application/json", "application/problem+json"
-MAX_BODY_BYTES = 4_000_000
+_PATHS = "here are /feed, /bets/{bet_id}, /report, /report/bets, /acknowledged, /missing and /health"
 _encoder = msgspec.json.Encoder()
 
 
@@ -51,11 +55,12 @@ class _Page(msgspec.Struct):
     updates: list[_Entry]
 
 
-def create_app(data_dir: Path) -> Starlette:
+def create_app(data_dir: Path, *, clock: Clock = SYSTEM_CLOCK) -> Starlette:
     """The application over what lies in this data directory; the feed's journal is made if it is not there."""
     journal = FeedJournal(data_dir / FEED_FILE)
     bets = TakenBets(data_dir)
     requests = PlatformRequests(data_dir / REQUESTS_FILE)
+    reports = Reports(data_dir, clock=clock)
     news = News(journal)
 
     async def feed(request: Request) -> Response:
@@ -76,7 +81,7 @@ def create_app(data_dir: Path) -> Starlette:
 
     async def acknowledge(request: Request) -> Response:
         """Note up to where the platform has committed what the exchange published."""
-        report = acknowledged(await _body(request))
+        report = acknowledged(await body_of(request))
         await run_in_threadpool(requests.acknowledge, report.positions)
         return Response(_encoder.encode({"shards": len(report.positions)}), media_type=_JSON)
 
@@ -93,6 +98,7 @@ def create_app(data_dir: Path) -> Starlette:
         keeping.stop()
         journal.close()
         bets.close()
+        reports.close()
         requests.close()
 
     return Starlette(
@@ -100,11 +106,21 @@ def create_app(data_dir: Path) -> Starlette:
             Route("/feed", feed),
             Route("/bets/{bet_id:path}", bet),
             Route("/acknowledged", acknowledge, methods=["POST"]),
+            *report_routes(reports, requests),
             Route("/health", health),
         ],
         lifespan=lifespan,
         exception_handlers={
             BadParameter: _handler(lambda error: _problem(400, "bad_parameter", str(error))),
+            NoJournal: _handler(
+                lambda _: _problem(
+                    404, "no_report", "no simulated exchange keeps a journal here; nothing is reported"
+                )
+            ),
+            RecordsGone: _handler(
+                lambda _: _problem(404, "not_held", "the exchange no longer holds the records of that minute")
+            ),
+            TooManyRequests: _handler(lambda error: _problem(503, "too_many_requests", str(error))),
             BadBody: _handler(lambda error: _problem(400, "bad_body", str(error))),
             HTTPException: _handler(_http_problem),
             sqlite3.Error: _handler(_away),
@@ -122,16 +138,6 @@ async def _page(journal: FeedJournal, news: News, wanted: FeedRequest) -> FeedPa
         if page.updates or page.newest < wanted.after or left_s <= 0:
             return page
         await news.wait(page.newest, left_s)
-
-
-async def _body(request: Request) -> bytes:
-    """The body, as far as it may be. Raises `BadBody`."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise BadBody(f"the body is longer than the {MAX_BODY_BYTES} bytes that are allowed")
-    return bytes(body)
 
 
 def _handler(answer: Callable[[Exception], Response]) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
 from starlette.datastructures import QueryParams
+from starlette.requests import Request
+
+from exchange_platform.stores.database import to_us
 
 MOST_UPDATES = 1000
 USUAL_UPDATES = 500
 LONGEST_WAIT_S = 30.0
+MAX_BODY_BYTES = 4_000_000
 _MOST_CURSOR = 2**63 - 1
 
 
@@ -59,20 +65,54 @@ def acknowledged(body: bytes) -> Acknowledged:
 
 def feed_request(given: QueryParams) -> FeedRequest:
     """Read the parameters of `GET /feed`. Raises `BadParameter`."""
-    allowed = ("after", "limit", "wait_s")
+    once = given_once(given, ("after", "limit", "wait_s"))
+    return FeedRequest(
+        after=whole(once, "after", 0, least=0, most=_MOST_CURSOR),
+        limit=whole(once, "limit", USUAL_UPDATES, least=1, most=MOST_UPDATES),
+        wait_s=_seconds(once, "wait_s", most=LONGEST_WAIT_S),
+    )
+
+
+def given_once(given: QueryParams, allowed: Sequence[str]) -> dict[str, str]:
+    """The parameters by their names. Raises `BadParameter` for an unknown one, and for one that is given twice."""
     for name in given:
         if name not in allowed:
             raise BadParameter(f"parameter {_shown(name)} is not known; allowed are {', '.join(allowed)}")
         if len(given.getlist(name)) > 1:
             raise BadParameter(f"parameter {name} is given {len(given.getlist(name))} times; once is allowed")
-    return FeedRequest(
-        after=_whole(given, "after", 0, least=0, most=_MOST_CURSOR),
-        limit=_whole(given, "limit", USUAL_UPDATES, least=1, most=MOST_UPDATES),
-        wait_s=_seconds(given, "wait_s", most=LONGEST_WAIT_S),
-    )
+    return dict(given)
 
 
-def _whole(given: QueryParams, name: str, default: int, *, least: int, most: int) -> int:
+def minute_of(given: Mapping[str, str], name: str, default_us: int) -> int:
+    """A whole minute as microseconds since 1970 UTC. Raises `BadParameter`."""
+    text = given.get(name)
+    if text is None:
+        return default_us
+    try:
+        instant = datetime.fromisoformat(text) if len(text) <= 40 else None
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None or instant.second or instant.microsecond:
+        raise BadParameter(
+            f"{name} {_shown(text)} is not possible; allowed is a whole minute with its offset, as 2026-11-30T05:14:00Z"
+        )
+    if not 1970 < instant.year < 2100:
+        raise BadParameter(f"{name} {_shown(text)} is not possible; allowed are the years 1971 to 2099")
+    return to_us(instant)
+
+
+async def body_of(request: Request) -> bytes:
+    """The body, as far as it may be. Raises `BadBody`."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY_BYTES:
+            raise BadBody(f"the body is longer than the {MAX_BODY_BYTES} bytes that are allowed")
+    return bytes(body)
+
+
+def whole(given: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
+    """A whole number within bounds. Raises `BadParameter`."""
     text = given.get(name)
     if text is None:
         return default
@@ -83,7 +123,7 @@ def _whole(given: QueryParams, name: str, default: int, *, least: int, most: int
     )
 
 
-def _seconds(given: QueryParams, name: str, *, most: float) -> float:
+def _seconds(given: Mapping[str, str], name: str, *, most: float) -> float:
     text = given.get(name, "0")
     try:
         seconds = float(text) if len(text) <= 30 else math.nan

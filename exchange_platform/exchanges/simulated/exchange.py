@@ -12,12 +12,12 @@ from exchange_platform.clock import Clock
 from exchange_platform.exchanges.simulated.desk import OrderBatch, OrderDesk
 from exchange_platform.exchanges.simulated.feeding import Feeding
 from exchange_platform.exchanges.simulated.fixtures import Fixtures
-from exchange_platform.exchanges.simulated.journal import Batch, Journal, Pairs, Restored, Tick
+from exchange_platform.exchanges.simulated.journal import Batch, Journal, Restored, Tick
 from exchange_platform.exchanges.simulated.lifecycle import Lifecycle
 from exchange_platform.exchanges.simulated.market import LiveMarket, check_ladder
 from exchange_platform.exchanges.simulated.orders import NewOrder, OrderRefused, Refusal
 from exchange_platform.exchanges.simulated.programme import LIVE_MARKETS, Programme
-from exchange_platform.exchanges.simulated.retention import Progress
+from exchange_platform.exchanges.simulated.retention import Pairs, Progress
 from exchange_platform.exchanges.simulated.states import TRADED, Phase
 from exchange_platform.exchanges.simulated.traders import Traders
 from exchange_platform.records import BetUpdate, Execution, encode
@@ -147,17 +147,21 @@ class Exchange:
     def note(self, progress: Progress) -> Batch | None:
         """Let no time pass, only make durable how far publishing has come: what a paused exchange does."""
         self._last_tick_s = None
-        return self._commit(progress, self._now_us())
+        batch = self._commit(progress, self._now_us())
+        self._journal.write_sums()
+        return batch
 
     def executed(self, execution: Execution) -> None:
         """Remember it for the tick's records."""
         self._pairs.append((execution.market_id, encode(execution)))
+        self._journal.sums.execution(execution)
         self._executions += 1
 
     def changed(self, number: int, bet: BetUpdate) -> None:
         """Remember it for the tick's records and the journal."""
         data = encode(bet)
         self._pairs.append((bet.market_id, data))
+        self._journal.sums.bet(bet)
         self._changed[number] = (bet, data)
 
     def _commit(self, progress: Progress, now_us: int) -> Batch | None:

@@ -6,9 +6,10 @@ the loss of the stream every batch that is not settled (retention.py), byte for 
 
 | table | holds |
 |---|---|
-| `numbers` | by name: the next ids, starts of the exchange, `published_sequence`, `acknowledged_sequence`, `settled_sequence`, `stream_created_at` (ms), `outbox_bytes`, `dropped_records` and `dropped_until_us` (forgotten unacknowledged) |
+| `numbers` | by name: the next ids, starts of the exchange, `published_sequence`, `acknowledged_sequence`, `settled_sequence`, `stream_created_at` (ms), `outbox_bytes`, `dropped_records` and `dropped_until_us` (forgotten unacknowledged), `sums_since_us`, `summed_sequence` and `summed_until_us` (what `market_minutes` covers) |
 | `outbox` | a batch a tick: `batch` is zlib over msgpack, a list of (partition key, record as JSON); every record of the batch is younger than the batch before it and not younger than `committed_at_us` |
 | `publications` | all batches up to `sequence` were in the stream by `noted_at_us`, up to these positions by shard |
+| `market_minutes` | by market and minute, the executions (by `executed_at`) and bet versions (by `updated_at`) in sums, kept for seven days; written every ten seconds and at the end |
 | `bets` | the newest state of every bet of a market that is not done with, as JSON; bets that can't change any more are deleted |
 | `taken_bets` | the newest state of every bet that came from `bet-orders`, until seven days after its last change |
 | `orders` | which orders were taken, and what came of them |
@@ -20,9 +21,10 @@ the loss of the stream every batch that is not settled (retention.py), byte for 
 from __future__ import annotations
 
 import sqlite3
-import zlib
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -31,12 +33,16 @@ import msgspec
 
 from exchange_platform import records
 from exchange_platform.exchanges.simulated.market import FINAL
+from exchange_platform.exchanges.simulated.minute_sums import SUMS_SCHEMA, MinuteSums
 from exchange_platform.exchanges.simulated.retention import (
     RETENTION_SCHEMA,
     USUAL,
+    Pairs,
     Progress,
     Publications,
     Retention,
+    packed,
+    unpacked,
 )
 from exchange_platform.exchanges.simulated.states import EventState, MarketState
 from exchange_platform.exchanges.simulated.taken_bets import TAKEN_BETS_SCHEMA
@@ -64,11 +70,7 @@ _NUMBERS = ("next_bet", "next_fixture", "starts")
 
 _T = TypeVar("_T")
 
-Pairs = list[tuple[str, bytes]]
-"""(partition key, encoded record) pairs, as the publisher takes them."""
-
 _batch_encoder = msgspec.msgpack.Encoder()
-_batch_decoder = msgspec.msgpack.Decoder(Pairs)
 _state_encoder = msgspec.json.Encoder()
 _state_decoder = msgspec.json.Decoder(MarketState)
 _event_decoder = msgspec.json.Decoder(EventState)
@@ -116,10 +118,11 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One tick's records in the outbox."""
+    """One tick's records in the outbox. With `sequence` 0, records that are published again; `done` is set once they are."""
 
     sequence: int
     pairs: Pairs
+    done: threading.Event | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
@@ -143,7 +146,7 @@ class Journal:
             "PRAGMA synchronous = FULL"
         )  # published implies remembered, even when the power fails
         self._db.execute("PRAGMA wal_autocheckpoint = 4000")
-        self._db.executescript(_SCHEMA + RETENTION_SCHEMA + TAKEN_BETS_SCHEMA)
+        self._db.executescript(_SCHEMA + RETENTION_SCHEMA + SUMS_SCHEMA + TAKEN_BETS_SCHEMA)
         self._publications = Publications(self._db, retention)
         self._numbers = {
             str(name): int(value) for name, value in self._db.execute("SELECT name, value FROM numbers")
@@ -159,6 +162,9 @@ class Journal:
             )
         )
         self._fed = self._numbers.get("fed_sequence", 0)
+        self.sums = MinuteSums(self._db)
+        """Sums by market and minute: whoever commits a record adds it here first."""
+        self._last_us = 0
         self._next_feed = self._unfed[-1][0] + 1 if self._unfed else self._fed + 1
 
     @property
@@ -168,6 +174,10 @@ class Journal:
 
     def restore(self, now_us: int) -> Restored:
         """Read what is to go on. In an empty journal the numbers begin at the clock, so that a lost file repeats no id."""
+        self.sums.begin(now_us)
+        self.sums.catch_up(batch.pairs for batch in self.batches(self.sums.summed, self.last_sequence))
+        self._last_us = now_us
+        self.write_sums()
         numbers = Numbers(
             next_bet=self._numbers.get("next_bet", now_us),
             next_fixture=self._numbers.get("next_fixture", now_us // 1000),
@@ -227,8 +237,8 @@ class Journal:
                 numbers["stream_created_at"] = progress.stream_created_at
         states = {state.market.market_id: _state_encoder.encode(state) for state in tick.markets}
         batch = Batch(self.last_sequence + 1, tick.pairs) if tick.pairs else None
-        packed = zlib.compress(_batch_encoder.encode(tick.pairs), 1) if batch is not None else b""
-        numbers["outbox_bytes"] = self._publications.bytes + len(packed)
+        data = packed(tick.pairs) if batch is not None else b""
+        numbers["outbox_bytes"] = self._publications.bytes + len(data)
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -250,7 +260,7 @@ class Journal:
             if batch is not None:
                 db.execute(
                     "INSERT INTO outbox VALUES (?, ?, ?, ?)",
-                    (batch.sequence, now_us, len(batch.pairs), packed),
+                    (batch.sequence, now_us, len(batch.pairs), data),
                 )
             if noting:
                 self._publications.write(progress, known, now_us)
@@ -264,7 +274,7 @@ class Journal:
             self._publications.noted(now_us)
         self._states = states
         if batch is not None:
-            self.last_sequence = batch.sequence
+            self.last_sequence, self._last_us = batch.sequence, now_us
         if tick.updates:
             self._unfed.append((self._next_feed, list(tick.updates)))
             self._next_feed += 1
@@ -310,6 +320,10 @@ class Journal:
         self._db.executemany("INSERT OR REPLACE INTO bets VALUES (?, ?, ?)", kept)
         self._db.executemany("DELETE FROM bets WHERE market_id = ? AND number = ?", gone)
 
+    def write_sums(self) -> None:
+        """Write the sums of what is committed. Not between adding a record to them and its commit."""
+        self.sums.write(self.last_sequence, self._last_us)
+
     @property
     def settled_sequence(self) -> int:
         """Every batch up to this one is committed by the platform, and was published long ago. From any thread."""
@@ -323,6 +337,7 @@ class Journal:
         long_ago_us = now_us - ORDERS_KEPT_S * 1_000_000
         self._db.execute("DELETE FROM orders WHERE taken_at_us < ?", (long_ago_us,))
         self._db.execute("DELETE FROM taken_bets WHERE changed_at_us < ?", (long_ago_us,))
+        self.write_sums()
         self._publications.settle(acknowledged, now_us)
         self._publications.forget(self.progress.sequence, now_us)
         self._numbers["outbox_bytes"] = self._publications.bytes
@@ -336,8 +351,7 @@ class Journal:
 
     def batches(self, after: int, up_to: int) -> Iterator[Batch]:
         """The retained batches with `after < sequence <= up_to`, in order. From any thread."""
-        db = sqlite3.connect(self._path, isolation_level=None)
-        try:
+        with self.reader() as db:
             while after < up_to:
                 row = db.execute(
                     "SELECT sequence, batch FROM outbox WHERE sequence > ? AND sequence <= ?"
@@ -347,7 +361,14 @@ class Journal:
                 if row is None:
                     return
                 after = int(row[0])
-                yield Batch(after, _batch_decoder.decode(zlib.decompress(row[1])))
+                yield Batch(after, unpacked(row[1]))
+
+    @contextmanager
+    def reader(self) -> Iterator[sqlite3.Connection]:
+        """Another connection to the journal, to read from. From any thread."""
+        db = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            yield db
         finally:
             db.close()
 

@@ -19,6 +19,7 @@ from exchange_platform.exchanges.simulated.intake import OrderIntake
 from exchange_platform.exchanges.simulated.journal import Journal
 from exchange_platform.exchanges.simulated.publishing import REPEATED_ONE_IN, Publishing
 from exchange_platform.exchanges.simulated.retention import Retention
+from exchange_platform.exchanges.simulated.serving import Serving
 from exchange_platform.exchanges.simulated.taken_bets import JOURNAL_FILE
 from exchange_platform.settings import Settings
 from exchange_platform.streams.kinesis import KinesisSource
@@ -127,6 +128,8 @@ def _run(
     _feed(journal, feed)
     publishing.start()
     intake.start()
+    serving = Serving(journal, requests, publishing, clock)
+    serving.start()
     report = _Report(clock, exchange, publishing, intake)
     log.info(
         "simulated exchange: %g executions/s, %d markets restored, %d records to publish, start %d of this journal",
@@ -151,6 +154,7 @@ def _run(
         report.say(paused)
         # A tick that took too long delays the next ones; it is not followed by a burst.
         next_tick_s = max(next_tick_s + TICK_S, clock.monotonic_s())
+    serving.stop(1.0)
     publishing.finish(_FINISH_S)
     exchange.note(publishing.progress)
     _feed(journal, feed)

@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.aws import error_code, is_passing
 from exchange_platform.clock import Clock
-from exchange_platform.exchanges.simulated.journal import Batch, Journal, Pairs
-from exchange_platform.exchanges.simulated.retention import Progress
+from exchange_platform.exchanges.simulated.journal import Batch, Journal
+from exchange_platform.exchanges.simulated.retention import Pairs, Progress
 from exchange_platform.streams.kinesis import Publisher, StreamUnavailable, shard_name, stream_created_at
 
 log = logging.getLogger(__name__)
@@ -165,8 +165,12 @@ class Publishing:
             self._publisher.publish(pairs)
             self.published += len(pairs)
         if counted:
-            self._progress = self._progress_at(group[-1].sequence, self._progress.stream_created_at)
+            sequence = max(self._progress.sequence, *(batch.sequence for batch in group))
+            self._progress = self._progress_at(sequence, self._progress.stream_created_at)
             self._count(-len(pairs))
+            for batch in group:
+                if batch.done is not None:
+                    batch.done.set()
 
     def _progress_at(self, sequence: int, created_at: int | None) -> Progress:
         positions = {

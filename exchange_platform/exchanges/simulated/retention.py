@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,12 @@ import msgspec
 from exchange_platform.streams.source import SHARD_END
 
 log = logging.getLogger(__name__)
+
+Pairs = list[tuple[str, bytes]]
+"""(partition key, encoded record) pairs, as the publisher takes them."""
+
+_batch_encoder = msgspec.msgpack.Encoder()
+_batch_decoder = msgspec.msgpack.Decoder(Pairs)
 
 RETAINED_S = 600.0
 RECORDS_KEPT_S = 2 * 3600.0
@@ -61,6 +68,16 @@ class Progress:
     sequence: int = 0
     stream_created_at: int | None = None
     positions: Mapping[str, str] = field(default_factory=dict)
+
+
+def packed(pairs: Pairs) -> bytes:
+    """A batch's records as they lie in `outbox`."""
+    return zlib.compress(_batch_encoder.encode(pairs), 1)
+
+
+def unpacked(batch: bytes) -> Pairs:
+    """The records of a row of `outbox`."""
+    return _batch_decoder.decode(zlib.decompress(batch))
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,14 @@ def make_stores(directory: Path, *, with_lake: bool = True) -> Stores:
     return stores
 
 
+def opened_stores(directory: Path) -> Stores:
+    """What another process left in that directory, at its positions."""
+    stores = Stores(directory, _database(directory), _lake(directory))
+    stores.position = Checkpoints(stores.database, OPERATIONAL_DATABASE).positions(EXCHANGE_BETS)[SHARD]
+    stores.lake_position = stores.lake.positions(EXCHANGE_BETS)[SHARD]
+    return stores
+
+
 def _database(directory: Path) -> Database:
     return Database(f"sqlite:///{directory / DATABASE_FILE}")
 

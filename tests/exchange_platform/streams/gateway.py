@@ -9,16 +9,21 @@ from pathlib import Path
 
 import uvicorn
 
+from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.exchanges.gateway.app import create_app
 from tests.platform_parts import wait_for
 
 
 @contextmanager
-def running_gateway(data_dir: Path) -> Iterator[str]:
+def running_gateway(data_dir: Path, *, clock: Clock = SYSTEM_CLOCK) -> Iterator[str]:
     """Serve what lies in the directory; its URL."""
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(data_dir), host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1
+            create_app(data_dir, clock=clock),
+            host="127.0.0.1",
+            port=0,
+            log_config=None,
+            timeout_graceful_shutdown=1,
         )
     )
     thread = threading.Thread(target=server.run, daemon=True)

@@ -175,7 +175,7 @@ data "aws_iam_policy_document" "runs" {
 
   statement {
     sid       = "WriteProfiles"
-    actions   = ["dynamodb:DescribeTable", "dynamodb:PutItem"]
+    actions   = ["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:PutItem"]
     resources = [var.table_arns["profiles"]]
   }
 

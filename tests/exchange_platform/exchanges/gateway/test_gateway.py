@@ -188,6 +188,47 @@ def test_a_bad_body_is_refused_with_what_is_allowed(gateway: Gateway, body: byte
     requests.close()
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/report?from=yesterday", "from 'yesterday' is not possible; allowed is a whole minute"),
+        ("/report?until=2026-11-30T05:14:30Z", "whole minute"),
+        ("/report?until=2026-11-30T05:14", "with its offset"),
+        ("/report?limit=5001", "allowed is a whole number from 1 to 5000"),
+        ("/report?after=5", "allowed is what `next` said"),
+        ("/report?minute=2026-11-30T05:14:00Z", "parameter 'minute' is not known"),
+        ("/report/bets", "parameter minute is missing"),
+        ("/report/bets?minute=2026-11-30T05:14:00Z&limit=0", "from 1 to 20000"),
+    ],
+)
+def test_a_bad_parameter_of_the_report_is_refused(gateway: Gateway, path: str, said: str) -> None:
+    answer = gateway.client.get(path)
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "bad_parameter"
+    assert said in answer.json()["detail"]
+
+
+def test_missing_records_are_asked_for_in_whole_minutes(gateway: Gateway) -> None:
+    span = {"market_id": "market-1", "minute": "2026-11-30T05:14:00Z"}
+    answer = gateway.client.post("/missing", json={"spans": [span], "bets": ["bet-1"]})
+    assert (answer.status_code, answer.json()) == (202, {"spans": 1, "bets": 1})
+    requests = PlatformRequests(gateway.data_dir / REQUESTS_FILE)
+    assert [(one.market_id, one.minute_us, one.bet_id) for one in requests.waiting()] == [
+        ("market-1", 1796015640_000_000, ""),
+        ("", 0, "bet-1"),
+    ]
+    requests.close()
+    wrongs: list[dict[str, object]] = [
+        {"spans": [span | {"minute": "2026-11-30T05:14:01Z"}]},
+        {"spans": [span | {"market_id": ""}]},
+        {"bets": ["x"] * 1001},
+        {"markets": []},
+    ]
+    for wrong in wrongs:
+        answer = gateway.client.post("/missing", json=wrong)
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_body")
+
+
 def test_other_paths_and_methods_are_problems_too(gateway: Gateway) -> None:
     assert gateway.client.get("/").json()["code"] == "not_found"
     assert gateway.client.post("/feed").json()["code"] == "method_not_allowed"

@@ -10,9 +10,9 @@ from pathlib import Path
 from exchange_platform.events import FeedUpdate, decode_update
 from exchange_platform.exchanges.simulated.desk import OrderBatch
 from exchange_platform.exchanges.simulated.exchange import Exchange
-from exchange_platform.exchanges.simulated.journal import Journal, Pairs
+from exchange_platform.exchanges.simulated.journal import Journal
 from exchange_platform.exchanges.simulated.market import LiveMarket
-from exchange_platform.exchanges.simulated.retention import USUAL, Progress, Retention
+from exchange_platform.exchanges.simulated.retention import USUAL, Pairs, Progress, Retention
 from exchange_platform.exchanges.simulated.states import Phase
 from exchange_platform.orders import Order
 from exchange_platform.records import BetUpdate, decode

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from exchange_platform.bets import BetStatus, check_transition
 from exchange_platform.exchanges.simulated.exchange import Exchange
-from exchange_platform.exchanges.simulated.journal import Journal, Pairs
-from exchange_platform.exchanges.simulated.retention import Progress
+from exchange_platform.exchanges.simulated.journal import Journal
+from exchange_platform.exchanges.simulated.retention import Pairs, Progress
 from exchange_platform.records import BetUpdate, Execution, decode
 from tests.exchange_platform.exchanges.simulated.running import START_US, MadeUpTime, RunningExchange
 

@@ -15,9 +15,9 @@ import pytest
 from exchange_platform.aws import aws_client
 from exchange_platform.bets import check_transition
 from exchange_platform.exchanges.simulated import process
-from exchange_platform.exchanges.simulated.journal import Pairs
 from exchange_platform.exchanges.simulated.process import AlreadyRunning, run
 from exchange_platform.exchanges.simulated.publishing import Publishing
+from exchange_platform.exchanges.simulated.retention import Pairs
 from exchange_platform.exchanges.simulated.taken_bets import JOURNAL_FILE
 from exchange_platform.records import BetUpdate, Execution, decode
 from exchange_platform.settings import Settings
