@@ -151,7 +151,12 @@ def _outcomes(
             outcome = CheckOutcome(
                 False, f"it could not be evaluated: {type(error).__name__}: {error}", looked=False
             )
-            ({check.name: looked[check] for check in BY_THEMSELVES if check in looked},)
+        memory.without.pop(check.key, None)
+        if not outcome.applies:
+            memory.without[check.key] = outcome.description
+            memory.evaluated_at_us[check.key] = now_us
+            memory.unevaluated.pop(check.key, None)
+            continue
         if not outcome.compared:
             context.log.warning(f"{check.key} {outcome.description}")
             memory.unevaluated[check.key] = outcome.description
