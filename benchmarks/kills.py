@@ -41,7 +41,7 @@ KINDS = {
     "API": r"exchange_platform\.api",
     "Dagster's code server": r"dagster api grpc",
     "Dagster's daemon": r"dagster\._daemon",
-    "Dagster's webserver": r"dagster_webserver",
+    "Dagster's webserver": r"deployments\.webserver",
     "supervisor": r"local\.supervisord",
 }
 

@@ -153,6 +153,10 @@ class Settings(BaseSettings):
         None,
         description="The API's address as users reach it, for the links in mails. Default: the API's own.",
     )
+    allowed_hosts: str | None = Field(
+        None,
+        description="Names by which the Dagster UI and the API are called, separated by commas, besides this machine's own and public_url's.",
+    )
     trusted_proxies: int = Field(
         0,
         ge=0,

@@ -27,7 +27,7 @@ from exchange_platform.api import (
     windows,
 )
 from exchange_platform.api.anonymous import AnonymousRates
-from exchange_platform.api.headers import Headers, MostBody
+from exchange_platform.api.headers import Headers, KnownHosts, MostBody
 from exchange_platform.api.parts import Parts
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
@@ -57,8 +57,13 @@ Applications send `Authorization: Bearer <token>`. Every error is a problem docu
 Amounts are integers in minor units (pence) with a currency; odds are decimal, as text; instants are RFC 3339 in UTC."""
 
 
-def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> FastAPI:
-    """Put the API together. Nothing is opened before it starts; what was opened is closed when it ends."""
+def create_app(
+    settings: Settings, *, clock: Clock = SYSTEM_CLOCK, hosts: frozenset[str] | None = None
+) -> FastAPI:
+    """Put the API together. Nothing is opened before it starts; what was opened is closed when it ends.
+
+    With `hosts` it answers only when it is called by one of these names.
+    """
     parts = Parts(settings, clock)
 
     @asynccontextmanager
@@ -83,5 +88,7 @@ def create_app(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> FastAPI:
         app.include_router(router)
     app.add_middleware(MostBody)
     app.add_middleware(AnonymousRates, settings=settings, rates=lambda: parts.rates)
+    if hosts is not None:
+        app.add_middleware(KnownHosts, allowed=hosts)
     app.add_middleware(Headers)
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exchange_platform.api.problems import Problem, answer
+from exchange_platform.origins import unknown_host
 
 MOST_BODY_BYTES = 64 * 1024
 
@@ -51,6 +52,26 @@ class Headers:
             await send(message)
 
         await self._app(scope, receive, complete)
+
+
+class KnownHosts:
+    """Refuses requests that call this server by another name, with 421: else a page whose name is made to point here would read it.
+
+    `/health` answers whoever asks: a load balancer asks by address, and nothing is to be learnt there.
+    """
+
+    def __init__(self, app: ASGIApp, *, allowed: frozenset[str]) -> None:
+        self._app = app
+        self._allowed = allowed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it."""
+        if scope["type"] == "http" and scope["path"] != "/health":
+            hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+            if why := unknown_host(hosts, self._allowed):
+                await answer(Problem(421, "unknown_host", why))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class _TooLarge(Exception):

@@ -8,16 +8,25 @@ import uvicorn
 
 from exchange_platform.api.app import create_app
 from exchange_platform.api.parts import Parts
+from exchange_platform.origins import LOOPBACK_NAMES, allowed_names
 from exchange_platform.settings import Settings
 
 _GRACE_S = 3
+
+
+def names_served(settings: Settings, host: str) -> frozenset[str] | None:
+    """By which names the API may be called that listens on `host`; None: on a network, and the settings name none."""
+    here = host in LOOPBACK_NAMES or f"[{host}]" in LOOPBACK_NAMES
+    if not here and settings.allowed_hosts is None:
+        return None
+    return allowed_names(settings.allowed_hosts, settings.public_url)
 
 
 class Server(uvicorn.Server):
     """uvicorn, which sets `Parts.ending` before it waits for the answers that are still being given."""
 
     def __init__(self, settings: Settings, *, host: str, port: int) -> None:
-        app = create_app(settings)
+        app = create_app(settings, hosts=names_served(settings, host))
         # No line a request: a path or query can hold what must not be in a log.
         super().__init__(
             uvicorn.Config(

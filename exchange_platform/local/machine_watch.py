@@ -158,8 +158,8 @@ class MachineWatch:
             return None
         who = ", ".join(died) or "a run, or another program of this machine"
         return Fault(
-            "memory",
-            f"the kernel killed {kills - before} processes for want of it: {who}",
+            "out of memory",
+            f"the kernel killed {kills - before} processes: {who}",
             "give the machine or its control group more memory; what was killed is started again",
         )
 

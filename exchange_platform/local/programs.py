@@ -104,7 +104,7 @@ def local_programs(ports: Ports, *, exchange_rate: float | None) -> list[Program
         ),
         Program(
             "dagster-webserver",
-            f'-m dagster_webserver -h {HOST} -p {ports.pages} -w "%(ENV_DAGSTER_HOME)s/workspace.yaml"',
+            f'-m deployments.webserver -h {HOST} -p {ports.pages} -w "%(ENV_DAGSTER_HOME)s/workspace.yaml"',
             stage=20,
             await_port=ports.code_server,
         ),

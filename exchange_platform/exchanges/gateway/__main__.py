@@ -10,6 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from exchange_platform.exchanges.gateway.app import create_app
+from exchange_platform.origins import LOOPBACK_NAMES, OriginGuard
 
 HOST = "127.0.0.1"
 
@@ -24,8 +25,10 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, required=True)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    # No page has any business here. On a network the platform calls it by whatever name it has there.
+    names = LOOPBACK_NAMES if arguments.host == HOST else None
     uvicorn.run(
-        create_app(arguments.data_dir),
+        OriginGuard(create_app(arguments.data_dir), allowed=names),
         host=arguments.host,
         port=arguments.port,
         log_config=None,

@@ -7,8 +7,12 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
+from exchange_platform.api.app import create_app
 from exchange_platform.api.applications import is_application
 from exchange_platform.api.headers import MOST_BODY_BYTES
+from exchange_platform.api.serving import names_served
+from exchange_platform.origins import allowed_names
+from exchange_platform.settings import Settings
 from tests.account_parts import AccountsApi
 
 
@@ -68,6 +72,27 @@ def test_a_body_that_can_t_be_read_is_an_invalid_request(application: TestClient
 def test_nobody_is_redirected_to_the_host_that_a_request_names(anybody: TestClient) -> None:
     answer = anybody.get("/health/", headers={"Host": "elsewhere.example"}, follow_redirects=False)
     assert answer.status_code == 404
+
+
+def test_a_page_whose_name_is_made_to_point_here_reads_nothing(settings: Settings) -> None:
+    app = create_app(settings, hosts=allowed_names(None, "https://api.example/"))
+    client = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
+    for name in ("127.0.0.1:8000", "localhost:8000", "api.example", "API.example:443"):
+        assert client.get("/nowhere", headers={"Host": name}).json()["code"] == "not_found"
+    for name in ("evil.example:8000", "127.0.0.1.evil.example", "evil.example@localhost"):
+        answer = client.get("/nowhere", headers={"Host": name})
+        assert (answer.status_code, answer.json()["code"]) == (421, "unknown_host")
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
+def test_what_up_serves_answers_to_this_machines_names_and_a_network_to_those_that_are_set(
+    settings: Settings,
+) -> None:
+    named = settings.model_copy(update={"allowed_hosts": "api.example"})
+    assert names_served(settings, "127.0.0.1") == allowed_names()
+    assert names_served(settings, "::1") == allowed_names()
+    assert names_served(settings, "0.0.0.0") is None
+    assert names_served(named, "0.0.0.0") == allowed_names("api.example")
 
 
 def test_the_documentation_names_no_other_host_and_runs_no_inline_script(anybody: TestClient) -> None:

@@ -131,7 +131,12 @@ def test_a_process_that_the_kernel_killed_for_want_of_memory_is_named(machine: M
     machine.kills = 1
     machine.states = [state("emulator", 1, "terminated by SIGKILL"), machine.states[1]]
     (begun,), _, _ = machine.look()
-    assert "killed 1 processes for want of it: emulator;" in begun
+    assert "out of memory: the kernel killed 1 processes: emulator;" in begun
+    machine.faults = [Fault("memory", "limited to 700 MiB", "raise the limit")]
+    assert machine.look()[0] == [machine.faults[0].text]
+    machine.kills = 2
+    (again,) = machine.look()[0]
+    assert again.startswith("out of memory:")
 
 
 def test_a_killed_run_is_not_put_down_to_a_program_that_lives(machine: Machine) -> None:
@@ -139,7 +144,7 @@ def test_a_killed_run_is_not_put_down_to_a_program_that_lives(machine: Machine) 
     machine.look()
     machine.kills = 2
     (begun,), _, _ = machine.look()
-    assert "killed 2 processes for want of it: a run, or another program of this machine;" in begun
+    assert "killed 2 processes: a run, or another program of this machine;" in begun
 
 
 def test_a_program_that_somebody_else_killed_did_not_want_for_memory(machine: Machine) -> None:

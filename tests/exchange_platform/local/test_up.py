@@ -198,7 +198,7 @@ def test_any_process_may_be_killed_and_all_is_counted_once(start_up: StartUp) ->
         "spawn_main",  # the consumer's run worker
         "dagster api grpc",
         "dagster._daemon",
-        "dagster_webserver",
+        r"deployments\.webserver",
         "exchanges.simulated",
         "local.emulator",
         "local.supervisord",
@@ -224,6 +224,6 @@ def test_any_process_may_be_killed_and_all_is_counted_once(start_up: StartUp) ->
 def test_a_timed_run_that_did_not_go_well_says_why_and_exits_with_1(start_up: StartUp) -> None:
     up = start_up("--for", "8")
     up.wait_for("Data flows")
-    os.kill(process_of(up.up_id, "dagster_webserver"), signal.SIGKILL)
+    os.kill(process_of(up.up_id, r"deployments\.webserver"), signal.SIGKILL)
     assert up.process.wait(90) == 1
     assert "NOT WELL: dagster-webserver died 1 times" in up.printed()

@@ -21,7 +21,7 @@ locals {
       memory  = 1024
     }
     webserver = {
-      command = ["dagster-webserver", "-h", "0.0.0.0", "-p", "3000", "-w", "deployments/aws/workspace.yaml"]
+      command = ["python", "-m", "deployments.webserver", "-h", "0.0.0.0", "-p", "3000", "-w", "deployments/aws/workspace.yaml"]
       port    = 3000
       health  = "python -m exchange_platform.local.probe http://127.0.0.1:3000/server_info"
       cpu     = 512

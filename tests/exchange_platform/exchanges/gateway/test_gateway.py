@@ -76,6 +76,18 @@ def test_the_feed_is_read_page_by_page(gateway: Gateway) -> None:
     assert [one["cursor"] for one in gateway.client.get("/feed").json()["updates"]][:10] == list(range(1, 11))
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}],
+    ids=str,
+)
+def test_a_page_of_another_site_neither_reads_the_feed_nor_acknowledges(
+    gateway: Gateway, headers: dict[str, str]
+) -> None:
+    assert gateway.client.get("/feed", headers=headers).status_code == 403
+    assert gateway.client.post("/acknowledged", headers=headers, content=b"{}").status_code == 403
+
+
 def test_a_long_poll_answers_when_something_is_appended_and_else_after_its_wait(gateway: Gateway) -> None:
     newest = gateway.journal.newest()
     answered: list[httpx.Response] = []
