@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 
 import sqlalchemy as sa
@@ -43,9 +44,10 @@ def _logins(settings: Settings) -> Iterator[tuple[str, Callable[[], None]]]:
     dagster = dagster_database(settings)
     if dagster is not None:
         yield "dagster's database", lambda: _log_in(dagster)
-    kind, _, place = settings.lake_catalog_string.partition(":")
-    if kind == "postgres":
-        yield "lake catalog", lambda: _log_in_to_catalog(place)
+    for catalog in dict.fromkeys((settings.lake_catalog_string, settings.lake_read_catalog_string)):
+        kind, _, place = catalog.partition(":")
+        if kind == "postgres":
+            yield "lake catalog", partial(_log_in_to_catalog, place)
 
 
 def _log_in(url: URL) -> None:

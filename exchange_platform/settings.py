@@ -77,6 +77,13 @@ class Settings(BaseSettings):
     lake_catalog_password: SecretStr | None = Field(
         None, description="Its password, where the catalog's text has none."
     )
+    lake_read_catalog: SecretStr | None = Field(
+        None,
+        description="The same catalog as a role that can only SELECT, for analysts' queries and other readers. Default: lake_catalog.",
+    )
+    lake_read_catalog_password: SecretStr | None = Field(
+        None, description="That role's password, where the text has none."
+    )
     lake_data_path: str | None = Field(
         None, description="Where the lake's Parquet lies. Default: a folder in data_dir."
     )
@@ -449,6 +456,10 @@ class Settings(BaseSettings):
                 raise ValueError("database_password is given, and database_url has one too: keep one")
         if self.lake_catalog_password is not None and self.lake_catalog is None:
             raise ValueError("lake_catalog_password is given, and no lake_catalog")
+        if self.lake_read_catalog is not None and self.lake_catalog is None:
+            raise ValueError("lake_read_catalog is given, and no lake_catalog")
+        if self.lake_read_catalog_password is not None and self.lake_read_catalog is None:
+            raise ValueError("lake_read_catalog_password is given, and no lake_read_catalog")
         if self.database_tls == "verified" and self.database_ca_file is None:
             raise ValueError("database_ca_file is needed with database_tls verified")
         return self
@@ -483,6 +494,15 @@ class Settings(BaseSettings):
         if self.lake_catalog is not None:
             return postgres_catalog(self.lake_catalog.get_secret_value(), _shown(self.lake_catalog_password))
         return f"sqlite:{self.data_dir / 'lake' / 'catalog.sqlite'}"
+
+    @property
+    def lake_read_catalog_string(self) -> str:
+        """What DuckLake attaches for those who only read; secrets included: never print it."""
+        if self.lake_read_catalog is None:
+            return self.lake_catalog_string
+        return postgres_catalog(
+            self.lake_read_catalog.get_secret_value(), _shown(self.lake_read_catalog_password)
+        )
 
     @property
     def lake_data_location(self) -> str:

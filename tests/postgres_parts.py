@@ -43,11 +43,35 @@ class Postgres:
         self._do(f"ALTER ROLE {user} PASSWORD '{password}'")
         self._do(f"ALTER DATABASE {owns} OWNER TO {user}")
 
-    def _do(self, statement: str) -> None:
-        server = sa.URL.create(
-            "postgresql+psycopg2", self.user, host=self.host, port=int(self.port), database="postgres"
+    def reader(self, database: str, *, password: str) -> str:
+        """The setting `lake_read_catalog`: a role that can only SELECT, as docs/deployment.md has it made."""
+        role = f"reader_{uuid.uuid4().hex[:12]}"
+        self._do(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+        for statement in (
+            f"GRANT CONNECT ON DATABASE {database} TO {role}",
+            f"REVOKE CREATE, TEMPORARY ON DATABASE {database} FROM PUBLIC",
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+            f"GRANT USAGE ON SCHEMA public TO {role}",
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
+            f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {role}",
+            f"ALTER ROLE {role} SET default_transaction_read_only = on",
+        ):
+            self._do(statement, database)
+        return f"postgres:host={self.host} port={self.port} user={role} password={password} dbname={database}"
+
+    def rows(self, database: str, query: str) -> list[tuple[object, ...]]:
+        """What a database answers."""
+        engine = sa.create_engine(self._url(database), poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+    def _url(self, database: str) -> sa.URL:
+        return sa.URL.create(
+            "postgresql+psycopg2", self.user, host=self.host, port=int(self.port), database=database
         )
-        engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+
+    def _do(self, statement: str, database: str = "postgres") -> None:
+        engine = sa.create_engine(self._url(database), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         with engine.connect() as connection:
             connection.exec_driver_sql(statement)
 

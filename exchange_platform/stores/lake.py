@@ -30,7 +30,9 @@ from exchange_platform.stores import (
 from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
 from exchange_platform.stores.lake_bets import BetState, BetSums
 from exchange_platform.stores.lake_checkpoints import LakeCheckpoints
-from exchange_platform.stores.lake_connection import LakeConnection, may_pass, without_password
+from exchange_platform.stores.lake_connection import LakeConnection, may_pass
+from exchange_platform.stores.lake_fence import QueryError as QueryError
+from exchange_platform.stores.lake_fence import checked
 from exchange_platform.stores.lake_files import LakeDamaged
 from exchange_platform.stores.lake_rows import Batch, bets_batch, executions_batch, windows_touched
 from exchange_platform.stores.lake_s3 import S3Access
@@ -46,10 +48,6 @@ MAX_TAKEN_OUT = 10
 
 _MERGE_EVERY = 64
 """Commits with data between two merges of the small files that they leave."""
-
-
-class QueryError(ValueError):
-    """A query that the lake refuses. The message is for whoever wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +82,7 @@ class Lake:
         catalog: str,
         data_path: str,
         *,
+        read_catalog: str | None = None,
         read_only: bool = False,
         threads: int = 2,
         memory_mb: int | None = None,
@@ -92,6 +91,15 @@ class Lake:
     ) -> None:
         self._connection = LakeConnection(
             catalog, data_path, read_only=read_only, threads=threads, memory_mb=memory_mb, s3=s3
+        )
+        self._queries = LakeConnection(
+            read_catalog or catalog,
+            data_path,
+            read_only=True,
+            threads=threads,
+            memory_mb=memory_mb,
+            s3=s3,
+            fenced=True,
         )
         self._checkpoints = LakeCheckpoints(self._connection)
         self._shared = shared
@@ -112,8 +120,9 @@ class Lake:
         `shared`: other consumers close windows too, so which are open is asked anew before executions are added.
         """
         return cls(
-            settings.lake_catalog_string,
+            settings.lake_read_catalog_string if read_only else settings.lake_catalog_string,
             settings.lake_data_location,
+            read_catalog=settings.lake_read_catalog_string,
             read_only=read_only,
             memory_mb=memory_mb,
             s3=S3Access(settings.aws_region, settings.aws_endpoint_url),
@@ -274,27 +283,23 @@ class Lake:
         return self._rows(sql)
 
     def query(self, sql: str) -> pa.Table:
-        """Run one reading statement; the lake's tables need no prefix, instants are UTC. Raises `QueryError` with what was wrong."""
-        with self._connection.translated():
-            session = self._connection.session
+        """Run one reading statement; the lake's tables need no prefix, instants are UTC. Raises `QueryError` with what was wrong.
+
+        It may read the lake's tables and nothing else (lake_fence.py), on a connection of its own that sees what is committed.
+        """
+        with self._queries.translated():
+            session = self._queries.session
         try:
-            statements = session.extract_statements(sql)
-            if len(statements) != 1 and not _is_pivot(sql, statements):
-                raise QueryError(f"one statement is allowed, this is {len(statements)}")
-            if statements[-1].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
-                raise QueryError(
-                    f"{statements[-1].type.name} is refused: the lake is written by its consumers alone. Allowed is what reads:"
-                    " SELECT, FROM, WITH, SHOW, DESCRIBE, SUMMARIZE, EXPLAIN"
-                )
-            for statement in statements[:-1]:
+            *before, last = checked(session, sql)
+            for statement in before:
                 session.execute(statement)
-            return session.execute(statements[-1]).to_arrow_table()
+            return session.execute(last).to_arrow_table()
         except duckdb.Error as error:
-            damage = self._connection.damage_behind(error)
+            damage = self._queries.damage_behind(error)
             if damage is not None:
                 raise damage from None
-            message = without_password(str(error))
-            if may_pass(error) and not isinstance(error, duckdb.IOException):
+            message = self._queries.without_password(str(error))
+            if may_pass(error) and not isinstance(error, duckdb.IOException | duckdb.PermissionException):
                 raise StoreUnavailable(f"lake: {message}") from None
             raise QueryError(message) from None
 
@@ -314,8 +319,9 @@ class Lake:
         return lake_maintenance.delete_orphans(self._connection, before)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         self._connection.close()
+        self._queries.close()
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._without_damage(), self._connection.translated():
@@ -404,9 +410,3 @@ def _known(
         f" WHERE stored.{time} BETWEEN {literal(min(times))} AND {literal(max(times))}"
     )
     return set(found.fetchall())
-
-
-def _is_pivot(sql: str, statements: Sequence[duckdb.Statement]) -> bool:
-    """Whether these are what DuckDB makes of one PIVOT: temporary types for its columns, then the query."""
-    kinds = [statement.type for statement in statements]
-    return len(kinds) > 1 and "pivot" in sql.lower() and set(kinds[:-1]) == {duckdb.StatementType.CREATE}

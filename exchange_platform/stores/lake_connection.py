@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from uuid import uuid4
 
 import duckdb
@@ -45,8 +46,12 @@ _PASSING = (
 )
 # In `password=...` of a libpq string and `//user:password@` of a URL.
 _PASSWORD = re.compile(
-    r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"]+)|(//[^:/@\s]*:)[^@\s]*(?=@)", re.IGNORECASE
+    # To the last @ of the word: one in the password should be written %40, and often is not.
+    r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"]+)|(//[^:/@\s]*:)\S*(?=@)",
+    re.IGNORECASE,
 )
+_READS = " options='-c default_transaction_read_only=on'"
+"""What PostgreSQL is asked for by a connection that runs others' queries: another layer beside its role's rights."""
 
 
 class LakeConnection:
@@ -66,7 +71,9 @@ class LakeConnection:
         threads: int = 2,
         memory_mb: int | None = None,
         s3: S3Access | None = None,
+        fenced: bool = False,
     ) -> None:
+        """`fenced`: for what others write. It only reads, reaches no file but the lake's, and can't be configured."""
         kind, _, place = catalog.partition(":")
         if kind not in ("sqlite", "postgres"):
             raise ValueError(f"lake catalog {kind!r} is not known: sqlite:PATH and postgres:... are")
@@ -77,6 +84,8 @@ class LakeConnection:
         self._threads = threads
         self._memory_mb = memory_mb or (_READER_MEMORY_MB if read_only else _WRITER_MEMORY_MB)
         self._s3 = s3
+        self._fenced = fenced
+        self._secrets = _passwords(catalog)
         self._session: duckdb.DuckDBPyConnection | None = None
         self._closing = threading.Lock()
         self._path = Path(place)
@@ -127,7 +136,7 @@ class LakeConnection:
         except duckdb.CatalogException as error:
             self._drop()
             raise StoreUnavailable(
-                f"lake: {_first_line(error)} Are its tables there? `exchange-platform migrate` makes them."
+                f"lake: {self._first_line(error)} Are its tables there? `exchange-platform migrate` makes them."
             ) from None
         except duckdb.Error as error:
             damage = self.damage_behind(error, attached=attached)
@@ -138,7 +147,7 @@ class LakeConnection:
                     self._drop()  # a database that is invalidated answers nothing else any more
                 raise
             self._drop()
-            raise unavailable(f"lake: {_first_line(error)}", error) from None
+            raise unavailable(f"lake: {self._first_line(error)}", error) from None
 
     def catalog_rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Ask the catalog's own database, in its SQL: what DuckLake keeps there costs a tenth so."""
@@ -276,9 +285,30 @@ class LakeConnection:
             Path(self._data_path).mkdir(parents=True, exist_ok=True)
         if self.read_only:
             options.append("READ_ONLY")
-        connection.execute(f"ATTACH {_quoted('ducklake:' + self._catalog)} AS lake ({', '.join(options)})")
+        catalog = f"{self._catalog}{_READS}" if self._fenced and not self.is_sqlite else self._catalog
+        connection.execute(f"ATTACH {_quoted('ducklake:' + catalog)} AS lake ({', '.join(options)})")
         connection.execute("USE lake")
         connection.execute("SET TimeZone = 'UTC'")
+        if self._fenced:
+            self._fence(connection)
+
+    def _fence(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Nothing but the lake's files can be opened from here on, and none of this undone."""
+        folder = self._data_path if "://" in self._data_path else str(Path(self._data_path).absolute())
+        connection.execute(f"SET allowed_directories = [{_quoted(folder.rstrip('/') + '/')}]")
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+
+    def without_password(self, message: str) -> str:
+        """The message without the catalog's password, however it is written there."""
+        for secret in self._secrets:
+            message = message.replace(secret, "***")
+        return without_password(message)
+
+    def _first_line(self, error: BaseException) -> str:
+        lines = self.without_password(str(error)).strip().splitlines()
+        return lines[0] if lines else type(error).__name__
 
     def _roll_back(self, connection: duckdb.DuckDBPyConnection) -> None:
         try:
@@ -315,6 +345,15 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _first_line(error: BaseException) -> str:
-    lines = without_password(str(error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _passwords(catalog: str) -> list[str]:
+    """Each form in which the password of a connection string may stand in a message, the longest first."""
+    quoted = [
+        match[1] for match in re.finditer(r"password\s*=\s*'((?:[^'\\]|\\.)*)'", catalog, re.IGNORECASE)
+    ]
+    bare = [match[1] for match in re.finditer(r"password\s*=\s*([^\s']\S*)", catalog, re.IGNORECASE)]
+    in_url = [match[1] for match in re.finditer(r"//[^:/@\s]*:(\S*)@", catalog)]
+    written = [*quoted, *bare, *in_url]
+    meant = [re.sub(r"\\(.)", r"\1", one) for one in written] + [unquote(one) for one in in_url]
+    # libpq takes what follows an @ that should have been written %40 for the host, and names it.
+    tails = [f"{part}@" for one in in_url for part in one.split("@")[1:] if part]
+    return sorted({one for one in (*written, *meant, *tails) if one}, key=len, reverse=True)

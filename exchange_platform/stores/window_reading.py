@@ -69,7 +69,7 @@ class WindowReader:
     def __init__(self, settings: Settings, *, connections: int = CONNECTIONS) -> None:
         self._connections = [
             LakeConnection(
-                settings.lake_catalog_string,
+                settings.lake_read_catalog_string,
                 settings.lake_data_location,
                 read_only=True,
                 threads=1,

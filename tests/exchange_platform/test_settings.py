@@ -50,6 +50,7 @@ def test_a_secret_is_read_where_its_variable_says_that_it_lies(
     settings = load_settings(tmp_path)
     assert make_url(settings.operational_database_url).password == "p:w'd"
     assert settings.lake_catalog_string == r"postgres:host=h dbname=lake password='p:w\'d'"
+    assert settings.lake_read_catalog_string == settings.lake_catalog_string
     assert settings.api_tokens is not None
     assert settings.api_tokens.get_secret_value() == "a,b"
     assert "p:w" not in str(settings.describe())
@@ -76,6 +77,8 @@ def test_an_older_stage_of_a_secret_can_be_named(kept: Any, monkeypatch: pytest.
         ({"DATABASE_PASSWORD": "p"}, "no database_url"),
         ({"DATABASE_PASSWORD": "p", "DATABASE_URL": "mysql+pymysql://e:q@h/x"}, "has one too: keep one"),
         ({"LAKE_CATALOG_PASSWORD": "p"}, "no lake_catalog"),
+        ({"LAKE_READ_CATALOG": "postgres:host=h user=reader"}, "no lake_catalog"),
+        ({"LAKE_READ_CATALOG_PASSWORD": "p"}, "no lake_read_catalog"),
         ({"DATABASE_TLS": "verified"}, "database_ca_file is needed"),
         ({"DATABASE_TLS": "off"}, "database_tls: Input should be 'preferred', 'required' or 'verified'"),
     ],

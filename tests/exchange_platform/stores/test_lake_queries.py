@@ -168,7 +168,7 @@ def test_a_refused_write_says_what_is_allowed(reader: Lake) -> None:
         ("SELECT * FROM executons", "Did you mean"),
         ("SELECT odd FROM executions", "odd"),
         ("SELECT 'x'::INTEGER", "Could not convert"),
-        ("FROM 'nowhere.csv'", "No files found"),
+        ("FROM 'nowhere.csv'", "not a table of the lake"),
         ("SELECT error('database is locked')", "database is locked"),
         ("", "one statement is allowed, this is 0"),
         (" ; -- nothing", "one statement is allowed, this is 0"),
