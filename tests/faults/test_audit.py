@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.audit import lake
-from tests.faults.audit.audit import JOURNAL, Evidence, audit
+from tests.faults.audit.audit import JOURNAL, Evidence, audit, load, save
 from tests.faults.audit.findings import in_words
 from tests.faults.audit.operational import DATABASE
 from tests.faults.audit.worked_out import Position, exposure
@@ -48,6 +48,11 @@ def evidence(sound: Evidence, tmp_path: Path) -> Evidence:
 def test_a_platform_that_made_no_mistake_passes(sound: Evidence) -> None:
     findings = audit(sound)
     assert not findings, in_words(findings)
+
+
+def test_saved_evidence_gives_the_same_audit(sound: Evidence, tmp_path: Path) -> None:
+    save(sound, tmp_path / "evidence.json")
+    assert load(tmp_path / "evidence.json") == sound
 
 
 def test_the_sound_platform_has_everything_that_can_be_damaged(sound: Evidence) -> None:
@@ -299,7 +304,18 @@ _MAY_BE_IMPORTED = {
         "email",
         "functools",
     ),
-    *("hashlib", "importlib", "itertools", "json", "pathlib", "sqlite3", "threading", "typing", "zlib"),
+    *(
+        "hashlib",
+        "importlib",
+        "itertools",
+        "json",
+        "pathlib",
+        "sqlite3",
+        "sys",
+        "threading",
+        "typing",
+        "zlib",
+    ),
     *("boto3", "duckdb", "msgspec"),
 }
 

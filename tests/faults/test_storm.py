@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from tests.faults.audit import exchange, mails, view
-from tests.faults.audit.audit import JOURNAL, Evidence, audit, figures
+from tests.faults.audit.audit import JOURNAL, Evidence, audit, figures, save
 from tests.faults.audit.findings import in_words
 from tests.faults.storm.customers import Customers, unexpected
 from tests.faults.storm.running import Running
 from tests.faults.storm.settling import Settling
 from tests.faults.storm.tormentor import Tormentor
 
-STRIKES = int(os.environ.get("STORM_STRIKES", "25"))
+STRIKES = int(os.environ.get("STORM_STRIKES", "20"))
 SEED = int(os.environ.get("STORM_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
 STRIKES_A_RUN = 50
 RATE = int(os.environ.get("STORM_RATE", "20"))
@@ -49,9 +49,10 @@ def test_no_penny_is_lost_in_a_storm(number: int, strikes: int, tmp_path: Path) 
         evidence = _storm(running, copy, rng, strikes, tmp_path)
     finally:
         running.kill()
+    save(evidence, tmp_path / "evidence.json")
     findings = audit(evidence)
     print(figures(evidence))
-    assert not findings, f"STORM_SEED={seed}\n{in_words(findings)}"
+    assert not findings, f"STORM_SEED={seed}, evidence in {tmp_path / 'evidence.json'}\n{in_words(findings)}"
 
 
 def _storm(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from tests.faults.audit import exchange, lake, mails, money, operational, outbox, view
 from tests.faults.audit.customers import Customer
@@ -21,9 +22,19 @@ class Evidence:
     data_dir: Path
     journal_copy: Path
     view: dict[str, view.Item]
-    customers: Sequence[Customer]
+    customers: list[Customer]
     repeated_mails: int = 0
     """How many mails may have been sent twice: those under way whenever a run that mails was killed."""
+
+
+def save(evidence: Evidence, file: Path) -> None:
+    """Keep what is in nobody's files, so that the audit can be repeated."""
+    file.write_bytes(msgspec.json.encode(evidence, enc_hook=str))
+
+
+def load(file: Path) -> Evidence:
+    """What `save` kept."""
+    return msgspec.json.decode(file.read_bytes(), type=Evidence, dec_hook=lambda kind, text: kind(text))
 
 
 def audit(evidence: Evidence) -> list[Finding]:

@@ -19,12 +19,14 @@ from benchmarks.kills import KINDS
 from exchange_platform.local.leftovers import marked, marked_for
 from exchange_platform.local.programs import free_ports
 from exchange_platform.settings import read_platform_file
+from tests.faults.audit.audit import JOURNAL
+from tests.faults.audit.exchange import unpublished
 
 CHECKOUT = Path(__file__).parents[3]
 _CHILD = str(CHECKOUT / "exchange_platform" / "local" / "child.py")
 START_S = 400.0
 """`up` itself gives up long before; this is for one that hangs."""
-STOP_S = 60.0
+STOP_S = 120.0
 _OFTEN = {
     # A thousand people behind one address: what the limits do is not what is tried here.
     "LIMIT_REGISTRATIONS": "2000/minute",
@@ -96,16 +98,31 @@ class Running:
         return found
 
     def stop_exchange(self) -> None:
-        """Stop the exchange alone, as an operator does; the rest goes on."""
-        (supervisord,) = self.processes()["supervisor"]
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "supervisor.supervisorctl"),
-                *("-s", f"unix:///proc/{supervisord.pid}/cwd/supervisor.sock", "stop", "exchange"),
-            ],
-            check=True,
+        """Stop the exchange alone, as an operator does, with nothing left to publish; the rest goes on."""
+        self.until(
+            lambda: self._exchange("stop") and self._all_is_published(), STOP_S, "the exchange to stop"
+        )
+
+    def _all_is_published(self) -> bool:
+        if unpublished(self.data_dir / JOURNAL) == 0:
+            return True
+        self._exchange("start")  # it was given too little time for its last batches
+        time.sleep(3.0)
+        return False
+
+    def _exchange(self, command: str) -> bool:
+        """Have supervisord start or stop the exchange; whether it did."""
+        supervisors = self.processes().get("supervisor", [])
+        if not supervisors:  # it is being started again itself
+            return False
+        socket = f"unix:///proc/{supervisors[0].pid}/cwd/supervisor.sock"
+        answer = subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisorctl", "-s", socket, command, "exchange"],
+            capture_output=True,
+            check=False,
             timeout=60,
         )
+        return answer.returncode == 0
 
     def stop(self) -> int:
         """Stop all of it; its exit status. Nothing of it may be left."""

@@ -36,8 +36,19 @@ class Strike:
 class Tormentor:
     """Every kind has its turn before one comes again, in an order that the `Random` draws."""
 
-    def __init__(self, find: Find, rng: random.Random, *, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        find: Find,
+        rng: random.Random,
+        *,
+        say: Callable[[str], None] = print,
+        between_s: tuple[float, float] = BETWEEN_S,
+        stopped_s: tuple[float, float] = STOPPED_S,
+    ) -> None:
+        """`between_s` and `stopped_s` are the shortest and the longest time between strikes, and that a process is stopped for."""
         self._find = find
+        self._between_s = between_s
+        self._stopped_s = stopped_s
         self._rng = rng
         self._say = say
         self._turns: list[str] = []
@@ -49,7 +60,7 @@ class Tormentor:
         """Strike so often, 2 to 5 s apart; `waiting` set ends it early. Whatever was stopped goes on by the end."""
         try:
             for _ in range(number):
-                if self._wait(self._rng.uniform(*BETWEEN_S), waiting):
+                if self._wait(self._rng.uniform(*self._between_s), waiting):
                     return
                 self._strike_one()
         finally:
@@ -75,7 +86,7 @@ class Tormentor:
                 continue
             process = self._rng.choice(sorted(found[kind], key=lambda one: one.pid))
             stop = process.pid not in held and self._rng.random() >= _KILLED
-            for_s = self._rng.uniform(*STOPPED_S) if stop else None
+            for_s = self._rng.uniform(*self._stopped_s) if stop else None
             if _signal(process, signal.SIGSTOP if stop else signal.SIGKILL):
                 break
         now_s = time.monotonic()
