@@ -98,13 +98,13 @@ def decide(
     now_us: int,
     settings: Settings,
     lives: Lives = MappingProxyType({}),
-    queued: int = 0,
+    pending: int = 0,
 ) -> Decision:
     """Decide about one source, or one share of it. `recent` are its newest consumers, newest first.
 
     A run is requested when there is no live consumer, when the live one nears its end, when its process is gone, and when it is hung or
     has been silent for too long (liveness.py). A request for a successor of the same epoch is repeated only after a grace, which follows what
-    the newest starts took, and not while `queued` runs of it wait for a slot; after failures in a row the next request waits, exponentially longer.
+    the newest starts took, and not while `pending` runs of it wait for a slot or are starting; after failures in a row the next request waits, exponentially longer.
     """
     newest = recent[0] if recent else None
     epoch = newest.epoch if newest is not None else 0
@@ -148,8 +148,8 @@ def decide(
         waited_s = elapsed_s(mine.requested_at_us, now_us)
         if waited_s < grace_s:
             return Decision(f"{need}; requested {waited_s:.0f} s ago (attempt {mine.attempts})", mine)
-        if queued:
-            return Decision(f"{need}; requested {_ago(waited_s)}, {queued} in Dagster's queue", mine)
+        if pending:
+            return Decision(f"{need}; requested {_ago(waited_s)}, {pending} queued or starting", mine)
     mine = _once_more(mine, now_us)
     return Decision(
         f"{need}; after epoch {epoch}, attempt {mine.attempts}",

@@ -1,11 +1,13 @@
 """What Dagster and its run launcher know of a consumer's process, for those that run on other machines. What is made of it is in exchange_platform/liveness.py."""
 
 import logging
+from collections.abc import Sequence
 
 import dagster as dg
 from dagster._core.launcher.base import WorkerStatus
 
-from exchange_platform.liveness import Probe
+from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.liveness import MAX_START_S, Probe
 from exchange_platform.process_life import Life
 from exchange_platform.stores.consumers import ConsumerRow
 
@@ -15,6 +17,15 @@ _LIFE = {
     WorkerStatus.SUCCESS: Life.GONE,
     WorkerStatus.NOT_FOUND: Life.GONE,
 }
+
+
+_LOADED_AT_US = SYSTEM_CLOCK.now_us()
+"""Since when this code server has had runs of its own: of those the death is reported within a second."""
+_ON_THE_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
 def launcher_probe(instance: dg.DagsterInstance, log: logging.Logger) -> Probe:
@@ -27,19 +38,52 @@ def launcher_probe(instance: dg.DagsterInstance, log: logging.Logger) -> Probe:
         run = instance.get_run_by_id(consumer.run_id)
         if run is None:
             return Life.UNKNOWN
-        if run.is_finished:
-            return Life.GONE
-        launcher = instance.run_launcher
-        if not launcher.supports_check_run_worker_health:
-            return Life.UNKNOWN
-        try:
-            health = launcher.check_run_worker_health(run)
-        except Exception as error:
-            log.warning("run %s: its launcher does not say whether it runs: %s", run.run_id[:8], error)
-            return Life.UNKNOWN
-        return _LIFE.get(health.status, Life.UNKNOWN)
+        return Life.GONE if run.is_finished else _by_the_launcher(instance, run, log)
 
     return life
+
+
+def pending_runs(
+    instance: dg.DagsterInstance,
+    consumer: str,
+    recent: Sequence[ConsumerRow],
+    now_us: int,
+    log: logging.Logger,
+) -> list[dg.DagsterRun]:
+    """The consumer's runs that wait for a slot or are starting, and have not begun as a consumer yet.
+
+    A starting one counts as long as a start may take at all, if its launcher says that it runs. Without one that says so it counts if this code server
+    launched it: its death would have been reported. One of an earlier code server may have died with that.
+    """
+    begun = {row.run_id for row in recent}
+    filters = dg.RunsFilter(tags={"source": consumer}, statuses=_ON_THE_WAY)
+    pending: list[dg.DagsterRun] = []
+    for record in instance.get_run_records(filters):
+        run = record.dagster_run
+        if run.run_id in begun:
+            continue
+        if run.status is dg.DagsterRunStatus.QUEUED:
+            pending.append(run)
+            continue
+        requested_us = int(record.create_timestamp.timestamp() * 1e6)
+        if now_us - requested_us > MAX_START_S * 1e6:
+            continue
+        life = _by_the_launcher(instance, run, log)
+        if life is Life.LIVES or (life is Life.UNKNOWN and requested_us >= _LOADED_AT_US):
+            pending.append(run)
+    return pending
+
+
+def _by_the_launcher(instance: dg.DagsterInstance, run: dg.DagsterRun, log: logging.Logger) -> Life:
+    launcher = instance.run_launcher
+    if not launcher.supports_check_run_worker_health:
+        return Life.UNKNOWN
+    try:
+        health = launcher.check_run_worker_health(run)
+    except Exception as error:
+        log.warning("run %s: its launcher does not say whether it runs: %s", run.run_id[:8], error)
+        return Life.UNKNOWN
+    return _LIFE.get(health.status, Life.UNKNOWN)
 
 
 def end_run(instance: dg.DagsterInstance, run: dg.DagsterRun, log: logging.Logger) -> None:

@@ -15,7 +15,7 @@ from exchange_platform.stores.consumers import ConsumerRow, ConsumerRows
 from exchange_platform.streams.sharing import WHOLE, Share, shares
 from exchange_platform.supervision import AllRequests, abandoned, decide
 from resources.platform import PlatformResource
-from sensors.run_life import end_run, launcher_probe
+from sensors.run_life import end_run, launcher_probe, pending_runs
 
 _HEARD_OF_WITHIN_S = 60.0
 _WITH_A_PLACE = [
@@ -62,13 +62,16 @@ def supervising_sensor(
             now_us = SYSTEM_CLOCK.now_us()
             lives = _lives(context, recent, now_us, settings)
             mine = requests.of(consumer)
-            queued = _queued(context.instance, consumer) if mine.attempts else 0
+            pending = (
+                pending_runs(context.instance, consumer, recent, now_us, context.log) if mine.attempts else []
+            )
             decision = decide(
-                consumer, recent, mine, now_us=now_us, settings=settings, lives=lives, queued=queued
+                consumer, recent, mine, now_us=now_us, settings=settings, lives=lives, pending=len(pending)
             )
             requests = requests.replaced(consumer, decision.requests)
             gone = abandoned(recent, decision.requests, now_us=now_us, settings=settings, lives=lives)
-            if gone or queued or decision.requests.attempts > 1:
+            waits = any(run.status is dg.DagsterRunStatus.QUEUED for run in pending)
+            if gone or waits or decision.requests.attempts > 1:
                 _end(context, consumer, gone, recent)
             reasons.append(decision.reason if share == WHOLE else f"{share.index + 1}: {decision.reason}")
             if decision.run_key is not None:
@@ -97,13 +100,6 @@ def _lives(
         probes = [this_machine, elsewhere] if silent_s >= settings.stale_heartbeat_s else [this_machine]
         lives[row.run_id] = life_by(probes, row)
     return lives
-
-
-def _queued(instance: dg.DagsterInstance, consumer: str) -> int:
-    """How many of the consumer's runs wait for a slot."""
-    return instance.get_runs_count(
-        dg.RunsFilter(tags={"source": consumer}, statuses=[dg.DagsterRunStatus.QUEUED])
-    )
 
 
 def _end(

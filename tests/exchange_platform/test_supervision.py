@@ -39,7 +39,7 @@ def look(
     requests: Requests | None = None,
     now_us: int = NOW,
     life: Life | None = None,
-    queued: int = 0,
+    pending: int = 0,
 ) -> Decision:
     """One look; `life` is what is known of the newest consumer's process."""
     lives = {recent[0].run_id: life} if life is not None else {}
@@ -50,7 +50,7 @@ def look(
         now_us=now_us,
         settings=Settings(),
         lives=lives,
-        queued=queued,
+        pending=pending,
     )
 
 
@@ -238,12 +238,12 @@ def test_where_starts_take_long_successors_are_requested_earlier_and_requests_re
     assert look(dead, requests=first.requests, now_us=NOW + 51 * S).run_key is not None
 
 
-def test_a_run_that_waits_for_a_slot_is_not_requested_again() -> None:
+def test_a_run_that_waits_for_a_slot_or_is_starting_is_not_requested_again() -> None:
     dead = consumer(heartbeat_at_us=NOW - 6 * S)
     first = look(dead)
-    waiting = look(dead, requests=first.requests, now_us=NOW + 13 * S, queued=1)
+    waiting = look(dead, requests=first.requests, now_us=NOW + 13 * S, pending=1)
     assert waiting.run_key is None
-    assert "1 in Dagster's queue" in waiting.reason
+    assert "1 queued or starting" in waiting.reason
     assert look(dead, requests=waiting.requests, now_us=NOW + 13 * S).run_key is not None
 
 

@@ -20,7 +20,9 @@ from exchange_platform.process_life import Life, life_of, process_of
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import consumers
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.supervision import AllRequests, Requests
 from resources.platform import PlatformResource
+from sensors import run_life
 from sensors.exchange_bets import exchange_bets_sensor
 from sensors.run_life import launcher_probe
 from tests.prepared import prepare_database
@@ -213,3 +215,55 @@ def test_consumers_of_an_older_release_are_judged_by_their_heartbeats(world: Wor
     assert world.look() == []
     world.silent_for(5)
     assert len(world.look()) == 1
+
+
+def requested(world: World, status: str, source: str = EXCHANGE_BETS) -> None:
+    """A run of the consumer that has not begun as one."""
+    create_run_for_test(world.instance, status=dg.DagsterRunStatus[status], tags={"source": source})
+
+
+def overdue(world: World) -> None:
+    """The consumer has died, and its successor was requested long ago."""
+    world.process.kill()
+    world.process.wait()
+    requests = Requests(world.epoch, 1, SYSTEM_CLOCK.now_us() - 60 * S)
+    world.cursor = AllRequests().replaced(EXCHANGE_BETS, requests).to_text()
+
+
+@pytest.mark.parametrize("status", ["STARTING", "STARTED"])
+def test_a_successor_that_takes_long_to_start_is_not_requested_again(world: World, status: str) -> None:
+    overdue(world)
+    requested(world, status)
+    assert world.look() == []
+    assert "1 queued or starting" in world.reason
+
+
+def test_a_successor_that_failed_while_starting_is_requested_again(world: World) -> None:
+    overdue(world)
+    requested(world, "FAILURE")
+    assert len(world.look()) == 1
+
+
+def test_another_consumers_run_is_not_waited_for(world: World) -> None:
+    overdue(world)
+    requested(world, "STARTING", "another")
+    assert len(world.look()) == 1
+
+
+def test_a_successor_that_may_have_died_with_the_code_server_before_this_one_is_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overdue(world)
+    requested(world, "STARTING")
+    monkeypatch.setattr(run_life, "_LOADED_AT_US", SYSTEM_CLOCK.now_us() + 10 * S)
+    assert len(world.look()) == 1
+
+
+def test_a_successor_whose_task_is_starting_is_waited_for_whoever_launched_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(world.instance), "run_launcher", Launcher(WorkerStatus.RUNNING))
+    monkeypatch.setattr(run_life, "_LOADED_AT_US", SYSTEM_CLOCK.now_us() + 10 * S)
+    overdue(world)
+    requested(world, "STARTING")
+    assert world.look() == []
