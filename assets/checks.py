@@ -124,6 +124,10 @@ def _lake_files_whole(platform: PlatformResource, scope: Scope) -> CheckOutcome:
         return checks.lake_files_whole(lake, SYSTEM_CLOCK, everything=scope.whole_files)
 
 
+def _databases_whole(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+    return checks.databases_whole(platform.settings, SYSTEM_CLOCK, everything=scope.whole_files)
+
+
 def _index_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
     with platform.event_index() as index:
         return checks.index_agrees(platform.database, index, scope.events, wait=time.sleep)
@@ -273,6 +277,14 @@ LAKE_FILES_WHOLE = Check(
     _lake_files_whole,
 )
 
+DATABASES_WHOLE = Check(
+    "databases_whole",
+    "bets",
+    "Every SQLite file of the data directory is whole.",
+    "The description says which file is not, and what to do; `exchange-platform doctor` looks again.",
+    _databases_whole,
+)
+
 NOTIFICATIONS_DELIVERED = Check(
     "notifications_delivered",
     "notifications",
@@ -361,6 +373,7 @@ ALL = (
     *OF_USERS,
     BOOKS_BALANCED,
     LAKE_FILES_WHOLE,
+    DATABASES_WHOLE,
     LAKE_AGREES,
     EXCHANGE_AGREES,
     VIEW_AGREES,

@@ -26,6 +26,8 @@ class DataFile:
     proof: tuple[str, ...] = ()
     renewable: bool = False
     """Whether `up` sets a damaged one aside by itself, since what it holds is made again or is no customer's."""
+    made_again: bool = False
+    """Whether the next start makes a lost one again, with less in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,17 @@ class DataFault:
         return f"{self.path} ({self.file.what}) {how}: {self.state.reason}"
 
     @property
+    def starts_anyway(self) -> bool:
+        """Whether a platform may start with this fault, after a word about it."""
+        if self.state.condition is Condition.MISSING:
+            return self.file.made_again
+        return self.file.renewable and self.state.condition is Condition.DAMAGED
+
+    @property
     def remedy(self) -> str:
         """What to do."""
+        if self.state.condition is Condition.MISSING and self.file.made_again:
+            return "put it back from a backup while the platform is stopped, or let the next start make a new one"
         return _PERMISSIONS if self.state.condition is Condition.FORBIDDEN else self.file.remedy
 
 
@@ -75,6 +86,7 @@ FEED = DataFile(
     "stop the platform and move it aside with its `-wal`: the exchange begins a new feed, which is read from its beginning; events that"
     " do not change again keep the state that the operational database has",
     proof=(BEGUN_FILE,),
+    made_again=True,
 )
 FILES = (
     OPERATIONAL,

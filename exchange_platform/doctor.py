@@ -22,6 +22,7 @@ from exchange_platform import checks, doctor_permissions, run_slots
 from exchange_platform.aws import aws_client, error_code, topic_arn
 from exchange_platform.aws_clients import is_on_this_machine
 from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.data_files import CATALOG, OPERATIONAL, DataFault, examinations
 from exchange_platform.machine import (
     GIB,
     faults_of,
@@ -36,14 +37,17 @@ from exchange_platform.machine import (
 )
 from exchange_platform.settings import FAULTS, OUT_OF_MEMORY_KILLS, Settings, read_platform_file
 from exchange_platform.status import SOURCES
+from exchange_platform.stores.checkpoints import StoreDamaged
 from exchange_platform.stores.confirmation_tokens import TTL_ATTRIBUTE, ttl_attribute
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.event_documents import count_events
-from exchange_platform.stores.event_index import open_event_index
+from exchange_platform.stores.event_index import embedded_index_damage, open_event_index
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.schema import schema_revisions
 
+_EXAMINED_S = 10.0
+"""How long each SQLite file is examined at most; the check databases_whole takes longer."""
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 LITTLE_SPACE = 5 * GIB
 MOST_SKEW_S = 60.0
@@ -83,12 +87,19 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     yield _safely("platform", lambda: _platform(settings, runs=runs, embedded=embedded))
     if runs:
         yield from _noted(settings)
-    there = not embedded or (settings.data_dir / "operational.sqlite").exists()
-    if not there:
+    faults = list(_data_faults(settings.data_dir)) if embedded else []
+    for fault in faults:
+        level = Level.NOTE if fault.starts_anyway else Level.WRONG
+        yield Finding(fault.file.what, level, fault.found, fault.remedy)
+    damaged = {fault.file for fault in faults}
+    operational = settings.data_dir / OPERATIONAL.name
+    there = OPERATIONAL not in damaged and (not embedded or operational.exists())
+    if OPERATIONAL not in damaged and not there:
         yield Finding("stores", Level.NOTE, "not made yet", "`exchange-platform migrate` or `up` makes them")
-    else:
+    if there:
         yield _safely("operational database", lambda: _database(settings))
-        yield _safely("lake", lambda: _lake(settings))
+        if CATALOG not in damaged:
+            yield _safely("lake", lambda: _lake(settings))
         yield _safely("event index", lambda: _event_index(settings))
     if runs or not embedded:
         yield from _aws(settings)
@@ -109,6 +120,8 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
 def _safely(part: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
+    except StoreDamaged as damage:  # it says what to do
+        return Finding(part, Level.WRONG, " ".join(str(damage).split()))
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         return Finding(part, Level.WRONG, text[:500], _REMEDIES.get(part, ""))
@@ -136,7 +149,8 @@ def _environment() -> Finding:
 _REMEDIES = {
     "operational database": "is its server up, and are EXCHANGE_PLATFORM_DATABASE_URL and its password right?",
     "lake": "is its catalog reachable (EXCHANGE_PLATFORM_LAKE_CATALOG), its data readable (EXCHANGE_PLATFORM_LAKE_DATA_PATH)?",
-    "event index": "is Elasticsearch up, and are EXCHANGE_PLATFORM_ELASTICSEARCH_URL and its API key right?",
+    "event index": "Elasticsearch: is it up, and are EXCHANGE_PLATFORM_ELASTICSEARCH_URL and its API key right? The embedded index"
+    " (no URL): it is a copy, the job rebuild_event_index fills it again",
     "dagster": "see logs/dagster-webserver.log and logs/code-server.log in the data directory",
 }
 
@@ -261,17 +275,36 @@ def _database(settings: Settings) -> Finding:
 def _lake(settings: Settings) -> Finding:
     lake = Lake.from_settings(settings, read_only=True)
     try:
+        files = checks.lake_files_whole(lake, SYSTEM_CLOCK, everything=False)
+        if not files.passed:
+            return Finding("lake", Level.WRONG, files.description)
         counts = lake.counts()
     finally:
         lake.close()
     return Finding(
         "lake",
         Level.FINE,
-        f"{counts.executions:,} executions, {counts.bet_versions:,} bet versions, {counts.closed_windows:,} closed windows",
+        f"{counts.executions:,} executions, {counts.bet_versions:,} bet versions, {counts.closed_windows:,} closed windows;"
+        f" {files.description}",
     )
 
 
+def _data_faults(data_dir: Path) -> Iterator[DataFault]:
+    for _, _, fault in examinations(data_dir, _EXAMINED_S):
+        if fault is not None:
+            yield fault
+
+
 def _event_index(settings: Settings) -> Finding:
+    if settings.elasticsearch_url is None:
+        damage = embedded_index_damage(settings)
+        if damage is not None:
+            return Finding(
+                "event index",
+                Level.WRONG,
+                f"embedded: damaged: {damage}",
+                "it is a copy: the feed's consumer fills it again within two minutes, the job rebuild_event_index at once",
+            )
     index = open_event_index(settings)
     database = Database(settings.operational_database_url)
     try:

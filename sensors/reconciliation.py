@@ -9,6 +9,7 @@ from assets.checks import (
     ALL,
     BY_THEMSELVES,
     CONSUMERS_ALIVE,
+    DATABASES_WHOLE,
     INDEX_AGREES,
     LAKE_AGREES,
     LAKE_FILES_WHOLE,
@@ -40,6 +41,7 @@ _EVERY_TICK = (
     NO_NEW_DEAD_LETTERS,
     MACHINE_WELL,
     LAKE_FILES_WHOLE,
+    DATABASES_WHOLE,
     *ORDERS,
 )
 

@@ -4,6 +4,7 @@ A check never cries wolf while data flows, and its cost a round does not grow wi
 at everything.
 """
 
+from exchange_platform.checks.databases import databases_whole
 from exchange_platform.checks.events import finished_events_take_no_bets, index_agrees
 from exchange_platform.checks.exchange import exchange_agrees
 from exchange_platform.checks.files import lake_files_whole
@@ -50,6 +51,7 @@ __all__ = [
     "bets_conserved",
     "books_balanced",
     "consumer_alive",
+    "databases_whole",
     "exchange_agrees",
     "finished_events_take_no_bets",
     "index_agrees",

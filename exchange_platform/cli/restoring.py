@@ -9,6 +9,7 @@ import typer
 
 from exchange_platform.aws import aws_client
 from exchange_platform.cli import output
+from exchange_platform.data_files import CATALOG, examinations
 from exchange_platform.local.running import data_dir_held, is_running
 from exchange_platform.restoring import Restored, restore_lake, set_aside
 from exchange_platform.settings import Settings
@@ -16,10 +17,13 @@ from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake_files import LakeDamaged
 from exchange_platform.stores.lake_losses import Loss, LossState
+from exchange_platform.stores.sqlite_files import Condition
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.kinesis import KinesisSource
 from exchange_platform.streams.source import Source
 
+_EXAMINED_S = 60.0
+"""How long the catalog's file is examined at most."""
 _MARKETS_SHOWN = 20
 
 
@@ -53,20 +57,29 @@ def restore(settings: Settings, *, accept: bool, even_all: bool, as_json: bool) 
 
 
 def _set_aside_if_needed(settings: Settings) -> None:
+    damage = _catalog_damage(settings)
+    if damage is None:
+        return
+    if is_running(settings.data_dir):
+        raise StopFirst(f"{damage}. Stop the platform that runs here first (Ctrl-C in its terminal)")
+    with data_dir_held(settings.data_dir):
+        print(f"Set aside as {set_aside(settings, datetime.now(UTC))}", file=sys.stderr)
+
+
+def _catalog_damage(settings: Settings) -> str | None:
+    """What is wrong with the catalog; None where it is whole. A page that no query here reads may be damaged too."""
+    if settings.lake_catalog is None:
+        for _, _, fault in examinations(settings.data_dir, _EXAMINED_S, (CATALOG,)):
+            if fault is not None and fault.state.condition is Condition.DAMAGED:
+                return fault.found
     lake = Lake.from_settings(settings, read_only=True)
     try:
         lake.connection.files()
     except LakeDamaged as damage:
-        if damage.files:
-            return
-        if is_running(settings.data_dir):
-            raise StopFirst(
-                f"{damage}. Stop the platform that runs here first (Ctrl-C in its terminal)"
-            ) from None
-        with data_dir_held(settings.data_dir):
-            print(f"Set aside as {set_aside(settings, datetime.now(UTC))}", file=sys.stderr)
+        return None if damage.files else str(damage)
     finally:
         lake.close()
+    return None
 
 
 def _stream(settings: Settings) -> Source | None:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import msgspec
 import exchange_platform
 from exchange_platform.clock import MAX_SKEW_S
 from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
+from exchange_platform.local.damage import refuse_damage
 from exchange_platform.local.display import status_line
 from exchange_platform.local.health import CODE_LOADED, Health
 from exchange_platform.local.leftovers import end, marked, marked_for
@@ -85,13 +86,14 @@ def run_platform(settings: Settings, wanted: Wanted) -> int:
     raise_limits()
     with _ending_on_signals() as ending, data_dir_held(settings.data_dir):
         _refuse_what_can_not_work(settings.data_dir)
+        begun_anyway = refuse_damage(settings.data_dir)
         for port, option in ((wanted.port, "--port"), (wanted.api_port, "--api-port")):
             if not is_free(port):
                 raise CannotStart(
                     f"port {port} is taken by another program, or not allowed to this user;"
                     f" name a free one with {option}"
                 )
-        platform = _Platform(settings.data_dir, checkout, wanted, ending)
+        platform = _Platform(settings.data_dir, checkout, wanted, ending, begun_anyway)
         try:
             return platform.run()
         finally:
@@ -120,8 +122,11 @@ def _refuse_what_can_not_work(data_dir: Path) -> None:
 class _Platform:
     """One platform from start to end."""
 
-    def __init__(self, data_dir: Path, checkout: Path, wanted: Wanted, ending: threading.Event) -> None:
+    def __init__(
+        self, data_dir: Path, checkout: Path, wanted: Wanted, ending: threading.Event, warnings: Sequence[str]
+    ) -> None:
         self._wanted = wanted
+        self._warnings = warnings
         self._ending = ending
         self._data_dir = data_dir
         self._began_s = time.time()
@@ -200,6 +205,8 @@ class _Platform:
         """What must be there before the first program starts; whatever an earlier `up` left running ends."""
         end(lambda: marked_for(self._data_dir, but=self._up_id))
         self._screen.say(f"Preparing {self._data_dir} ...")
+        for warning in self._warnings:
+            self._screen.warn(warning)
         try:
             migrate(self._settings)
         except StoreUnavailable as error:

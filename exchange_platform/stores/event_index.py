@@ -28,8 +28,13 @@ __all__ = [
     "EventIndex",
     "EventQuery",
     "Highlight",
+    "embedded_index_damage",
     "open_event_index",
 ]
+
+
+EMBEDDED_INDEX = "event-index"
+"""The embedded index's folder in the data directory."""
 
 
 class EventDocuments(Protocol):
@@ -135,4 +140,11 @@ def open_event_index(
         )
     from exchange_platform.stores.event_index_tantivy import TantivyEventIndex
 
-    return TantivyEventIndex(settings.data_dir / "event-index", writable=writable, clock=clock)
+    return TantivyEventIndex(settings.data_dir / EMBEDDED_INDEX, writable=writable, clock=clock)
+
+
+def embedded_index_damage(settings: Settings) -> str | None:
+    """What is wrong with the embedded index's files; None if nothing is, or there is no index. Reads all of it."""
+    from exchange_platform.stores.event_index_directory import IndexDirectory
+
+    return IndexDirectory(settings.data_dir / EMBEDDED_INDEX).damage_now()

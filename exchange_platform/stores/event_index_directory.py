@@ -78,6 +78,20 @@ class IndexDirectory:
         wrong = _damage(self.path(generation))
         return wrong if wrong is not None and self.stamp(generation) == before else None
 
+    def damage_now(self) -> str | None:
+        """What is wrong with the pointer, or with the generation that it names; None if nothing is, or there is no index."""
+        if not self.root.exists():
+            return None
+        if not self.root.is_dir():
+            return "a file has the directory's name"
+        try:
+            found = msgspec.json.decode((self.root / _POINTER).read_bytes(), type=Generation)
+        except FileNotFoundError:
+            return f"{_POINTER} is gone" if any(self.root.glob("generation-*")) else None
+        except (OSError, msgspec.DecodeError) as error:
+            return f"{_POINTER} can't be read: {error}"
+        return self.damage(found) if found.format == FORMAT else None
+
     def path(self, generation: Generation) -> Path:
         """Where a generation lies."""
         return self.root / generation.name

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
+import sqlite3
 import sys
 import threading
 from pathlib import Path
 
-from exchange_platform.exchanges.simulated.process import AlreadyRunning, run
+from exchange_platform.exchanges.simulated.process import AlreadyRunning, JournalDamaged, run
 from exchange_platform.exchanges.simulated.publishing import REPEATED_ONE_IN
 from exchange_platform.settings import InvalidSettings, load_settings
+from exchange_platform.stores.sqlite_files import is_damage
 
 MOST_RATE = 5000
 MOST_PACE = 20
@@ -43,8 +45,16 @@ def main() -> int:
             pace=arguments.pace,
             repeated_one_in=max(0, arguments.repeat_one_in),
         )
-    except (AlreadyRunning, InvalidSettings) as error:
+    except (AlreadyRunning, InvalidSettings, JournalDamaged) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        print(
+            f"error: a journal is damaged: {error}; `exchange-platform doctor` says which, and what to do",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

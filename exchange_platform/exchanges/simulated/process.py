@@ -7,11 +7,13 @@ import random
 import threading
 from collections import Counter
 from contextlib import ExitStack
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from exchange_platform.aws import aws_client
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.data_files import BEGUN_FILE, FEED, SIMULATED_EXCHANGE, examinations
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from exchange_platform.exchanges.platform_requests import REQUESTS_FILE, PlatformRequests
 from exchange_platform.exchanges.simulated.exchange import TICK_S, Exchange
@@ -30,7 +32,13 @@ MOST_UNPUBLISHED = 20_000
 """Trading pauses while more records than this wait for the stream."""
 _FINISH_S = 2.0
 """How long the end waits for the stream; a supervisor that stops the process gives it 5 s in all."""
+_EXAMINED_S = 2.0
+"""How long the start looks for damage in a file."""
 _REPORT_EVERY_S = 10.0
+
+
+class JournalDamaged(Exception):
+    """What the exchange must not forget is damaged or lost: it does not begin from nothing, and the message says what to do."""
 
 
 class AlreadyRunning(Exception):
@@ -52,7 +60,7 @@ def run(
     `pace` is how much faster than usual markets live; one publication in `repeated_one_in` is made twice, none if it is 0.
     Goes on from the journal in `settings.data_dir`. When it returns, all that happened is in the journal, and in the stream
     as well if that was to be had. With a `seed`, runs from an empty directory make the same choices as long as time passes alike.
-    Raises `AlreadyRunning`.
+    Raises `AlreadyRunning` and `JournalDamaged`.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     path = settings.data_dir / JOURNAL_FILE
@@ -65,8 +73,10 @@ def run(
         ) from None
     with ExitStack() as closing:
         closing.callback(lock.release)
+        _refuse_damage(settings.data_dir)
         journal = Journal(path, _retention(settings))
         closing.callback(journal.close)
+        (settings.data_dir / BEGUN_FILE).touch()
         requests = PlatformRequests(settings.data_dir / REQUESTS_FILE, clock=clock)
         closing.callback(requests.close)
         feed = FeedJournal(settings.data_dir / FEED_FILE)
@@ -90,6 +100,13 @@ def run(
             repeated_one_in,
             clock,
         )
+
+
+def _refuse_damage(data_dir: Path) -> None:
+    """Raise `JournalDamaged` for a journal or a feed that is damaged, and for a journal that is lost: the bets in it are nobody else's."""
+    for _, _, fault in examinations(data_dir, _EXAMINED_S, (SIMULATED_EXCHANGE, FEED)):
+        if fault is not None and not fault.starts_anyway:
+            raise JournalDamaged(f"{fault.found}. To go on: {fault.remedy}")
 
 
 def _run(
