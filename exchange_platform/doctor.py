@@ -90,7 +90,7 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     faults = list(_data_faults(settings.data_dir)) if embedded else []
     for fault in faults:
         level = Level.NOTE if fault.starts_anyway else Level.WRONG
-        yield Finding(fault.file.what, level, fault.found, fault.remedy)
+        yield Finding(fault.file.what.removeprefix("the "), level, fault.found, fault.remedy)
     damaged = {fault.file for fault in faults}
     operational = settings.data_dir / OPERATIONAL.name
     there = OPERATIONAL not in damaged and (not embedded or operational.exists())
@@ -98,8 +98,9 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
         yield Finding("stores", Level.NOTE, "not made yet", "`exchange-platform migrate` or `up` makes them")
     if there:
         yield _safely("operational database", lambda: _database(settings))
-        if CATALOG not in damaged:
-            yield _safely("lake", lambda: _lake(settings))
+    if (there or OPERATIONAL in damaged) and CATALOG not in damaged:
+        yield _safely("lake", lambda: _lake(settings))
+    if there:
         yield _safely("event index", lambda: _event_index(settings))
     if runs or not embedded:
         yield from _aws(settings)
