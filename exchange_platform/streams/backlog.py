@@ -88,12 +88,13 @@ class Backlog:
                 batch, its = self._waiting.popleft()
                 self._waiting_size -= its
                 if not _is_within(its, limit - size):
-                    if taken:  # whole in the next step, rather than cut
+                    left = limit - size
+                    first, behind = split_whole(batch, left.records, left.bytes)
+                    if taken and not _is_within(size_of(first), left):
                         self._waiting.appendleft((batch, its))
                         self._waiting_size += its
                         break
-                    batch, behind = split_whole(batch, limit.records, limit.bytes)
-                    its = size_of(batch)
+                    batch, its = first, size_of(first)
                     if behind is not None:
                         self._waiting.appendleft((behind, size_of(behind)))
                         self._waiting_size += size_of(behind)

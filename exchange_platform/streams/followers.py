@@ -176,8 +176,8 @@ class Followers:
             size = follower.worker.backlog.size
             if size.fits(self._limit.part(4)):
                 follower.in_the_way_since_s = None
-            if (first + size).fits(self._limit):
-                continue
+            if (first + size).fits(self._limit) or size.fits(self._limit.part(2)):
+                continue  # there is room, or it is not this one that fills it
             if follower.in_the_way_since_s is None:
                 follower.in_the_way_since_s = now_s
             if follower.is_direct and now_s - follower.in_the_way_since_s < _patience_s(follower.worker):
