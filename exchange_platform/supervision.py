@@ -30,6 +30,8 @@ MOST_GRACE_S = 120.0
 """The grace of a request is doubled with each attempt, up to this, or itself if that is more."""
 AFTER_FAILURES = BackOff(first_s=5.0, max_s=300.0)
 """How long the next request waits after runs that failed in a row."""
+_WORKED_S = 120.0
+"""A run that failed after so long had worked: the failures before it are over. (One of its sinks was degraded for too long; the others need a successor.)"""
 _STARTS_A_GRACE = 2.0
 """A start may take so many times the longest of the newest ones before another run is requested."""
 _LOOKS_AT_A_HUNG_ONE = 3
@@ -214,6 +216,8 @@ def _failures_in_a_row(recent: Sequence[ConsumerRow]) -> int:
         if consumer.state != "failed":
             break
         failures += 1
+        if (consumer.heartbeat_at_us - consumer.started_at_us) / 1e6 >= _WORKED_S:
+            break
     return failures
 
 
@@ -227,7 +231,10 @@ def _end_text(consumer: ConsumerRow, condition: Condition, now_us: int) -> str:
             return f"{run} hangs: its process runs, {silent}"
         case Condition.SILENT:
             return f"{run} died: {silent}"
-    return f"{run} failed: {silent}" if consumer.state == "failed" else f"{run} {consumer.state}"
+    if consumer.state != "failed":
+        return f"{run} {consumer.state}"
+    errors = "; ".join(consumer.statistics.get("trouble", ()))
+    return f"{run} failed: {silent}; its last error: {errors}" if errors else f"{run} failed: {silent}"
 
 
 def _ago(waited_s: float) -> str:

@@ -19,6 +19,7 @@ from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.mail.delivery import Figures, Lease
 from exchange_platform.mail.message import OutgoingMail
 from exchange_platform.mail.rates import Rate
+from exchange_platform.mail.refusals import RefusedInARow
 from exchange_platform.mail.sender import (
     MessageRefused,
     RecipientRefused,
@@ -124,6 +125,7 @@ class MailChannel:
         ]
         self._lease: Lease | None = None
         self._failure: BaseException | None = None
+        self._refused = RefusedInARow()
         self._unavailable = ""
         self._pauses = 0
         self._paused_until_s = 0.0
@@ -259,13 +261,21 @@ class MailChannel:
         except RecipientRefused as error:
             fate = Fate(mail, MailState.DEAD, str(error), recipient_refused=True)
         except MessageRefused as error:
+            if wrong := self._refused.blames_none(str(error)):
+                self._pause(wrong)
+                return None
             fate = Fate(mail, MailState.DEAD, str(error))
         except TryAgain as error:
             fate = self._later(mail, str(error))
         except Exception as error:  # a fault of ours must not stop the other mails
             log.exception("mail %s", mail.mail_id)
-            fate = self._later(mail, f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            if wrong := self._refused.blames_none(reason):
+                self._pause(wrong)
+                return None
+            fate = self._later(mail, reason)
         else:
+            self._refused.taken()
             fate = Fate(mail, MailState.SENT)
         self._unavailable, self._pauses = "", 0
         return fate

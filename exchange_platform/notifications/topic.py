@@ -21,10 +21,12 @@ from exchange_platform.aws import error_code, is_passing
 from exchange_platform.back_off import BackOff
 from exchange_platform.clock import Clock
 from exchange_platform.mail.delivery import Figures, Lease
+from exchange_platform.mail.refusals import RefusedInARow
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.consumers import Checkpoints
 from exchange_platform.stores.database import Database, from_us
 from exchange_platform.stores.dead_letters import bury_again
+from exchange_platform.stores.failures import same_reason
 from exchange_platform.stores.outbox import NOTIFICATIONS, POSITION, TOPIC, ChangeRow, Outbox
 
 log = logging.getLogger(__name__)
@@ -186,6 +188,7 @@ class TopicChannel:
         self._waiting = 0
         self._oldest_at_us: int | None = None
         self._counted_at_s = float("-inf")
+        self._refused = RefusedInARow()
         self._trouble = ""
         self._pauses = 0
 
@@ -204,6 +207,7 @@ class TopicChannel:
         if not lease.holds():
             return _POLL_S
         self._publish(changes)
+        self._acquit()
         if self._done.trouble is not None:
             if not self._trouble:
                 log.warning("the topic can't be published to: %s", self._done.trouble)
@@ -251,6 +255,18 @@ class TopicChannel:
         # Every lane ends before the round does, or a bet's changes could pass each other.
         for lane in [self._pool.submit(self._lane, lane) for lane in lanes.values()]:
             self._done.add(lane.result())
+
+    def _acquit(self) -> None:
+        """Where all of a round is refused for one reason, no message is to blame: publish it again later."""
+        done = self._done
+        if done.taken:
+            self._refused.taken()
+        elif done.refused and done.trouble is None:
+            reason, count = Counter(map(same_reason, done.refused.values())).most_common(1)[0]
+            example = next(text for text in done.refused.values() if same_reason(text) == reason)
+            wrong = self._refused.blames_none(example, count)
+            if wrong is not None:
+                self._done = Published(trouble=wrong)
 
     def _lane(self, changes: Sequence[ChangeRow]) -> Published:
         done = Published()

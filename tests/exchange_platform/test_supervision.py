@@ -111,6 +111,23 @@ def test_failures_in_a_row_wait_exponentially_longer() -> None:
     assert look(*failed, now_us=NOW + 10 * S).run_key is not None
 
 
+def test_a_run_that_failed_after_it_had_worked_is_no_reason_to_wait_longer_and_its_error_is_named() -> None:
+    """One of its sinks was degraded for too long: the other sinks wait for the successor."""
+    failed = [
+        consumer(
+            epoch=epoch,
+            state="failed",
+            started_at_us=NOW - 400 * S,
+            heartbeat_at_us=NOW - 4 * S,
+            statistics={"trouble": ["lake degraded since noon"]},
+        )
+        for epoch in (9, 8, 7, 6)
+    ]
+    assert "1 failures in a row, next try in 1 s" in look(*failed).reason
+    assert "its last error: lake degraded since noon" in look(*failed).reason
+    assert look(*failed, now_us=NOW + 2 * S).run_key is not None
+
+
 @pytest.mark.parametrize("attempts", [1_024, 1_025, 1_100, 100_000])
 def test_a_request_is_repeated_after_more_attempts_than_a_float_has_doublings(attempts: int) -> None:
     dead = consumer(heartbeat_at_us=NOW - 6 * S)

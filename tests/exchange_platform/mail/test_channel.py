@@ -14,7 +14,8 @@ from exchange_platform.liveness import Patience
 from exchange_platform.mail.channel import MailChannel, Skip, Standing, Unrenderable
 from exchange_platform.mail.delivery import DeliveryReport, DeliveryRun
 from exchange_platform.mail.message import OutgoingMail
-from exchange_platform.mail.sender import NotSent, SenderUnavailable
+from exchange_platform.mail.refusals import REFUSED_IN_A_ROW
+from exchange_platform.mail.sender import MessageRefused, NotSent, SenderUnavailable
 from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database
@@ -277,6 +278,25 @@ def test_what_can_not_be_rendered_is_dead_and_what_is_not_wanted_is_skipped(data
     with running(database, queue, server):
         wait_for(lambda: states(database) == MailCount(waiting=0, sent=1, skipped=1, dead=1))
     assert server.sent == ["m3"]
+
+
+@pytest.mark.parametrize(
+    "error", [MessageRefused("554 5.7.1 sender 'x' not allowed"), TypeError("a defect")], ids=repr
+)
+def test_a_server_that_refuses_every_mail_for_one_reason_kills_only_the_first_few(
+    database: Database, error: Exception
+) -> None:
+    queue, server = TheQueue(database), TheServer()
+    queued(database, *(f"m{number:03d}" for number in range(200)))
+    server.errors = [error] * 10_000
+    with running(database, queue, server, give_up_s=0.001) as (_, problems, reports):
+        wait_for(lambda: any("in a row" in text for report in reports for text in report.trouble))
+        dead = states(database).dead
+        server.errors = []
+        wait_for(lambda: states(database).sent + states(database).dead == 200)
+    assert dead < REFUSED_IN_A_ROW
+    assert states(database).dead == dead
+    assert not problems
 
 
 @pytest.mark.parametrize("error", [SenderUnavailable("throttled"), NotSent("odd"), ValueError("a bug")])

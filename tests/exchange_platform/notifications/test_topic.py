@@ -101,6 +101,25 @@ def delivered(database: Database, sns: FaultySns, rounds: int = 30) -> TopicChan
     return channel
 
 
+def test_a_topic_that_refuses_every_message_for_one_reason_makes_no_dead_letter(outbox: Database) -> None:
+    """As a topic without the attribute that a filter asks for, or a parameter of ours that SNS does not know."""
+    sns = FaultySns()
+    for number in range(20):
+        for version in (1, 2, 3):
+            sns.fail_entry[f"b{number}.{version}"] = {
+                "SenderFault": True,
+                "Code": "InvalidParameter",
+                "Message": f"Invalid parameter: b{number}",
+            }
+    channel = delivered(outbox, sns)
+    assert "messages in a row were refused for one reason" in (channel.trouble() or "")
+    assert DeadLetters(outbox).count().waiting == 0
+    sns.fail_entry.clear()
+    delivered(outbox, sns)
+    assert len(sns.taken) == 60
+    assert DeadLetters(outbox).count().waiting == 0
+
+
 def in_order(taken: list[str]) -> bool:
     versions: dict[str, list[int]] = {}
     for name in taken:
