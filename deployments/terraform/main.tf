@@ -183,13 +183,13 @@ module "api" {
   tasks_group_id         = module.network.tasks_group_id
   cluster_name           = module.dagster.cluster_name
   cluster_arn            = module.dagster.cluster_arn
-  execution_role_arn     = module.dagster.execution_role_arn
+  repository_arn         = module.release.repository_arn_of["api"]
+  requests_of_an_address = var.requests_of_an_address
   image                  = "${module.release.repository_urls["api"]}:${var.release}"
   cpu                    = var.api_size.cpu
   memory                 = var.api_size.memory
   tasks                  = var.api_tasks
   certificate_arn        = var.certificate_arn
-  access_logs_bucket     = module.release.artifacts_bucket
   environment            = local.environment_variables
   secrets                = local.secret_variables
   secret_arns            = local.secret_arns

@@ -95,8 +95,12 @@ variable "public_url" {
 }
 
 variable "exchange_url" {
-  description = "Where the exchange answers over HTTP: its event feed, and bets by their ids."
+  description = "Where the exchange answers over HTTPS: its event feed, and bets by their ids. Its answers settle bets."
   type        = string
+  validation {
+    condition     = startswith(var.exchange_url, "https://")
+    error_message = "exchange_url begins with https://."
+  }
 }
 
 variable "elasticsearch_url" {
@@ -171,6 +175,12 @@ variable "api_tasks" {
   description = "Fewest and most API tasks."
   type        = object({ min = number, max = number })
   default     = { min = 2, max = 10 }
+}
+
+variable "requests_of_an_address" {
+  description = "Requests a minute from one address that the firewall before the load balancer lets through. An application's servers are few addresses and send many."
+  type        = number
+  default     = 60000
 }
 
 variable "api_throttle" {

@@ -90,5 +90,5 @@ def create_app(
     app.add_middleware(AnonymousRates, settings=settings, rates=lambda: parts.rates)
     if hosts is not None:
         app.add_middleware(KnownHosts, allowed=hosts)
-    app.add_middleware(Headers)
+    app.add_middleware(Headers, over_tls=settings.public_base_url.startswith("https://"))
     return app

@@ -28,15 +28,21 @@ _HEADERS = [
     for name, value in {**_ALWAYS, "Cache-Control": "no-store"}.items()
 ]
 
+_ONLY_TLS = (b"strict-transport-security", b"max-age=31536000")
+
 STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 """Of an answer that goes on for ever: proxies that compress or gather it would hold its messages back."""
 
 
 class Headers:
-    """Adds the headers that every response carries; answers of routes are not stored unless the route says otherwise."""
+    """Adds the headers that every response carries; answers of routes are not stored unless the route says otherwise.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `over_tls`: users reach the API by https, and their browsers are to use nothing else for a year (RFC 6797).
+    """
+
+    def __init__(self, app: ASGIApp, *, over_tls: bool) -> None:
         self._app = app
+        self._headers = [*_HEADERS, _ONLY_TLS] if over_tls else _HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and complete the response."""
@@ -48,7 +54,7 @@ class Headers:
             if message["type"] == "http.response.start":
                 headers = message["headers"] = list(message["headers"])
                 given = {name.lower() for name, _ in headers}
-                headers.extend(header for header in _HEADERS if header[0] not in given)
+                headers.extend(header for header in self._headers if header[0] not in given)
             await send(message)
 
         await self._app(scope, receive, complete)

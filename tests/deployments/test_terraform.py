@@ -18,7 +18,9 @@ from botocore.exceptions import ClientError
 from tests.deployments.calls_of_function import work_as_function
 from tests.deployments.calls_of_services import work_as_services
 from tests.deployments.calls_of_tasks import folders, recorded, work
+from tests.deployments.iam_of_requests import Call
 from tests.deployments.policies import Grant, Policy
+from tests.deployments.terraform_state import Resources
 from tests.deployments.terraforming import (
     ARTIFACTS,
     Account,
@@ -205,3 +207,80 @@ def test_each_task_may_do_what_it_calls_and_nothing_beyond(
         loose, reasons = policy.loose(folders(settings)), WIDE.get(task, {})
         assert {grant for grant in loose if not any(reason.covers(grant) for reason in reasons)} == set()
         assert {reason for reason in reasons if not any(reason.covers(grant) for grant in loose)} == set()
+
+
+def _api_container(story: Story) -> tuple[dict[str, Any], dict[str, Any]]:
+    task = Resources(story.state).one("aws_ecs_task_definition", "api")
+    (container,) = json.loads(task["container_definitions"])
+    return task, container
+
+
+def test_the_api_believes_one_entry_of_x_forwarded_for_behind_a_load_balancer_and_none_as_a_function(
+    story: Story,
+) -> None:
+    _, container = _api_container(story)
+    environment = {one["name"]: one["value"] for one in container["environment"]}
+    assert environment["EXCHANGE_PLATFORM_TRUSTED_PROXIES"] == "1"
+    for function in Resources(story.state).all("aws_lambda_function", "api"):
+        assert "EXCHANGE_PLATFORM_TRUSTED_PROXIES" not in function["environment"][0]["variables"]
+
+
+def test_the_role_that_starts_the_api_s_tasks_may_write_their_log_and_read_their_secrets(
+    story: Story,
+) -> None:
+    task, container = _api_container(story)
+    role = Resources(story.state).one("aws_iam_role", "execution", "module.api")
+    assert task["execution_role_arn"] == role["arn"]
+    policy = Policy.read(story.outputs["policies"]["api-execution"])
+    group = Resources(story.state).one("aws_cloudwatch_log_group", "api")
+    assert container["logConfiguration"]["options"]["awslogs-group"] == group["name"]
+    log = Call("logs:PutLogEvents", f"{group['arn']}:log-stream:api/api/1")
+    secrets = [
+        Call("secretsmanager:GetSecretValue", one["valueFrom"].partition(":password")[0])
+        for one in container["secrets"]
+    ]
+    assert policy.refused([log, *secrets]) == set()
+    of_others = Call("logs:PutLogEvents", log.resource.replace("/api:", "/daemon:"))
+    assert policy.refused([of_others]) == {of_others}
+
+
+def test_the_load_balancer_may_write_its_log_to_a_bucket_that_its_service_can_write_to(story: Story) -> None:
+    resources = Resources(story.state)
+    bucket = resources.one("aws_s3_bucket", "access_logs")
+    (logs,) = resources.one("aws_lb", "api")["access_logs"]
+    assert logs["bucket"] == bucket["bucket"]
+    (rule,) = resources.one("aws_s3_bucket_server_side_encryption_configuration", "access_logs")["rule"]
+    (default,) = rule["apply_server_side_encryption_by_default"]
+    assert default["sse_algorithm"] == "AES256"
+    statements = json.loads(resources.one("aws_s3_bucket_policy", "access_logs")["policy"])["Statement"]
+    (delivery,) = [one for one in statements if one["Effect"] == "Allow"]
+    assert delivery["Principal"] == {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"}
+    assert delivery["Action"] == "s3:PutObject"
+    assert delivery["Resource"].startswith(f"{bucket['arn']}/{logs['prefix']}/AWSLogs/")
+
+
+def test_a_firewall_stops_one_address_before_the_load_balancer_and_all_traffic_is_logged(
+    story: Story,
+) -> None:
+    resources = Resources(story.state)
+    firewall, balancer = resources.one("aws_wafv2_web_acl", "api"), resources.one("aws_lb", "api")
+    association = resources.one("aws_wafv2_web_acl_association", "api")
+    assert (association["resource_arn"], association["web_acl_arn"]) == (balancer["arn"], firewall["arn"])
+    (rule,) = firewall["rule"]
+    assert rule["statement"][0]["rate_based_statement"][0]["aggregate_key_type"] == "IP"
+    assert resources.one("aws_flow_log", "this")["traffic_type"] == "ALL"
+
+
+def test_a_version_s_tag_alone_publishes_nothing_and_a_published_artifact_is_never_overwritten(
+    story: Story,
+) -> None:
+    resources = Resources(story.state)
+    subjects = {}
+    for name in ("plan", "publish", "apply"):
+        (statement,) = json.loads(resources.one("aws_iam_role", name)["assume_role_policy"])["Statement"]
+        subjects[name] = statement["Condition"]["StringLike"]["token.actions.githubusercontent.com:sub"]
+    assert all(":job_workflow_ref:" in subject for subject in subjects.values())
+    assert all(":environment:" in subjects[name] for name in ("publish", "apply"))
+    statements = json.loads(resources.one("aws_iam_role_policy", "publish")["policy"])["Statement"]
+    (upload,) = [one for one in statements if "s3:PutObject" in one["Action"]]
+    assert upload["Condition"] == {"Null": {"s3:if-none-match": "false"}}

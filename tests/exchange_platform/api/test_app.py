@@ -117,3 +117,14 @@ def test_the_documentation_names_no_other_host_and_runs_no_inline_script(anybody
 )
 def test_a_token_is_one_of_the_known_or_nothing(shown: str, known: str, let_in: bool) -> None:
     assert is_application(shown, known) is let_in
+
+
+@pytest.mark.parametrize(
+    ("public_url", "expected"), [("https://api.exchange.example", "max-age=31536000"), (None, None)]
+)
+def test_browsers_are_to_use_nothing_but_tls_where_the_api_is_reached_by_it(
+    api_settings: Settings, public_url: str | None, expected: str | None
+) -> None:
+    with TestClient(create_app(api_settings.model_copy(update={"public_url": public_url}))) as anybody:
+        for path in ("/health", "/", "/nowhere"):
+            assert anybody.get(path).headers.get("Strict-Transport-Security") == expected

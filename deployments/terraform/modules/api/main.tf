@@ -4,10 +4,13 @@ data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {
-  on_fargate  = contains(var.runs_on, "fargate")
-  on_lambda   = contains(var.runs_on, "lambda")
-  environment = [for key in sort(keys(var.environment)) : { name = key, value = var.environment[key] }]
-  secrets     = [for key in sort(keys(var.secrets)) : { name = key, valueFrom = var.secrets[key] }]
+  on_fargate = contains(var.runs_on, "fargate")
+  on_lambda  = contains(var.runs_on, "lambda")
+  # Behind the load balancer every connection is the balancer's: it adds whom its own was from, as the last entry of X-Forwarded-For. API Gateway
+  # gives the function the caller's address itself, so there no header is believed.
+  task_environment = merge(var.environment, { EXCHANGE_PLATFORM_TRUSTED_PROXIES = "1" })
+  environment      = [for key in sort(keys(local.task_environment)) : { name = key, value = local.task_environment[key] }]
+  secrets          = [for key in sort(keys(var.secrets)) : { name = key, valueFrom = var.secrets[key] }]
 }
 
 resource "aws_cloudwatch_log_group" "api" {
@@ -47,6 +50,53 @@ data "aws_iam_policy_document" "api" {
 
 # --- on Fargate
 
+# Starts the API's containers: it pulls their image, writes their log and reads the secrets that they are given, and no others.
+resource "aws_iam_role" "execution" {
+  count              = local.on_fargate ? 1 : 0
+  name               = "${var.name}-api-execution"
+  assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
+}
+
+data "aws_iam_policy_document" "execution" {
+  statement {
+    sid       = "PullImage"
+    actions   = ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"]
+    resources = [var.repository_arn]
+  }
+
+  # A token for the registry as a whole: AWS knows no narrower resource for it.
+  statement {
+    sid       = "EnterRegistry"
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "WriteLogs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.api.arn}:*"]
+  }
+
+  statement {
+    sid       = "ReadSecrets"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = var.secret_arns
+  }
+
+  statement {
+    sid       = "DecryptSecrets"
+    actions   = ["kms:Decrypt"]
+    resources = [var.key_arn]
+  }
+}
+
+resource "aws_iam_role_policy" "execution" {
+  count  = local.on_fargate ? 1 : 0
+  name   = "start-containers"
+  role   = aws_iam_role.execution[0].id
+  policy = data.aws_iam_policy_document.execution.json
+}
+
 data "aws_iam_policy_document" "tasks_assume" {
   statement {
     actions = ["sts:AssumeRole"]
@@ -82,7 +132,7 @@ resource "aws_ecs_task_definition" "api" {
   network_mode             = "awsvpc"
   cpu                      = var.cpu
   memory                   = var.memory
-  execution_role_arn       = var.execution_role_arn
+  execution_role_arn       = aws_iam_role.execution[0].arn
   task_role_arn            = aws_iam_role.task[0].arn
 
   container_definitions = jsonencode([{
@@ -120,7 +170,6 @@ resource "aws_ecs_task_definition" "api" {
 }
 
 resource "aws_lb" "api" {
-  #checkov:skip=CKV2_AWS_28:A firewall is the account's; the application limits each client itself
   count                      = local.on_fargate ? 1 : 0
   name                       = "${var.name}-api"
   load_balancer_type         = "application"
@@ -131,7 +180,7 @@ resource "aws_lb" "api" {
   enable_deletion_protection = var.deletion_protection
 
   access_logs {
-    bucket  = var.access_logs_bucket
+    bucket  = aws_s3_bucket_policy.access_logs[0].bucket
     prefix  = "api"
     enabled = true
   }

@@ -31,7 +31,8 @@ output "log_group" {
 output "policies" {
   description = "What the API may do as a task and as a function, for the tests that hold it against what the code calls."
   value = {
-    api    = data.aws_iam_policy_document.api.json
-    lambda = data.aws_iam_policy_document.lambda.json
+    api           = data.aws_iam_policy_document.api.json
+    lambda        = data.aws_iam_policy_document.lambda.json
+    api-execution = data.aws_iam_policy_document.execution.json
   }
 }

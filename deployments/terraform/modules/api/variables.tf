@@ -52,9 +52,14 @@ variable "cluster_arn" {
   type        = string
 }
 
-variable "execution_role_arn" {
-  description = "The role that starts containers."
+variable "repository_arn" {
+  description = "The repository of the API's image."
   type        = string
+}
+
+variable "requests_of_an_address" {
+  description = "Requests a minute from one address that the firewall lets through: an application's servers are few addresses, and send many."
+  type        = number
 }
 
 variable "image" {
@@ -79,11 +84,6 @@ variable "tasks" {
 
 variable "certificate_arn" {
   description = "The certificate of the API's own name, in this region."
-  type        = string
-}
-
-variable "access_logs_bucket" {
-  description = "Where the load balancer writes its access logs."
   type        = string
 }
 

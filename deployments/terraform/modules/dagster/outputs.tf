@@ -28,11 +28,6 @@ output "log_groups" {
   value       = { for key, group in aws_cloudwatch_log_group.this : key => group.name }
 }
 
-output "execution_role_arn" {
-  description = "The role that starts containers."
-  value       = aws_iam_role.execution.arn
-}
-
 output "policies" {
   description = "Each role's policy, for the tests that hold it against what the code calls."
   value = {

@@ -291,7 +291,7 @@ resource "aws_iam_role_policy" "flow" {
 
 resource "aws_flow_log" "this" {
   vpc_id          = aws_vpc.this.id
-  traffic_type    = "REJECT"
+  traffic_type    = "ALL"
   iam_role_arn    = aws_iam_role.flow.arn
   log_destination = aws_cloudwatch_log_group.flow.arn
 }

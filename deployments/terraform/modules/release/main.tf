@@ -43,12 +43,14 @@ resource "aws_iam_openid_connect_provider" "github" {
   client_id_list = ["sts.amazonaws.com"]
 }
 
-# Only a version's tag of this repository may publish and plan; only its environment of this name (which asks for approval) may apply.
+# A version's tag may only plan. What publishes or applies runs in the environment of this name, which asks for an approval first; and each role believes
+# one workflow file alone, as it stands at a version's tag (docs/deployment.md says how GitHub is told to name it in the subject).
 locals {
+  workflows = "job_workflow_ref:${var.github_repository}/.github/workflows"
   subjects = {
-    plan    = "repo:${var.github_repository}:ref:refs/tags/v*"
-    publish = "repo:${var.github_repository}:ref:refs/tags/v*"
-    apply   = "repo:${var.github_repository}:environment:${var.environment}"
+    plan    = "repo:${var.github_repository}:ref:refs/tags/v*:${local.workflows}/terraform.yml@refs/tags/v*"
+    publish = "repo:${var.github_repository}:environment:${var.environment}:${local.workflows}/release.yml@refs/tags/v*"
+    apply   = "repo:${var.github_repository}:environment:${var.environment}:${local.workflows}/terraform.yml@refs/tags/v*"
   }
 }
 
@@ -98,9 +100,21 @@ data "aws_iam_policy_document" "publish" {
   }
 
   statement {
-    sid       = "UploadArtifacts"
-    actions   = ["s3:PutObject", "s3:GetObject"]
+    sid       = "ReadArtifacts"
+    actions   = ["s3:GetObject"]
     resources = ["${module.artifacts.arn}/*"]
+  }
+
+  # Only what is not there yet: a version that was published stays what it is.
+  statement {
+    sid       = "UploadNewArtifacts"
+    actions   = ["s3:PutObject"]
+    resources = ["${module.artifacts.arn}/*"]
+    condition {
+      test     = "Null"
+      variable = "s3:if-none-match"
+      values   = ["false"]
+    }
   }
 
   statement {

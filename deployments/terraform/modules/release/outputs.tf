@@ -8,6 +8,11 @@ output "repository_arns" {
   value       = [for repository in aws_ecr_repository.this : repository.arn]
 }
 
+output "repository_arn_of" {
+  description = "Each target's repository."
+  value       = { for key, repository in aws_ecr_repository.this : key => repository.arn }
+}
+
 output "artifacts_bucket" {
   description = "Where the function's zip and other artifacts lie."
   value       = module.artifacts.name
