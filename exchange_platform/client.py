@@ -11,14 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
 import msgspec
 
 from exchange_platform.back_off import BackOff
 from exchange_platform.bets import BetResult, BetStatus, Side
+from exchange_platform.bounded_http import AnswerTooLarge, bounded_client
+from exchange_platform.lean_httpx import httpx
 
 API_FILE = "api.json"
 _TRIES = 6
+_MAX_LINE_BYTES = 1024 * 1024
 _PAUSES = BackOff(first_s=0.1, max_s=1.6)
 _PASSING = frozenset({429, 502, 503, 504})
 
@@ -97,16 +99,14 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class ExchangeClient:
-    """Calls the API as an application. Thread-safe, as its connections are.
+    """Calls the API as an application. Thread-safe, as its connections are. An answer takes at most `timeout_s` in all, and 16 MiB.
 
     What changes something is asked for again, under the same id, while the API is away or busy: it is done once. Raises `ApiError` where
     the API refuses, and `ApiUnavailable` where it can't be reached.
     """
 
     def __init__(self, url: str, token: str, *, timeout_s: float = 10.0) -> None:
-        self._http = httpx.Client(
-            base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout_s, trust_env=False
-        )
+        self._http = bounded_client(url, max_s=timeout_s, headers={"Authorization": f"Bearer {token}"})
 
     @classmethod
     def of_platform(cls, data_dir: Path) -> Self:
@@ -240,12 +240,12 @@ class ExchangeClient:
                     f"/accounts/{account_id}/changes",
                     headers=headers,
                     timeout=httpx.Timeout(10.0, read=40.0),
+                    extensions={"max_s": None, "max_bytes": None},  # it goes on for ever
                 ) as answer:
                     if not answer.is_success:
-                        answer.read()
-                        _raise(answer)
+                        _raise(httpx.Response(answer.status_code, content=_some(answer)))
                     event_id: int | None = None
-                    for line in answer.iter_lines():
+                    for line in _lines(answer):
                         tries = 0
                         if line.startswith("id: "):
                             event_id = int(line[4:])
@@ -282,6 +282,8 @@ class ExchangeClient:
                 if answer.is_success:
                     return answer
                 _raise(answer)
+            except AnswerTooLarge as error:
+                raise ApiUnavailable(f"the API's answer is none: {error}") from error
             except (httpx.TransportError, ApiUnavailable) as error:
                 if tries >= _TRIES or not repeatable:
                     raise ApiUnavailable(f"the API can't be reached: {error}") from error
@@ -291,6 +293,26 @@ class ExchangeClient:
 def draw_key() -> str:
     """An id that nobody has used."""
     return uuid.uuid4().hex
+
+
+def _lines(answer: httpx.Response) -> Iterator[str]:
+    """The lines of an answer that goes on for ever. Raises `ApiUnavailable` for one without an end."""
+    received = b""
+    for chunk in answer.iter_bytes():
+        *lines, received = (received + chunk).split(b"\n")
+        if len(received) > _MAX_LINE_BYTES:
+            raise ApiUnavailable(f"a line of more than {_MAX_LINE_BYTES:,} bytes")
+        yield from (line.decode("utf-8", "replace").rstrip("\r") for line in lines)
+
+
+def _some(answer: httpx.Response) -> bytes:
+    """The beginning of an answer, as much as an error may have."""
+    received = b""
+    for chunk in answer.iter_bytes():
+        received += chunk
+        if len(received) > _MAX_LINE_BYTES:
+            break
+    return received
 
 
 def _bet(told: Any) -> BetView:

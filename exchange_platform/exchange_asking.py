@@ -28,6 +28,8 @@ _REPORT_TIMEOUT_S = 30.0
 _PAGE = 5000
 _MISSING_AT_ONCE = 1000
 _Form = TypeVar("_Form")
+_MAX_ENTRIES = 1_000_000
+"""Of a report in all: an exchange that has always one more page is not followed for ever."""
 
 
 class ExchangeUnavailable(Exception):
@@ -62,10 +64,16 @@ class ExchangeClient:
     """The exchange at `exchange_url` (docs/exchange.md)."""
 
     def __init__(self, exchange_url: str) -> None:
-        import httpx  # where bets are asked for only: it brings megabytes that long runs do without
+        # Where bets are asked for only: it brings megabytes that long runs do without.
+        from exchange_platform.bounded_http import bounded_client
+        from exchange_platform.lean_httpx import httpx
 
         self._failures = httpx.HTTPError
-        self._client = httpx.Client(base_url=exchange_url.rstrip("/"), timeout=_TIMEOUT_S, trust_env=False)
+        self._client = bounded_client(
+            exchange_url.rstrip("/"),
+            max_s=_TIMEOUT_S,
+            verify=exchange_url.startswith("https:"),
+        )
 
     def bet(self, bet_id: str) -> BetUpdate | None:
         """The exchange's newest state of the bet; None: it says that it has not taken it. Raises `ExchangeUnavailable`."""
@@ -114,6 +122,7 @@ class ExchangeClient:
                 first.minutes.extend(answer.minutes)
             if answer.next is None:
                 return msgspec.structs.replace(first, next=None)
+            _check_length(first.minutes)
             query["after"] = answer.next
 
     def report_bets(self, minute: datetime, market_id: str | None = None) -> list[ReportedBet] | None:
@@ -129,6 +138,7 @@ class ExchangeClient:
             found.extend(answer.bets)
             if answer.next is None:
                 return found
+            _check_length(found)
             query["after"] = answer.next
 
     def request_missing(self, spans: Sequence[MissingSpan], bets: Sequence[str] = ()) -> None:
@@ -172,6 +182,11 @@ def exchange_of(settings: Settings) -> ExchangeClient:
             "nobody can be asked: where the exchange answers is not configured (EXCHANGE_URL)"
         )
     return ExchangeClient(settings.exchange_url)
+
+
+def _check_length(entries: Sequence[object]) -> None:
+    if len(entries) > _MAX_ENTRIES:
+        raise ExchangeUnavailable(f"the exchange's report has more than {_MAX_ENTRIES:,} entries")
 
 
 def _minute(instant: datetime) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from exchange_platform.back_off import BackOff
+from exchange_platform.bounded_http import bounded_client
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.lean_httpx import httpx
 from exchange_platform.streams.source import (
@@ -275,7 +276,8 @@ class FeedSource:
         if self._url is None:
             raise self._unavailable("no exchange is configured: set EXCHANGE_PLATFORM_EXCHANGE_URL")
         if self._client is None:
-            self._client = httpx.Client(
+            self._client = bounded_client(
+                max_s=self._silent_after_s,
                 headers={"Accept": "application/json"},
                 verify=self._url.startswith("https:"),  # certificates take a while to load
             )
@@ -284,7 +286,11 @@ class FeedSource:
         parameters: dict[str, str | int] = {"after": after, "limit": limit, "wait_s": f"{wait_s:g}"}
         body = bytearray()
         try:
-            with self._client.stream("GET", self._url, params=parameters, timeout=patience_s) as response:
+            # How long the body may be is looked at here: the beginning of one that is too long is kept.
+            bounds = {"max_s": patience_s, "max_bytes": None}
+            with self._client.stream(
+                "GET", self._url, params=parameters, timeout=patience_s, extensions=bounds
+            ) as response:
                 for chunk in response.iter_bytes():
                     body += chunk
                     if len(body) > MOST_BYTES:
