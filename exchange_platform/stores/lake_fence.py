@@ -118,6 +118,8 @@ def checked(session: duckdb.DuckDBPyConnection, sql: str) -> Sequence[duckdb.Sta
 
     Raises `QueryError` for all that is no single query of the lake, and DuckDB's own error for what it can't parse.
     """
+    if "\0" in sql or not _is_unicode(sql):
+        raise QueryError("a query is Unicode text without the character NUL")
     statements = session.extract_statements(sql)
     if not statements:
         raise QueryError("one statement is allowed, this is 0")
@@ -287,6 +289,14 @@ def _check_shown(part: Mapping[str, Any]) -> None:
         raise QueryError(f"SHOW TABLES FROM {schema} is refused: only the lake's are shown")
     if part.get("show_type") != "SHOW_FROM" and part.get("table_name") not in _SHOWN:
         raise QueryError(f"SHOW {part.get('table_name')} is refused. {_ALLOWED}")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of a command line that are no UTF-8
+        return False
+    return True
 
 
 def _is_word(name: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from exchange_platform.aws import aws_client
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.lake import Lake, QueryError
@@ -151,6 +152,34 @@ def test_a_query_that_needs_more_memory_than_it_may_have_spills(platform: Settin
     with closing(lake):
         query = "SELECT count(*) AS n FROM (SELECT * FROM range(4_000_000) t(x) ORDER BY hash(x), x)"
         assert lake.query(query).to_pylist() == [{"n": 4_000_000}]
+
+
+def test_a_lake_on_s3_is_answered_and_no_other_object_is_read(
+    tmp_path: Path, emulator_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "emulator")
+    settings = Settings(
+        data_dir=tmp_path, aws_endpoint_url=emulator_url, lake_data_path="s3://lake-of-the-fence/lake/"
+    )
+    s3 = aws_client(settings, "s3")
+    place = {"LocationConstraint": settings.aws_region}
+    s3.create_bucket(Bucket="lake-of-the-fence", CreateBucketConfiguration=place)
+    s3.put_object(Bucket="lake-of-the-fence", Key="other/secret.txt", Body=SECRET.encode())
+    with closing(Lake.from_settings(settings)) as lake:
+        lake.migrate()
+        Feed(lake).commit([execution(n) for n in range(200)])
+        assert lake.query("SELECT sum(stake)::INT AS n FROM executions").to_pylist() == [{"n": 2_000}]
+        for attempt in (
+            "FROM read_text('s3://lake-of-the-fence/other/secret.txt')",
+            "FROM glob('s3://lake-of-the-fence/other/*')",
+            "COPY (SELECT 1) TO 's3://lake-of-the-fence/x.csv'",
+            f"FROM read_text('{emulator_url}/lake-of-the-fence/other/secret.txt')",
+        ):
+            with pytest.raises(duckdb.PermissionException, match="disabled by configuration"):
+                lake._queries.session.execute(attempt)
+            with pytest.raises(QueryError):
+                lake.query(attempt)
 
 
 def test_views_and_macros_of_the_lake_are_whose_who_made_them(tmp_path: Path) -> None:
