@@ -152,7 +152,7 @@ def test_many_good_records_that_are_refused_in_a_row_for_one_reason_are_not_buri
     running = Running(platform.consumer(source, [follower]))
     running.until(lambda: "records in a row were refused" in last_error(platform), "the breaker")
     wait_for(lambda: platform.table("dead_letters") == [], timeout_s=30)
-    assert len(platform.table("bets")) == records
+    wait_for(lambda: len(platform.table("bets")) == records, timeout_s=60)  # the first sink goes on
     repaired(platform, running, broken)
     assert Counter(position for _, position, _ in follower.store.places()) == Counter(
         str(number) for number in range(1, records + 1)
