@@ -23,13 +23,18 @@ from exchange_platform.records import BetUpdate, encode
 from exchange_platform.settings import Settings
 from exchange_platform.stores.bet_rows import bet_from_row
 from exchange_platform.stores.bets import apply_bet_updates
+from exchange_platform.stores.consumers import ConsumerRow, ConsumerRows
 from exchange_platform.stores.database import Database, bets, from_us
 from exchange_platform.stores.wallet_tables import order_outbox, pending_bets, replacements
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.kinesis import Publisher
+from exchange_platform.streams.sharing import consumer_names
 
 log = logging.getLogger(__name__)
 
 MOST_A_ROUND = 200
+_CAUGHT_UP_WITHIN_US = 10_000_000
+"""A consumer at work says that it is caught up with each heartbeat."""
 NEVER_TAKEN = "the exchange never took it"
 
 
@@ -52,7 +57,7 @@ class Reconciled:
     lapsed: Sequence[str] = ()
     """The exchange does not have it and can't get it any more."""
     unknown: Sequence[str] = ()
-    """The exchange does not have it, or says no more than is known; it is asked again next time."""
+    """The exchange does not have it, says no more than is known, or more than one version that the stream may still bring; it is asked again next time."""
     contradictions: dict[str, str] = field(default_factory=dict)
     """The exchange says what can't follow from what is known: for an operator."""
 
@@ -99,7 +104,8 @@ class Reconciliation:
             outcome = "answered"
             if told is None and self._is_past(one, now_us):
                 told, outcome = _lapsed(one.bet, now_us), "lapsed"
-            if told is None or told.version <= one.bet.version:
+            skips = told is not None and told.version > one.bet.version + 1
+            if told is None or told.version <= one.bet.version or (skips and self._stream_may_tell(now_us)):
                 found["unknown"].append(one.bet.bet_id)
                 continue
             reason = self._apply([*self._replaced(one), told])
@@ -108,6 +114,21 @@ class Reconciliation:
             else:
                 contradictions[one.bet.bet_id] = reason
         return Reconciled(**found, contradictions=contradictions)
+
+    def _stream_may_tell(self, now_us: int) -> bool:
+        """Whether the versions between may still come by the stream, each with news for the bet's owner: then none is skipped.
+
+        They may while a consumer of the stream is behind or silent, and while the stream is new: the exchange publishes again what a lost one held.
+        Without any consumer nobody else would tell.
+        """
+        rows = ConsumerRows(self._database)
+        newest = [rows.newest(name) for name in consumer_names(self._settings, EXCHANGE_BETS)]
+        young_us = now_us - int(self._settings.pending_limit_s * 1e6)
+        return any(
+            (row.caught_up_at_us or 0) < now_us - _CAUGHT_UP_WITHIN_US or _newest_stream_us(row) > young_us
+            for row in newest
+            if row is not None
+        )
 
     def _unknown(self, now_us: int) -> list[_Unknown]:
         before_us = now_us - int(self._settings.pending_limit_s * 1e6)
@@ -180,3 +201,9 @@ def _lapsed(bet: Bet, now_us: int) -> BetUpdate:
         reason=NEVER_TAKEN,
         updated_at=from_us(now_us),
     )
+
+
+def _newest_stream_us(row: ConsumerRow) -> int:
+    """When the newest stream that the consumer reads was created, as its shards' names say; 0 where none says so."""
+    created = (shard.rpartition("@")[2] for shard in row.statistics.get("shards", {}))
+    return max((int(at_ms) * 1000 for at_ms in created if at_ms.isascii() and at_ms.isdigit()), default=0)

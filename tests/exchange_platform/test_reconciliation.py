@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from exchange_platform import checks
-from exchange_platform.bets import Bet, BetStatus
+from exchange_platform.bets import Bet, BetResult, BetStatus
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.exchange_asking import ExchangeClient, ExchangeUnavailable
 from exchange_platform.exchanges.simulated.taken_bets import JOURNAL_FILE, TAKEN_BETS_SCHEMA
@@ -26,9 +26,11 @@ from exchange_platform.reconciliation import NEVER_TAKEN, Reconciled, Reconcilia
 from exchange_platform.records import BetUpdate, decode, encode
 from exchange_platform.settings import Settings
 from exchange_platform.stores.bet_rows import bet_from_row
+from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database, bets
 from exchange_platform.stores.wallet_tables import order_outbox
 from exchange_platform.stores.wallets import Wallets
+from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.kinesis import StreamUnavailable
 from exchange_platform.submission import BetSubmission
 from tests.exchange_platform.betting import SetClock, add_account, order
@@ -324,3 +326,61 @@ def test_what_is_not_the_exchange_says_nothing_of_a_bet(gateway: tuple[str, Path
     nobody = ExchangeClient(f"http://127.0.0.1:{port}")
     with pytest.raises(ExchangeUnavailable, match="does not answer"):
         nobody.bet("b1")
+
+
+def consuming(market: Database, clock: SetClock, **signs: Any) -> None:
+    """A consumer of the stream of bets that says this of itself now."""
+    rows = ConsumerRows(market)
+    epoch = rows.begin(EXCHANGE_BETS, "run-1", now_us=clock.now_us(), ends_at_us=clock.now_us() + 900_000_000)
+    rows.heartbeat(EXCHANGE_BETS, epoch, heartbeat_at_us=clock.now_us(), **signs)
+
+
+def skipping(bet: Bet) -> BetUpdate:
+    """What the exchange says of a bet once it has told of its being matched: two versions on."""
+    matched = later(
+        bet, status=BetStatus.MATCHED, matched_minor=1000, remaining_minor=0, matched_winnings_minor=2000
+    )
+    return told(matched, status=BetStatus.SETTLED, result=BetResult.LOST, profit_minor=-1000)
+
+
+@pytest.mark.parametrize("what", ["behind", "never caught up", "a new stream"])
+def test_no_version_is_skipped_while_the_stream_may_still_bring_it(
+    reconciliation: Reconciliation,
+    bet: Bet,
+    exchange: Answers,
+    clock: SetClock,
+    market: Database,
+    bets_stream: RecordingStream,
+    what: str,
+) -> None:
+    clock.pass_s(31)
+    now_us = clock.now_us()
+    created_ms = (now_us - (5_000_000 if what == "a new stream" else 3_600_000_000)) // 1000
+    signs: dict[str, Any] = {"statistics": {"shards": {f"shardId-000000000000@{created_ms}": {}}}}
+    if what != "never caught up":
+        signs["caught_up_at_us"] = now_us - (60_000_000 if what == "behind" else 0)
+    consuming(market, clock, **signs)
+    exchange.bets[bet.bet_id] = skipping(bet)
+    assert reconciliation.run().unknown == [bet.bet_id]
+    assert (stored(market).status, bets_stream.records) == (BetStatus.PENDING, [])
+
+
+def test_a_version_that_the_stream_brings_no_more_is_skipped(
+    reconciliation: Reconciliation, bet: Bet, exchange: Answers, clock: SetClock, market: Database
+) -> None:
+    clock.pass_s(31)
+    hour_ago_ms = (clock.now_us() - 3_600_000_000) // 1000
+    shards: dict[str, Any] = {"shards": {f"shardId-000000000000@{hour_ago_ms}": {}}}
+    consuming(market, clock, statistics=shards, caught_up_at_us=clock.now_us() - 1_000_000)
+    exchange.bets[bet.bet_id] = skipping(bet)
+    assert reconciliation.run().answered == [bet.bet_id]
+    assert stored(market).status is BetStatus.SETTLED
+
+
+def test_the_next_version_is_applied_at_once_whatever_the_stream_does(
+    reconciliation: Reconciliation, bet: Bet, exchange: Answers, clock: SetClock, market: Database
+) -> None:
+    clock.pass_s(31)
+    consuming(market, clock)
+    exchange.bets[bet.bet_id] = told(bet, status=BetStatus.OPEN)
+    assert reconciliation.run().answered == [bet.bet_id]
