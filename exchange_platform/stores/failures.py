@@ -6,6 +6,7 @@ every record, so no record is buried for it.
 
 from __future__ import annotations
 
+import functools
 import re
 from enum import Enum, auto
 
@@ -33,15 +34,25 @@ class Kind(Enum):
     """A permission, a schema, a defect: say so, wait longer, try again, and fail in the end."""
 
 
-_DATA = (
-    sa.exc.IntegrityError,
-    sa.exc.DataError,
-    duckdb.DataError,  # conversion, out of range, type mismatch
-    duckdb.IntegrityError,  # a constraint
-    Refused,
-    ValueError,  # a value that Python itself, or an index of ours, refuses: DocumentsRefused, UnicodeError
-    ArithmeticError,  # a number that does not fit
-)
+# Functions, as DuckDB itself is loaded late: an API that asks no lake does without it (packed_duckdb.py).
+@functools.cache
+def _data() -> tuple[type[BaseException], ...]:
+    return (
+        sa.exc.IntegrityError,
+        sa.exc.DataError,
+        duckdb.DataError,  # conversion, out of range, type mismatch
+        duckdb.IntegrityError,  # a constraint
+        Refused,
+        ValueError,  # a value that Python itself, or an index of ours, refuses: DocumentsRefused, UnicodeError
+        ArithmeticError,  # a number that does not fit
+    )
+
+
+@functools.cache
+def _schema() -> tuple[type[BaseException], ...]:
+    return (duckdb.BinderException, duckdb.CatalogException, sa.exc.ProgrammingError)
+
+
 _DATA_CODES = frozenset({"ValidationException", "ValidationError", "ItemCollectionSizeLimitExceeded"})
 """DynamoDB's names for an item that it will never take."""
 _DENIED = frozenset(
@@ -59,7 +70,6 @@ _DENIED = frozenset(
         "UnrecognizedClientException",
     }
 )
-_SCHEMA = (duckdb.BinderException, duckdb.CatalogException, sa.exc.ProgrammingError)
 _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
 
 
@@ -71,7 +81,7 @@ def kind_of(error: BaseException) -> Kind:
         return Kind.STORE
     if isinstance(error, duckdb.OutOfMemoryException):
         return Kind.TOO_LARGE
-    if isinstance(error, _DATA) or error_code(error) in _DATA_CODES:
+    if isinstance(error, _data()) or error_code(error) in _DATA_CODES:
         return Kind.DATA
     if isinstance(error, sa.exc.StatementError) and not isinstance(error, sa.exc.DBAPIError):
         # What Python raised while it made the statement's parameters.
@@ -88,7 +98,7 @@ def remedy(error: BaseException) -> str:
     """What to do about an error of the kind `OTHER`, in a sentence."""
     if error_code(error) in _DENIED:
         return "Give this process's role or credentials that permission; it goes on by itself then."
-    if isinstance(error, _SCHEMA):
+    if isinstance(error, _schema()):
         return (
             "A table is not what this release writes: run `exchange-platform migrate`, or undo the table's"
             " change; it goes on by itself then."

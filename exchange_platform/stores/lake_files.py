@@ -32,7 +32,12 @@ OF_MARKETS = ("executions", "bet_history", "odds_windows")
 
 _MAGIC = b"PAR1"
 _TAIL = struct.Struct("<I4s")
-_ROWS = f"rows {duckdb.__version__} "
+
+
+def _rows_prefix() -> str:
+    return f"rows {duckdb.__version__} "  # asked late, as DuckDB is loaded late
+
+
 _CHUNK_BYTES = 1 << 20
 _AWAY = ("Permission denied", "Too many open files", "No space left", "Input/output error", "Cannot allocate")
 _NAMED = re.compile(r"ducklake-[0-9a-f-]+\.parquet")
@@ -185,7 +190,7 @@ def digest(session: duckdb.DuckDBPyConnection, path: str) -> str:
     """
     if path.startswith("s3://"):
         try:
-            return _ROWS + ":".join(map(str, _decoded(session, path)))
+            return _rows_prefix() + ":".join(map(str, _decoded(session, path)))
         except duckdb.Error as error:
             if _is_away(error):
                 raise FileUnreadable(_line(error)) from None
@@ -202,7 +207,7 @@ def digest(session: duckdb.DuckDBPyConnection, path: str) -> str:
 
 def is_comparable(digest: str) -> bool:
     """Whether this DuckDB gives the same digest for the same content: its hashes of rows are its version's own."""
-    return not digest.startswith("rows ") or digest.startswith(_ROWS)
+    return not digest.startswith("rows ") or digest.startswith(_rows_prefix())
 
 
 def _decoded(session: duckdb.DuckDBPyConnection, path: str) -> tuple[int, ...]:
