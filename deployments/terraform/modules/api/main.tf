@@ -170,6 +170,7 @@ resource "aws_ecs_task_definition" "api" {
 }
 
 resource "aws_lb" "api" {
+  #checkov:skip=CKV2_AWS_76:No part of the application is Java, so none logs by Log4j
   count                      = local.on_fargate ? 1 : 0
   name                       = "${var.name}-api"
   load_balancer_type         = "application"
