@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from exchange_platform.stores.checkpoints import Superseded
 from exchange_platform.stores.lake import Lake, LakeCommit, QueryError
+from exchange_platform.stores.lake_maintenance import KnownFiles
 from tests.exchange_platform.stores.lake_feed import SHARD, SOURCE, Feed, bet, execution
 from tests.postgres_parts import Postgres
 
@@ -115,3 +117,21 @@ def test_writers_at_once_lose_nothing_and_double_nothing(server: Server) -> None
         thread.join()
     assert lake.counts().executions == 20
     assert lake.query("SELECT count(DISTINCT execution_id) FROM executions")[0].to_pylist() == [20]
+
+
+def test_the_file_of_a_killed_writer_goes_and_no_other(server: Server, tmp_path: Path) -> None:
+    lake = server.make()
+    Feed(lake).commit([execution(number) for number in range(300)])
+    known = set((tmp_path / "data").rglob("*.parquet"))
+    orphan = next(iter(known)).with_name("ducklake-left.parquet")
+    orphan.write_bytes(b"PAR1")
+    in_a_day = datetime.now(UTC) + timedelta(days=1)
+    assert lake.delete_orphans(before=datetime.now(UTC) - timedelta(days=1)) == 0
+    assert lake.delete_orphans(before=in_a_day) == 1
+    assert set((tmp_path / "data").rglob("*.parquet")) == known
+    copy = tmp_path / "data" / "elsewhere" / next(iter(known)).name
+    copy.parent.mkdir()
+    copy.write_bytes(b"PAR1")
+    with pytest.raises(KnownFiles):
+        lake.delete_orphans(before=in_a_day)
+    assert lake.counts().executions == 300

@@ -31,9 +31,11 @@ MANY = 7_300
 """More than the purges of the release before took of accounts or orders in a night, and no multiple of what one transaction deletes."""
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'operational.db'}")
+@pytest.fixture(params=["sqlite", pytest.param("mysql", marks=pytest.mark.servers)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    on_server = request.param == "mysql"
+    place = request.getfixturevalue("mysql_url") if on_server else f"sqlite:///{tmp_path / 'operational.db'}"
+    database = Database(place)
     prepare_database(database)
     yield database
     database.dispose()
@@ -277,14 +279,14 @@ def test_a_purge_pauses_for_as_long_as_it_worked(database: Database) -> None:
     assert all(pause_s >= 1.0 for pause_s in clock.waited)
 
 
-def test_a_writer_gets_its_turn_while_a_purge_goes_on(database: Database, tmp_path: Path) -> None:
+def test_a_writer_gets_its_turn_while_a_purge_goes_on(database: Database) -> None:
     add_orders(database, 20_000)
     purge = threading.Thread(
         target=purge_published,
         args=(database,),
         kwargs={"before_us": NOW_US, "budget": Budget(SYSTEM_CLOCK, 60)},
     )
-    writer = Database(f"sqlite:///{tmp_path / 'operational.db'}")
+    writer = Database(database.engine.url.render_as_string(hide_password=False))
     purge.start()
     written = 0
     while purge.is_alive():
