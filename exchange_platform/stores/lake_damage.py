@@ -54,7 +54,7 @@ def of_catalog(message: str, path: Path | None) -> LakeDamaged | None:
     )
 
 
-_CATALOG_REMEDY = "stop the platform, then `exchange-platform restore-lake` sets it aside and makes a new one from the files and the other stores (`migrate` alone would make one that knows nothing of them)"
+_CATALOG_REMEDY = "stop the platform, then `exchange-platform restore-lake` sets it aside and makes a new one from the files and the other stores (an empty one would know nothing of them)"
 
 
 def refuse_lost_catalog(path: Path, data_path: str) -> None:
