@@ -11,6 +11,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 
 from exchange_platform import bet_rules
+from exchange_platform.actors import THIS_PROCESS, Actor
 from exchange_platform.bet_ids import DrawId, draw_id
 from exchange_platform.bet_requests import (
     Answer,
@@ -69,13 +70,19 @@ class Acceptance:
         self._minimum_stakes_minor = minimum_stakes_minor
         self._draw = draw
 
-    def decide(self, connection: sa.Connection, requests: Sequence[BetRequest], now_us: int) -> Decided:
-        """Decide, and write what follows, in the caller's transaction."""
+    def decide(
+        self,
+        connection: sa.Connection,
+        requests: Sequence[BetRequest],
+        now_us: int,
+        actors: Sequence[Actor] = (),
+    ) -> Decided:
+        """Decide, and write what follows, in the caller's transaction. `actors` are who asks for each; without them this process does."""
         group = _Group(connection, requests, now_us, self._minimum_stakes_minor, self._draw)
         outcomes: list[Outcome] = []
-        for request in requests:
+        for request, actor in zip(requests, actors or [THIS_PROCESS] * len(requests), strict=True):
             try:
-                outcomes.append(group.decide(request))
+                outcomes.append(group.decide(request, actor))
             except Refused as refusal:
                 outcomes.append(refusal)
         return Decided(outcomes, group.write())
@@ -123,16 +130,20 @@ class _Group:
         )
         self._new: list[NewSubmission] = []
         self._orders: list[Order] = []
+        self._ordered_by: list[str] = []
         self._causes: dict[str, str] = {}
 
-    def decide(self, request: BetRequest) -> Answer:
-        """The answer. Raises `Refused`, and then nothing of the request is left."""
+    def decide(self, request: BetRequest, actor: Actor) -> Answer:
+        """The answer. Raises `Refused`, and then nothing of the request is left.
+
+        An answer that another application was given is shown to nobody else who comes by a token: the id is used, as by other content.
+        """
         submission_id = caller_id(request)
         sha256 = content_sha256(request)
         if submission_id is not None:
             before = self._submissions.get((request.account_id, submission_id))
             if before is not None:
-                if before.content_sha256 != sha256:
+                if before.content_sha256 != sha256 or not _may_see(actor, before):
                     name = "submission_id" if isinstance(request, BetOrder) else "request_id"
                     raise Conflict(
                         RefusalCode.SUBMISSION_CONFLICT,
@@ -142,15 +153,16 @@ class _Group:
                     )
                 return decode_answer(before.answer)
         if isinstance(request, BetOrder):
-            bet_id, answer = self._place(request)
+            bet_id, answer = self._place(request, actor)
         elif isinstance(request, CancelBet):
             bet_id, answer = self._cancel(request)
         else:
-            bet_id, answer = self._replace(request)
+            bet_id, answer = self._replace(request, actor)
+        self._ordered_by.append(actor.application)
         if submission_id is not None:
-            text = encode_answer(answer)
-            self._submissions[request.account_id, submission_id] = KnownSubmission(sha256, text)
-            self._new.append(NewSubmission(request.account_id, submission_id, sha256, bet_id, text))
+            text, account_id, name = encode_answer(answer), request.account_id, actor.application
+            self._submissions[account_id, submission_id] = KnownSubmission(sha256, text, name)
+            self._new.append(NewSubmission(account_id, submission_id, sha256, bet_id, text, name))
         return answer
 
     def write(self) -> Sequence[OutboxOrder]:
@@ -164,9 +176,9 @@ class _Group:
         note_changed_profiles(self._connection, self._causes)
         touched = [order.bet_id for order in self._orders if not isinstance(order, PlaceOrder)]
         earlier = unpublished_of(self._connection, touched)
-        return [*earlier, *write_orders(self._connection, self._orders)]
+        return [*earlier, *write_orders(self._connection, self._orders, self._ordered_by)]
 
-    def _place(self, order: BetOrder) -> tuple[str, Answer]:
+    def _place(self, order: BetOrder, actor: Actor) -> tuple[str, Answer]:
         account = bet_rules.check_account(
             self._accounts.get(order.account_id), order.account_id, self._now_us
         )
@@ -179,7 +191,7 @@ class _Group:
             account, market, order.selection_id, order.handicap, order.side, order.odds, order.stake_minor
         )
         self._check_funds(bet, None)
-        self._fold.place(bet)
+        self._fold.place(bet, application=actor.application)
         self._orders.append(
             PlaceOrder(
                 order_id=self._draw("o", self._now_us),
@@ -217,7 +229,7 @@ class _Group:
             request_id=request.request_id, bet=bet, size_minor=request.size_minor, requested_at=self._now
         )
 
-    def _replace(self, request: ReplaceBet) -> tuple[str, Answer]:
+    def _replace(self, request: ReplaceBet, actor: Actor) -> tuple[str, Answer]:
         old = bet_rules.check_own_bet(self._fold.bet(request.bet_id), request.account_id, request.bet_id)
         account = bet_rules.check_account(
             self._accounts.get(request.account_id), request.account_id, self._now_us
@@ -237,7 +249,7 @@ class _Group:
             account, market, old.selection_id, old.handicap, old.side, request.odds, old.remaining_minor
         )
         self._check_funds(bet, old)
-        self._fold.place(bet, old)
+        self._fold.place(bet, old, application=actor.application)
         self._orders.append(
             ReplaceOrder(
                 order_id=self._draw("o", self._now_us),
@@ -307,3 +319,8 @@ class _Group:
                 f"the bet could lose {major(added, bet.currency)} {bet.currency} more;"
                 f" available is {major(max(0, available), bet.currency)}",
             )
+
+
+def _may_see(actor: Actor, before: KnownSubmission) -> bool:
+    """Whether the actor may be shown what was answered: its own, an older release's, and anything for the platform's own processes."""
+    return actor.in_process or before.application in (None, actor.application)

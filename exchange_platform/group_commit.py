@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from exchange_platform.acceptance import Acceptance, Outcome
+from exchange_platform.actors import THIS_PROCESS, Actor
 from exchange_platform.bet_requests import Answer, BetRequest
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.order_publishing import OrderPublishing, OrdersPublisher
@@ -28,10 +29,11 @@ _PUT_WAIT_S = 1.0
 class _Ticket:
     """One request that waits. `outcome` is set once its transaction is committed, `done` once its order is in the stream or left to a relay."""
 
-    __slots__ = ("done", "failure", "outcome", "request")
+    __slots__ = ("actor", "done", "failure", "outcome", "request")
 
-    def __init__(self, request: BetRequest) -> None:
+    def __init__(self, request: BetRequest, actor: Actor) -> None:
         self.request = request
+        self.actor = actor
         self.outcome: Outcome | None = None
         self.failure: Exception | None = None
         self.done = threading.Event()
@@ -64,12 +66,12 @@ class GroupCommit:
         self._publishing.start()
         self._thread.start()
 
-    def ask(self, request: BetRequest) -> Answer:
-        """Decide a request, with whatever else waits; returns once it is committed and its order is in the stream, or left to a relay.
+    def ask(self, request: BetRequest, actor: Actor = THIS_PROCESS) -> Answer:
+        """Decide a request of the actor's, with whatever else waits; returns once it is committed and its order is in the stream, or left to a relay.
 
         Raises `Refused`; `StoreUnavailable` where it is not known whether it was decided.
         """
-        ticket = _Ticket(request)
+        ticket = _Ticket(request, actor)
         with self._wake:
             if self._ending:
                 raise RuntimeError("submission has ended")
@@ -143,13 +145,14 @@ class GroupCommit:
 
     def _commit(self, group: Sequence[_Ticket]) -> Sequence[OutboxOrder]:
         requests = [ticket.request for ticket in group]
+        actors = [ticket.actor for ticket in group]
         marks = self._take_marks()
         try:
             for attempt in range(1, _TRIES + 1):
                 try:
                     now_us = self._clock.now_us()
                     with self._database.write() as connection:
-                        decided = self._acceptance.decide(connection, requests, now_us)
+                        decided = self._acceptance.decide(connection, requests, now_us, actors)
                         mark_published(connection, marks, now_us)
                     break
                 except Contended:

@@ -18,6 +18,7 @@ from exchange_platform.stores.limits import purge_idle
 from exchange_platform.stores.order_outbox import purge_published
 from exchange_platform.stores.purge_rounds import Budget, Purged, PurgeRounds
 from exchange_platform.stores.purging import purge_changes, purge_mails
+from exchange_platform.stores.security_events import purge_events
 from exchange_platform.stores.sqlite_space import give_back
 
 DAY_US = 86_400_000_000
@@ -36,6 +37,7 @@ class Purge(Enum):
     MAILS = "mails"
     ACCOUNTS = "accounts"
     LIMITS = "limits"
+    SECURITY_EVENTS = "security_events"
     LAKE_ORPHANS = "lake_orphans"
 
 
@@ -76,6 +78,9 @@ def purge_database(
             database, before_us=before_us(settings.pending_account_days), budget=budget()
         ),
         Purge.LIMITS: lambda: purge_idle(database, now_us, budget()),
+        Purge.SECURITY_EVENTS: lambda: purge_events(
+            database, before_us=before_us(settings.security_events_kept_days), budget=budget()
+        ),
         Purge.CONSUMERS: lambda: ConsumerRows(database).purge(
             before_us=before_us(settings.runs_kept_days), budget=budget()
         ),

@@ -254,6 +254,9 @@ class Settings(BaseSettings):
     published_orders_kept_days: float = Field(
         7.0, ge=1, description="How long orders are kept after they were published."
     )
+    security_events_kept_days: float = Field(
+        90.0, ge=1, description="How long the log of security events is kept."
+    )
     runs_kept_days: float = Field(
         7.0,
         gt=0,

@@ -15,6 +15,7 @@ from typing import Self
 
 from exchange_platform import bet_rules
 from exchange_platform.acceptance import Acceptance
+from exchange_platform.actors import Actor, own_process
 from exchange_platform.bet_ids import DrawId, draw_id
 from exchange_platform.bet_requests import (
     Answer,
@@ -57,8 +58,13 @@ class BetSubmission:
         publisher: OrdersPublisher | None = None,
         clock: Clock = SYSTEM_CLOCK,
         draw: DrawId = draw_id,
+        application: str | None = None,
     ) -> None:
-        """Nothing is opened before the first request, or `start`. A `database` that is given stays its owner's to dispose of; it must be durable."""
+        """Nothing is opened before the first request, or `start`. A `database` that is given stays its owner's to dispose of; it must be durable.
+
+        `application` is the name that is written beside what is asked for; without it the program's. Raises `InvalidActor` for what is no name.
+        """
+        self._actor = own_process(application)
         self._settings = settings
         self._clock = clock
         self._draw = draw
@@ -69,19 +75,26 @@ class BetSubmission:
         self._parts: _Parts | None = None
         self._closed = False
 
-    def submit(self, order: BetOrder) -> Submission:
+    def submit(self, order: BetOrder, *, actor: Actor | None = None) -> Submission:
         """Place a bet; the answer holds it as `PENDING`, its exposure reserved.
 
         The same `submission_id` of the same account with the same content returns the first answer, for ever, whatever the market or the account
-        has become; with other content it is refused. A refused order leaves no trace: its id can be used again.
+        has become; with other content it is refused. A refused order leaves no trace: its id can be used again. `actor` is who asks, where it is not this
+        process itself; what another application was answered is not shown to one that comes by a token.
         """
         bet_rules.check_order(order, self._settings.minimum_stakes_minor)
-        answer = self._ask(order)
+        answer = self._ask(order, actor)
         assert isinstance(answer, Submission)
         return answer
 
     def cancel(
-        self, account_id: str, bet_id: str, size_minor: int | None = None, *, request_id: str | None = None
+        self,
+        account_id: str,
+        bet_id: str,
+        size_minor: int | None = None,
+        *,
+        request_id: str | None = None,
+        actor: Actor | None = None,
     ) -> Cancellation:
         """Ask for what rests of a bet, or `size_minor` of it, to be taken out.
 
@@ -92,12 +105,18 @@ class BetSubmission:
             account_id=account_id, bet_id=bet_id, size_minor=size_minor, request_id=request_id
         )
         bet_rules.check_cancel(request)
-        answer = self._ask(request)
+        answer = self._ask(request, actor)
         assert isinstance(answer, Cancellation)
         return answer
 
     def replace(
-        self, account_id: str, bet_id: str, odds: Decimal, *, request_id: str | None = None
+        self,
+        account_id: str,
+        bet_id: str,
+        odds: Decimal,
+        *,
+        request_id: str | None = None,
+        actor: Actor | None = None,
     ) -> Submission:
         """Ask for what rests of an `OPEN` bet to be placed at other odds instead; the answer holds the new bet as `PENDING`.
 
@@ -106,7 +125,7 @@ class BetSubmission:
         """
         request = ReplaceBet(account_id=account_id, bet_id=bet_id, odds=odds, request_id=request_id)
         bet_rules.check_replace(request)
-        answer = self._ask(request)
+        answer = self._ask(request, actor)
         assert isinstance(answer, Submission)
         return answer
 
@@ -170,8 +189,8 @@ class BetSubmission:
     ) -> None:
         self.close()
 
-    def _ask(self, request: BetRequest) -> Answer:
-        return self._running().groups.ask(request)
+    def _ask(self, request: BetRequest, actor: Actor | None) -> Answer:
+        return self._running().groups.ask(request, actor or self._actor)
 
     def _running(self) -> _Parts:
         parts = self._parts

@@ -15,10 +15,12 @@ class BetSubmissionResource(dg.ConfigurableResource[BetSubmission]):
 
     data_dir: str | None = None
     """The embedded platform's directory; the environment's, unless given."""
+    application: str | None = None
+    """The name that is written beside what is asked for; the program's, unless given."""
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[BetSubmission, None, None]:  # noqa: ARG002
         """Open it for a run."""
         settings = load_settings(Path(self.data_dir) if self.data_dir is not None else None)
-        with BetSubmission(settings) as submission:
+        with BetSubmission(settings, application=self.application) as submission:
             yield submission

@@ -15,6 +15,7 @@ from enum import Enum
 import sqlalchemy as sa
 
 from exchange_platform.accounts import AccountState, Address, MailChoice, parse_address, parse_name
+from exchange_platform.actors import THIS_PROCESS, Actor
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.confirmation.wishes import wish_mail
 from exchange_platform.limits import Limit, parse_limits
@@ -26,6 +27,7 @@ from exchange_platform.stores.accounts import Account, AddressTaken, IllegalTran
 from exchange_platform.stores.confirmation_tokens import ConfirmationTokens, TokenState
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.limits import Rule, count, count_if_allowed
+from exchange_platform.stores.security_events import SecurityKind, write_event
 
 _ACCOUNT_ID_BYTES = 16
 _CODE = re.compile(r"([0-9a-f]{32})\.([A-Za-z0-9_-]{43})")
@@ -89,10 +91,10 @@ class AccountService:
             )
         }
 
-    def register(self, wanted: Registration, client: str) -> str:
+    def register(self, wanted: Registration, client: str, *, actor: Actor = THIS_PROCESS) -> str:
         """Register; returns the account's id. Its state is `PENDING`, and a mail is on its way, whoever has the address.
 
-        `client` is the caller's network address. Raises `InvalidAddress` (where domains are checked) and `TooMany`.
+        `client` is the caller's network address; `actor` is who asks, and is kept: an application may act for what it registered. Raises `InvalidAddress` (where domains are checked) and `TooMany`.
         """
         self._domains.require(wanted.address.domain)
         account_id = secrets.token_hex(_ACCOUNT_ID_BYTES)
@@ -114,6 +116,7 @@ class AccountService:
                 wanted.currency,
                 wanted.mail_choice,
                 now_us,
+                actor.application,
             )
             self._wish(connection, account_id, 1, key, now_us)
         return account_id
@@ -172,10 +175,12 @@ class AccountService:
         with self._database.write() as connection:
             return accounts.choose_mail(connection, account_id, choice)
 
-    def close(self, account_id: str) -> Account:
+    def close(self, account_id: str, *, actor: Actor = THIS_PROCESS) -> Account:
         """Close the account for good. Raises `NoSuchAccount` and `AccountInUse`."""
+        now_us = self._clock.now_us()
         with self._database.write() as connection:
-            accounts.close(connection, account_id, self._clock.now_us())
+            if accounts.close(connection, account_id, now_us):
+                write_event(connection, SecurityKind.ACCOUNT_CLOSED, actor, account_id, "", now_us)
             return accounts.lock(connection, account_id)
 
     def _wish(

@@ -2,7 +2,14 @@
 
 from alembic import context
 
-from exchange_platform.stores import account_tables, event_tables, lost_spans, mail_tables, wallet_tables  # noqa: F401  (their tables join the metadata)
+from exchange_platform.stores import (  # noqa: F401  (their tables join the metadata)
+    account_tables,
+    event_tables,
+    lost_spans,
+    mail_tables,
+    security_tables,
+    wallet_tables,
+)
 from exchange_platform.stores.database import metadata
 
 context.configure(

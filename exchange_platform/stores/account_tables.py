@@ -43,6 +43,12 @@ accounts = sa.Table(
     sa.Column("created_at_us", sa.BigInteger, nullable=False),
     sa.Column("confirmed_at_us", sa.BigInteger, nullable=True),
     sa.Column("changed_at_us", sa.BigInteger, nullable=False),
+    sa.Column(
+        "registered_by",
+        Name,
+        nullable=True,
+        comment="the application that registered it; null: an older release",
+    ),
     sa.UniqueConstraint("holds_email_key"),
     sa.Index(None, "email_key"),
     sa.Index(None, "state", "created_at_us"),

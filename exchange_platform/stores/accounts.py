@@ -95,6 +95,13 @@ class Accounts:
                 held.update((row.holds_email_key, _account(row)) for row in rows)
         return held
 
+    def registered_by(self, account_id: str) -> str | None:
+        """The application that registered the account; None where that is not known, or there is no such account."""
+        with self._database.read() as connection:
+            return connection.execute(
+                sa.select(accounts.c.registered_by).where(accounts.c.account_id == account_id)
+            ).scalar()
+
     def counts(self) -> dict[AccountState, int]:
         """How many accounts are in each state."""
         with self._database.read() as connection:
@@ -112,6 +119,7 @@ def insert(
     currency: str,
     mail_choice: MailChoice,
     now_us: int,
+    registered_by: str | None = None,
 ) -> None:
     """Write a new account, `PENDING`, whose first confirmation is asked for."""
     connection.execute(
@@ -131,6 +139,7 @@ def insert(
             created_at_us=now_us,
             confirmed_at_us=None,
             changed_at_us=now_us,
+            registered_by=registered_by,
         )
     )
 
@@ -180,14 +189,14 @@ def confirm(connection: sa.Connection, account: Account, now_us: int) -> None:
         raise AddressTaken(account.account_id) from error
 
 
-def close(connection: sa.Connection, account_id: str, now_us: int) -> None:
-    """Close the account for good and let go of its address; a closed account stays as it is.
+def close(connection: sa.Connection, account_id: str, now_us: int) -> bool:
+    """Close the account for good and let go of its address; a closed account stays as it is. Says whether that changed anything.
 
     Raises `NoSuchAccount`, and `AccountInUse` while it has live bets or a balance.
     """
     account = lock(connection, account_id)
     if account.state is AccountState.CLOSED:
-        return
+        return False
     live = connection.execute(
         sa.select(sa.func.count()).where(bets.c.user_id == account_id, bets.c.status.in_(_LIVE))
     ).scalar_one()
@@ -204,6 +213,7 @@ def close(connection: sa.Connection, account_id: str, now_us: int) -> None:
             " when that is 0"
         )
     _change(connection, account, AccountState.CLOSED, None, now_us, holds_email_key=None)
+    return True
 
 
 def choose_mail(connection: sa.Connection, account_id: str, choice: MailChoice) -> Account:

@@ -104,6 +104,7 @@ class BetFold:
         self._outbox: list[dict[str, Any]] = []
         self._now_pending: dict[str, Bet] = {}
         self._answered: set[str] = set()
+        self._application: str | None = None
 
     def bet(self, bet_id: str) -> Bet | None:
         """A bet as it is by now."""
@@ -132,11 +133,13 @@ class BetFold:
             - standing.exposure_minor
         )
 
-    def place(self, bet: Bet, replaces: Bet | None = None) -> None:
-        """Apply a new bet of the platform's own. Nothing is asked: the caller has seen that it may be."""
+    def place(self, bet: Bet, replaces: Bet | None = None, *, application: str | None = None) -> None:
+        """Apply a new bet of the platform's own, which the application asked for. Nothing is asked: the caller has seen that it may be."""
         if replaces is not None:
             self._replacements.begin(replaces, bet)
+        self._application = application
         verdict = self.apply(bet)
+        self._application = None
         assert verdict.applied, f"a new bet was not applied: {verdict.reason}"
 
     def apply(self, after: Bet) -> Verdict:
@@ -245,6 +248,7 @@ class BetFold:
                 after.market_id,
                 after.currency,
                 entered_at_us,
+                self._application,
             )
             if profit:
                 self._books.enter_balance(profit, cause, CLEARING, occasion)

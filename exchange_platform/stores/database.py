@@ -227,6 +227,12 @@ ledger = sa.Table(
     sa.Column(
         "entered_at_us", sa.BigInteger, nullable=False, comment="the bet update's or the transfer's own time"
     ),
+    sa.Column(
+        "application",
+        Name,
+        nullable=True,
+        comment="who asked for what this enters; null: the exchange, or an older release",
+    ),
     sa.Index(None, "user_id", "account"),
     comment="Every change of a balance or an exposure, with what caused it. Profiles are its sums.",
 )

@@ -32,6 +32,8 @@ class Occasion(NamedTuple):
     market_id: str
     currency: str
     entered_at_us: int
+    application: str | None = None
+    """Who asked for it; None: the exchange."""
 
 
 class Books:
@@ -65,7 +67,18 @@ class Books:
         )
 
     def _enter(self, account: str, amount_minor: int, cause: str, occasion: Occasion) -> None:
-        reference, version, user_id, market_id, currency, entered_at_us = occasion
+        reference, version, user_id, market_id, currency, entered_at_us, application = occasion
         self._entries.append(
-            (reference, version, account, cause, user_id, market_id, currency, amount_minor, entered_at_us)
+            (
+                reference,
+                version,
+                account,
+                cause,
+                user_id,
+                market_id,
+                currency,
+                amount_minor,
+                entered_at_us,
+                application,
+            )
         )

@@ -22,8 +22,10 @@ def read_limits(connection: sa.Connection, account_ids: Sequence[str], now_us: i
     return {account_id: limits_at(asked, now_us) for account_id, asked in changes.items()}
 
 
-def write_limit_change(connection: sa.Connection, account_id: str, change: LimitChange) -> None:
-    """Add a change; the caller holds the account's profile, so that changes have one order."""
+def write_limit_change(
+    connection: sa.Connection, account_id: str, change: LimitChange, application: str
+) -> None:
+    """Add a change that the application asked for; the caller holds the account's profile, so that changes have one order."""
     connection.execute(
         sa.insert(limit_changes).values(
             account_id=account_id,
@@ -31,6 +33,7 @@ def write_limit_change(connection: sa.Connection, account_id: str, change: Limit
             value=change.value,
             requested_at_us=change.requested_at_us,
             effective_at_us=change.effective_at_us,
+            application=application,
         )
     )
 

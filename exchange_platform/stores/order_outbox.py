@@ -24,8 +24,11 @@ class OutboxOrder(NamedTuple):
     data: bytes
 
 
-def write_orders(connection: sa.Connection, orders: Sequence[Order]) -> list[OutboxOrder]:
-    """Write orders, to be published in this order; in the transaction that makes them true."""
+def write_orders(
+    connection: sa.Connection, orders: Sequence[Order], applications: Sequence[str] = ()
+) -> list[OutboxOrder]:
+    """Write orders, to be published in this order; in the transaction that makes them true. `applications` are who asked for each."""
+    asked_by: Sequence[str | None] = applications or [None] * len(orders)
     encoded = [OutboxOrder(order.order_id, order.market_id, encode_order(order)) for order in orders]
     rows: list[dict[str, Any]] = [
         {
@@ -34,8 +37,9 @@ def write_orders(connection: sa.Connection, orders: Sequence[Order]) -> list[Out
             "market_id": order.market_id,
             "data": one.data,
             "ordered_at_us": to_us(order.ordered_at),
+            "application": application,
         }
-        for order, one in zip(orders, encoded, strict=True)
+        for order, one, application in zip(orders, encoded, asked_by, strict=True)
     ]
     _insert.execute(connection, rows)
     return encoded

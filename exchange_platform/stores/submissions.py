@@ -27,6 +27,7 @@ class KnownSubmission(NamedTuple):
 
     content_sha256: bytes
     answer: str
+    application: str | None
 
 
 class NewSubmission(NamedTuple):
@@ -37,6 +38,7 @@ class NewSubmission(NamedTuple):
     content_sha256: bytes
     bet_id: str
     answer: str
+    application: str
 
 
 def known_submissions(
@@ -47,7 +49,7 @@ def known_submissions(
     account_ids = sorted({account_id for account_id, _ in wanted})
     submission_ids = sorted({submission_id for _, submission_id in wanted})
     return {
-        (row.account_id, row.submission_id): KnownSubmission(row.content_sha256, row.answer)
+        (row.account_id, row.submission_id): KnownSubmission(row.content_sha256, row.answer, row.application)
         for row in _SUBMISSIONS.rows(connection, account_ids, submission_ids)
     }
 
@@ -120,6 +122,7 @@ _SUBMISSIONS = Lookup(
         submissions.c.submission_id,
         submissions.c.content_sha256,
         submissions.c.answer,
+        submissions.c.application,
     ),
     submissions.c.account_id,
     submissions.c.submission_id,

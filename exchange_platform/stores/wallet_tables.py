@@ -15,6 +15,7 @@ submissions = sa.Table(
     sa.Column("bet_id", Name, nullable=False),
     sa.Column("answer", LongText, nullable=False, comment="JSON: what was answered first"),
     sa.Column("submitted_at_us", sa.BigInteger, nullable=False),
+    sa.Column("application", Name, nullable=True, comment="who asked for it; null: an older release"),
     comment="What was submitted under each id; the same id again gets the same answer.",
 )
 
@@ -28,6 +29,7 @@ order_outbox = sa.Table(
     sa.Column("data", Bytes, nullable=False, comment="the record of bet-orders"),
     sa.Column("ordered_at_us", sa.BigInteger, nullable=False),
     sa.Column("published_at_us", sa.BigInteger, nullable=True),
+    sa.Column("application", Name, nullable=True, comment="who asked for it; null: an older release"),
     sa.UniqueConstraint("order_id"),
     sa.Index(None, "published_at_us", "sequence"),
     comment="Orders to the exchange, each written in its reservation's transaction and published after it.",
@@ -67,6 +69,7 @@ wallet_transfers = sa.Table(
     sa.Column("authorised_by", sa.String(100), nullable=False, comment="who let the money in or out"),
     sa.Column("balance_minor", sa.BigInteger, nullable=False, comment="the balance after it"),
     sa.Column("transferred_at_us", sa.BigInteger, nullable=False),
+    sa.Column("application", Name, nullable=True, comment="who asked for it; null: an older release"),
     sa.UniqueConstraint("account_id", "request_id"),
     sa.Index(None, "account_id", "transferred_at_us"),
     comment="Money that came in and went out; each is a ledger entry too.",
@@ -98,6 +101,7 @@ limit_changes = sa.Table(
     ),
     sa.Column("requested_at_us", sa.BigInteger, nullable=False),
     sa.Column("effective_at_us", sa.BigInteger, nullable=False),
+    sa.Column("application", Name, nullable=True, comment="who asked for it; null: an older release"),
     comment="Every change of a limit that an account set for itself, and from when it holds.",
 )
 

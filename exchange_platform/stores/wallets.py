@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from exchange_platform import bet_rules
 from exchange_platform.accounts import AccountState
+from exchange_platform.actors import THIS_PROCESS, Actor
 from exchange_platform.bet_ids import DrawId, draw_id
 from exchange_platform.betting_limits import (
     AMOUNTS,
@@ -39,6 +40,7 @@ from exchange_platform.stores.database import Database, from_us, profiles
 from exchange_platform.stores.ledger import CASH, Books, Occasion
 from exchange_platform.stores.limit_changes import read_limits, write_limit_change
 from exchange_platform.stores.profile_sums import ProfileSums
+from exchange_platform.stores.security_events import SecurityKind, write_event
 from exchange_platform.stores.submissions import note_changed_profiles
 from exchange_platform.stores.wallet_tables import wallet_transfers
 
@@ -66,6 +68,8 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     authorised_by: str
     balance_minor: int
     transferred_at_us: int
+    application: str | None = None
+    """Who asked for it, as its token says; None: an older release does not know. `authorised_by` is what that application said."""
 
 
 class TransferPage(msgspec.Struct, frozen=True):
@@ -110,7 +114,10 @@ _WALLET = (
 
 
 class Wallets:
-    """Reads and changes accounts' money. Thread-safe. What was refused raises a `Refused` and changed nothing; raises `StoreUnavailable`."""
+    """Reads and changes accounts' money. Thread-safe. What was refused raises a `Refused` and changed nothing; raises `StoreUnavailable`.
+
+    `actor` is who asks, where it is not this process itself; it stands beside what was done, and in the log of security events.
+    """
 
     def __init__(self, database: Database, *, clock: Clock = SYSTEM_CLOCK, draw: DrawId = draw_id) -> None:
         """The database must be durable where callers rely on what is acknowledged."""
@@ -119,7 +126,14 @@ class Wallets:
         self._draw = draw
 
     def deposit(
-        self, account_id: str, request_id: str, amount_minor: int, currency: str, *, authorised_by: str
+        self,
+        account_id: str,
+        request_id: str,
+        amount_minor: int,
+        currency: str,
+        *,
+        authorised_by: str,
+        actor: Actor = THIS_PROCESS,
     ) -> Transfer:
         """Let money in, durably; within the deposit limits that the account's owner set. The account must be confirmed.
 
@@ -127,15 +141,22 @@ class Wallets:
         money is there, and is kept.
         """
         return self._transfer(
-            TransferKind.DEPOSIT, account_id, request_id, amount_minor, currency, authorised_by
+            TransferKind.DEPOSIT, account_id, request_id, amount_minor, currency, authorised_by, actor
         )
 
     def withdraw(
-        self, account_id: str, request_id: str, amount_minor: int, currency: str, *, authorised_by: str
+        self,
+        account_id: str,
+        request_id: str,
+        amount_minor: int,
+        currency: str,
+        *,
+        authorised_by: str,
+        actor: Actor = THIS_PROCESS,
     ) -> Transfer:
         """Let money out, durably, of what is available; whatever the account's state. `request_id` as for a deposit."""
         return self._transfer(
-            TransferKind.WITHDRAWAL, account_id, request_id, amount_minor, currency, authorised_by
+            TransferKind.WITHDRAWAL, account_id, request_id, amount_minor, currency, authorised_by, actor
         )
 
     def wallet(self, account_id: str) -> Wallet:
@@ -174,7 +195,14 @@ class Wallets:
             _account(connection, account_id)
             return read_limits(connection, [account_id], self._clock.now_us()).get(account_id, NO_LIMITS)
 
-    def set_limit(self, account_id: str, kind: LimitKind, amount_minor: int | None) -> Limits:
+    def set_limit(
+        self,
+        account_id: str,
+        kind: LimitKind,
+        amount_minor: int | None,
+        *,
+        actor: Actor = THIS_PROCESS,
+    ) -> Limits:
         """Set a deposit or stake limit, or take it away with None; returns the limits as they hold then.
 
         A lower limit holds at once, a higher one or none after 24 hours; each change replaces the one of its kind that still waits.
@@ -190,9 +218,9 @@ class Wallets:
             bet_rules.check_amount(
                 RefusalCode.INVALID_LIMIT, "amount_minor", amount_minor, MOST_TRANSFER_MINOR
             )
-        return self._change_limit(account_id, LimitKind(kind), amount_minor)
+        return self._change_limit(account_id, LimitKind(kind), amount_minor, actor)
 
-    def take_break(self, account_id: str, until_us: int) -> Limits:
+    def take_break(self, account_id: str, until_us: int, *, actor: Actor = THIS_PROCESS) -> Limits:
         """Take a break from betting until an instant (microseconds since 1970 UTC), at once; it can be made longer, not shorter.
 
         Bets that stand stay, and can be cancelled; money can be withdrawn.
@@ -205,9 +233,9 @@ class Wallets:
                 until_us,
                 "an instant to come, within five years, is asked for",
             )
-        return self._change_limit(account_id, LimitKind.BREAK, until_us)
+        return self._change_limit(account_id, LimitKind.BREAK, until_us, actor)
 
-    def _change_limit(self, account_id: str, kind: LimitKind, value: int | None) -> Limits:
+    def _change_limit(self, account_id: str, kind: LimitKind, value: int | None, actor: Actor) -> Limits:
         bet_rules.check_id(RefusalCode.INVALID_ACCOUNT_ID, "account_id", account_id)
         now_us = self._clock.now_us()
         with self._database.write() as connection:
@@ -226,7 +254,9 @@ class Wallets:
                     )
             change = change_of(current, value, now_us)
             if value != current.value or current.changes_at_us is not None:
-                write_limit_change(connection, account_id, change)
+                write_limit_change(connection, account_id, change, actor.application)
+                detail = f"{kind.value}: {current.value} to {value}, from {change.effective_at_us} us on"
+                write_event(connection, SecurityKind.LIMIT_CHANGED, actor, account_id, detail, now_us)
             held.write(connection)
             return read_limits(connection, [account_id], now_us).get(account_id, NO_LIMITS)
 
@@ -238,6 +268,7 @@ class Wallets:
         amount_minor: int,
         currency: str,
         authorised_by: str,
+        actor: Actor,
     ) -> Transfer:
         bet_rules.check_id(RefusalCode.INVALID_ACCOUNT_ID, "account_id", account_id)
         bet_rules.check_id(RefusalCode.INVALID_SUBMISSION_ID, "request_id", request_id)
@@ -259,7 +290,7 @@ class Wallets:
                 )
             ).first()
             if known is not None:
-                return _same(_transfer(known), kind, amount_minor, currency)
+                return _same(_transfer(known), kind, amount_minor, currency, actor)
             self._check(connection, kind, account, amount_minor, currency, sums, now_us)
             signed = amount_minor if kind is TransferKind.DEPOSIT else -amount_minor
             sums.currency(account_id, account.currency)
@@ -278,6 +309,7 @@ class Wallets:
                 authorised_by=authorised_by.strip(),
                 balance_minor=sums.held[account_id].balance_minor,
                 transferred_at_us=now_us,
+                application=actor.application,
             )
             connection.execute(sa.insert(wallet_transfers).values(**_row(transfer)))
             sums.write(connection)
@@ -286,9 +318,11 @@ class Wallets:
                 signed,
                 kind.value,
                 CASH,
-                Occasion(transfer.transfer_id, 0, account_id, "", currency, now_us),
+                Occasion(transfer.transfer_id, 0, account_id, "", currency, now_us, actor.application),
             )
             books.write(connection)
+            detail = f"{transfer.transfer_id}: {amount_minor} minor units {currency}"
+            write_event(connection, SecurityKind(kind.value), actor, account_id, detail, now_us)
             note_changed_profiles(connection, {account_id: transfer.transfer_id})
         return transfer
 
@@ -370,8 +404,9 @@ def _account(connection: sa.Connection, account_id: str, *, held: bool = False) 
     return row
 
 
-def _same(known: Transfer, kind: TransferKind, amount_minor: int, currency: str) -> Transfer:
-    if (known.kind, known.amount_minor, known.currency) != (kind, amount_minor, currency):
+def _same(known: Transfer, kind: TransferKind, amount_minor: int, currency: str, actor: Actor) -> Transfer:
+    others = not actor.in_process and known.application not in (None, actor.application)
+    if others or (known.kind, known.amount_minor, known.currency) != (kind, amount_minor, currency):
         raise Conflict(
             RefusalCode.SUBMISSION_CONFLICT,
             "request_id",
