@@ -40,6 +40,7 @@ def aws_client(settings: Settings, service: str, *, read_timeout_s: float = 10.0
         region=settings.aws_region,
         endpoint_url=settings.aws_endpoint_url,
         read_timeout_s=read_timeout_s,
+        emulator_key=settings.emulator_key.get_secret_value() if settings.emulator_key is not None else None,
     )
 
 

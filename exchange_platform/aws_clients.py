@@ -12,16 +12,21 @@ import botocore.loaders
 import botocore.session
 from botocore.config import Config
 
-_EMULATOR_CREDENTIALS = {
-    "aws_access_key_id": "emulator",
-    "aws_secret_access_key": "emulator",
-}  # accepted by any emulator
+EMULATOR_ACCESS_KEY = "emulator"
 
 
-def new_client(service: str, *, region: str, endpoint_url: str | None, read_timeout_s: float = 10.0) -> Any:
+def new_client(
+    service: str,
+    *,
+    region: str,
+    endpoint_url: str | None,
+    read_timeout_s: float = 10.0,
+    emulator_key: str | None = None,
+) -> Any:
     """A boto3 client for `service` that tries each call once: callers here retry with their own, visible back-off.
 
-    Thread-safe, as boto3's clients are. Credentials come from boto3's own chain, except for an emulator on this machine.
+    Thread-safe, as boto3's clients are. Credentials come from boto3's own chain, except for an emulator on this machine: that gets
+    `emulator_key`, and no other credentials, which are for AWS.
     """
     emulated = endpoint_url is not None and is_on_this_machine(endpoint_url)
     config = Config(
@@ -40,8 +45,15 @@ def new_client(service: str, *, region: str, endpoint_url: str | None, read_time
         region_name=region,
         endpoint_url=endpoint_url,
         config=config,
-        **(_EMULATOR_CREDENTIALS if emulated else {}),
+        **(_credentials(emulator_key) if emulated else {}),
     )
+
+
+def _credentials(emulator_key: str | None) -> dict[str, str]:
+    return {
+        "aws_access_key_id": EMULATOR_ACCESS_KEY,
+        "aws_secret_access_key": emulator_key or "emulator",  # of one that checks no signature
+    }
 
 
 @functools.cache

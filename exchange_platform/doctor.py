@@ -35,6 +35,7 @@ from exchange_platform.machine import (
     room_at,
     room_fault,
 )
+from exchange_platform.private_files import looser
 from exchange_platform.settings import FAULTS, OUT_OF_MEMORY_KILLS, Settings, read_platform_file
 from exchange_platform.status import SOURCES
 from exchange_platform.stores.checkpoints import StoreDamaged
@@ -195,6 +196,7 @@ def _machine(data_dir: Path, *, runs_here: bool) -> Iterator[Finding]:
         little = room.free_bytes < LITTLE_SPACE
         remedy = "make room soon: 1,000 records/s take some GiB a day" if little else ""
         yield Finding("disk", Level.NOTE if little else Level.FINE, room.text, remedy)
+    yield _permissions(data_dir)
     if not runs_here:
         return
     for note in limit_notes():
@@ -204,6 +206,19 @@ def _machine(data_dir: Path, *, runs_here: bool) -> Iterator[Finding]:
         yield Finding("memory", Level.FINE, f"{memory / GIB:,.1f} GiB" if memory else "no limit known")
     if not limit_faults() and not limit_notes():
         yield Finding("limits", Level.FINE, "open files, threads, address space and file sizes suffice")
+
+
+def _permissions(data_dir: Path) -> Finding:
+    loose = looser(data_dir)
+    if loose:
+        named = ", ".join(str(path) for path in loose[:3])
+        return Finding(
+            "permissions",
+            Level.WRONG,
+            f"{len(loose):,} files or directories are not their owner's alone, such as {named}: they hold addresses and balances",
+            f"`exchange-platform migrate` and `up` take other users' permissions away, and so does: chmod -R go= {data_dir}",
+        )
+    return Finding("permissions", Level.FINE, "nobody but its owner gets at the data directory")
 
 
 def _noted(settings: Settings) -> Iterator[Finding]:

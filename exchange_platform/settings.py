@@ -31,7 +31,7 @@ FAULTS = "faults"
 """What `up` sees going wrong stands there by this name."""
 DEFAULT_API_PORT = 8000
 PREFIX, KEPT = "EXCHANGE_PLATFORM_", "_SECRET"
-_TOLD_BY_THE_RUNNING = ("aws_endpoint_url", "exchange_url")
+_TOLD_BY_THE_RUNNING = ("aws_endpoint_url", "exchange_url", "emulator_key")
 
 
 def _limits(text: str) -> str:
@@ -91,6 +91,10 @@ class Settings(BaseSettings):
     aws_region: str = Field("eu-west-1", description="AWS region of streams and tables.")
     aws_endpoint_url: str | None = Field(
         None, description="Endpoint of an AWS emulator; none means AWS itself."
+    )
+    emulator_key: SecretStr | None = Field(
+        None,
+        description="Secret key that an emulator on this machine checks signatures with; `up` draws one at each start. None: it takes any.",
     )
     bets_stream: str = Field("exchange-bets", description="Kinesis stream of executions and bet updates.")
     bets_consumers: int = Field(

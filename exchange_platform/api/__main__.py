@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 from exchange_platform.api.serving import Server
+from exchange_platform.private_files import keep_new_files_private
 from exchange_platform.settings import InvalidSettings, load_settings
 
 
 def main() -> int:
     """Serve; the exit status."""
+    keep_new_files_private()
     parser = argparse.ArgumentParser(description="The HTTP API of the Exchange Platform.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)

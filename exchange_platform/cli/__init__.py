@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from exchange_platform.private_files import keep_new_files_private
 from exchange_platform.visible_text import visible
 
 PROGRAM = "exchange-platform"
@@ -14,6 +15,7 @@ DEBUG = "EXCHANGE_PLATFORM_DEBUG"
 
 def main() -> None:
     """Run the command that the process was started with, and exit with its status."""
+    keep_new_files_private()
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Becomes another program that dies with its parent: `python child.py [--spare N] [--await-port N] PROGRAM ARGUMENT...`.
+"""Becomes another program that dies with its parent: `python child.py [--spare N] [--await-port N | --await-socket PATH] PROGRAM ARGUMENT...`.
 
 With `--spare` the kernel kills it before others for want of memory, the sooner the greater N is (up to 1000): else it might take `up`
 itself, which is there to start again what was killed, and to say so.
@@ -38,26 +38,32 @@ def may_be_spared(score: int) -> None:
         pass
 
 
-def await_port(port: int, timeout_s: float = _AWAIT_S) -> None:
-    """Wait until something listens on 127.0.0.1:port, or for so long; then the program may say itself what it misses."""
+def await_listener(family: int, address: object, timeout_s: float = _AWAIT_S) -> None:
+    """Wait until something listens there, or for so long; then the program may say itself what it misses."""
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
-            return
-        except OSError:
-            time.sleep(0.1)
+        with socket.socket(family) as one:
+            one.settimeout(1.0)
+            try:
+                one.connect(address)  # type: ignore[arg-type]
+                return
+            except OSError:
+                time.sleep(0.1)
 
 
 def main() -> None:
     """Read the arguments and become the program."""
     arguments = sys.argv[1:]
     die_with_parent()
+    os.umask(0o077)  # private_files.py, whose import costs too much here
     if arguments[0] == "--spare":
         may_be_spared(int(arguments[1]))
         arguments = arguments[2:]
     if arguments[0] == "--await-port":
-        await_port(int(arguments[1]))
+        await_listener(socket.AF_INET, ("127.0.0.1", int(arguments[1])))
+        arguments = arguments[2:]
+    elif arguments[0] == "--await-socket":
+        await_listener(socket.AF_UNIX, arguments[1])
         arguments = arguments[2:]
     os.execv(arguments[0], arguments)  # noqa: S606 (there is no shell in between)
 

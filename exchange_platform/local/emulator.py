@@ -21,6 +21,8 @@ import waitress.task
 
 from exchange_platform.aws import aws_client
 from exchange_platform.confirmation.feedback_channel import ensure_feedback_queue
+from exchange_platform.origins import LOOPBACK_NAMES
+from exchange_platform.private_files import keep_new_files_private
 from exchange_platform.settings import Settings, load_settings
 from exchange_platform.stores.confirmation_tokens import ensure_tokens_table
 from exchange_platform.stores.profile_view import ensure_table
@@ -72,8 +74,13 @@ class Emulator:
         *,
         keep_alive: bool = True,
         through: Through = lambda application: application,
+        is_open: bool = False,
+        secret: str | None = None,
     ) -> None:
-        """Listen on `host` (port 0: any that is free). Raises `OSError` where the port is taken."""
+        """Listen on `host` (port 0: any that is free). Raises `OSError` where the port is taken.
+
+        Requests are signed with `secret` (None: with whatever they like). An open one lets everything in, moto's own pages too.
+        """
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         from exchange_platform.local import (
@@ -82,14 +89,17 @@ class Emulator:
             emulated_kinesis,
             emulated_messages,
         )
+        from exchange_platform.local.emulated_gate import Gate
         from exchange_platform.local.emulated_shortcuts import Shortcuts
 
         emulated_dispatch.install()
         emulated_dynamodb.install()
         emulated_kinesis.install()
         emulated_messages.install()
+        application = Shortcuts(DomainDispatcherApplication(create_backend_app))
+        names = LOOPBACK_NAMES if host == HOST else None
         self._server: Any = waitress.server.create_server(
-            through(Shortcuts(DomainDispatcherApplication(create_backend_app))),
+            through(application if is_open else Gate(application, names=names, secret=secret)),
             host=host,
             port=port,
             threads=_THREADS,
@@ -150,17 +160,24 @@ def serve(
 
     That is Terraform, whose AWS provider now and then asks again for what has been done (emulated_repeats.py), most on connections that are kept.
     """
+    settings = load_settings(data_dir)
     if empty:
         from exchange_platform.local import emulated_account
         from exchange_platform.local.emulated_repeats import Repeats
 
         emulated_account.install()
         server = Emulator(
-            port, host, keep_alive=False, through=lambda application: through(Repeats(application))
+            port,
+            host,
+            keep_alive=False,
+            through=lambda application: through(Repeats(application)),
+            is_open=True,
         )
     else:
-        server = Emulator(port, host, through=through)
-    settings = load_settings(data_dir, aws_endpoint_url=f"http://{HOST}:{server.port}")
+        key = settings.emulator_key
+        secret = key.get_secret_value() if key is not None else None
+        server = Emulator(port, host, through=through, secret=secret)
+    settings = settings.model_copy(update={"aws_endpoint_url": f"http://{HOST}:{server.port}"})
     thread = threading.Thread(target=server.serve, name="emulator", daemon=True)
     thread.start()
     if empty:
@@ -188,6 +205,7 @@ def _provision_and_say(settings: Settings) -> None:
 
 def main(*, through: Through = lambda application: application) -> None:
     """Read the arguments and serve."""
+    keep_new_files_private()
     parser = argparse.ArgumentParser(description="The AWS emulator of the platform on this machine.")
     parser.add_argument("--port", type=int, required=True, help="TCP port")
     parser.add_argument("--host", default=HOST, help=f"address that it listens on (default {HOST})")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exchange_platform.aws_clients import EMULATOR_ACCESS_KEY
 from exchange_platform.confirmation.feedback_channel import FEEDBACK
 from exchange_platform.local.leftovers import DATA_DIR, UP_ID
 
@@ -19,6 +23,9 @@ CODE_LOCATION = "exchange-platform"
 _PYTHON = "EXCHANGE_PLATFORM_PYTHON"
 _CHILD = "EXCHANGE_PLATFORM_CHILD"
 CHECKOUT = "EXCHANGE_PLATFORM_CHECKOUT"
+_CODE_SOCKET = "EXCHANGE_PLATFORM_CODE_SOCKET"
+_MAX_SOCKET_PATH = 100
+"""A socket's path has at most 107 bytes; gRPC needs some of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +34,13 @@ class Ports:
 
     pages: int
     emulator: int
-    code_server: int
     api: int
     exchange: int
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One program: `arguments` for Python, begun only once something listens on `await_port`.
+    """One program: `arguments` for Python, begun only once something listens on `await_port`, or the code server on its socket.
 
     `stage` orders starting (ascending) and stopping (descending); `stop_s` is how long it may take to stop; the greater `spare`, the
     sooner the kernel kills it when memory is short (child.py).
@@ -45,6 +51,7 @@ class Program:
     stage: int
     stop_s: int = 5
     await_port: int | None = None
+    await_code_server: bool = False
     spare: int = 300
 
     def section(self) -> str:
@@ -54,6 +61,8 @@ class Program:
         `startsecs` is started again a second later with each death in a row; one that lived longer, at once.
         """
         waiting = f"--await-port {self.await_port} " if self.await_port else ""
+        if self.await_code_server:
+            waiting = f'--await-socket "%(ENV_{_CODE_SOCKET})s" '
         waiting = f"--spare {self.spare} {waiting}"
         python = f'"%(ENV_{_PYTHON})s"'
         return f"""
@@ -91,7 +100,8 @@ def local_programs(ports: Ports, *, exchange_rate: float | None) -> list[Program
         ),
         Program(
             "code-server",
-            f"-m dagster api grpc -m {CODE_MODULE} --host {HOST} --port {ports.code_server}"
+            # A socket in a directory of our own: whoever reaches the code server may run code in it, and shut it down.
+            f'-m dagster api grpc -m {CODE_MODULE} --socket "%(ENV_{_CODE_SOCKET})s"'
             f" --location-name {CODE_LOCATION} --inject-env-vars-from-instance",
             stage=20,
             stop_s=6,
@@ -100,13 +110,13 @@ def local_programs(ports: Ports, *, exchange_rate: float | None) -> list[Program
             "dagster-daemon",
             '-m dagster._daemon run -w "%(ENV_DAGSTER_HOME)s/workspace.yaml"',
             stage=20,
-            await_port=ports.code_server,
+            await_code_server=True,
         ),
         Program(
             "dagster-webserver",
             f'-m deployments.webserver -h {HOST} -p {ports.pages} -w "%(ENV_DAGSTER_HOME)s/workspace.yaml"',
             stage=20,
-            await_port=ports.code_server,
+            await_code_server=True,
         ),
         Program(
             "api",
@@ -135,7 +145,15 @@ def local_programs(ports: Ports, *, exchange_rate: float | None) -> list[Program
 
 
 def environment(
-    given: Mapping[str, str], *, data_dir: Path, checkout: Path, up_id: str, ports: Ports, api_token: str
+    given: Mapping[str, str],
+    *,
+    data_dir: Path,
+    checkout: Path,
+    up_id: str,
+    ports: Ports,
+    api_token: str,
+    emulator_key: str,
+    code_socket: Path,
 ) -> dict[str, str]:
     """The environment of every program: the caller's, without what would slow it or lead it out of this machine."""
     own = {
@@ -151,6 +169,8 @@ def environment(
         _PYTHON: sys.executable,
         _CHILD: str(Path(__file__).with_name("child.py")),
         CHECKOUT: str(checkout),
+        _CODE_SOCKET: str(code_socket),
+        "EXCHANGE_PLATFORM_EMULATOR_KEY": emulator_key,
         "EXCHANGE_PLATFORM_AWS_ENDPOINT_URL": f"http://{HOST}:{ports.emulator}",
         "EXCHANGE_PLATFORM_EXCHANGE_URL": exchange_url(ports),
         "EXCHANGE_PLATFORM_API_TOKENS": ",".join(
@@ -159,9 +179,9 @@ def environment(
         "EXCHANGE_PLATFORM_PUBLIC_URL": own.get("EXCHANGE_PLATFORM_PUBLIC_URL") or api_url(ports),
         "EXCHANGE_PLATFORM_MAIL_FEEDBACK_QUEUE": own.get("EXCHANGE_PLATFORM_MAIL_FEEDBACK_QUEUE", FEEDBACK),
         "EXCHANGE_PLATFORM_MAIL_FEEDBACK_TOPIC": own.get("EXCHANGE_PLATFORM_MAIL_FEEDBACK_TOPIC", FEEDBACK),
-        # For the emulator only: it takes any, and nothing here may reach a real account.
-        "AWS_ACCESS_KEY_ID": "emulator",
-        "AWS_SECRET_ACCESS_KEY": "emulator",
+        # The emulator's: nothing here may reach a real account.
+        "AWS_ACCESS_KEY_ID": EMULATOR_ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": emulator_key,
         "AWS_DEFAULT_REGION": own.get("EXCHANGE_PLATFORM_AWS_REGION", "eu-west-1"),
         "AWS_EC2_METADATA_DISABLED": "true",
         "DAGSTER_HOME": str(data_dir / "dagster"),
@@ -184,7 +204,17 @@ def exchange_url(ports: Ports) -> str:
     return f"http://{HOST}:{ports.exchange}"
 
 
-def write_dagster_home(data_dir: Path, checkout: Path, ports: Ports) -> None:
+def code_socket(data_dir: Path) -> Path:
+    """Where the code server listens: in the data directory, or, where that path is too long, in a new temporary directory. For its owner alone."""
+    path = data_dir / "run" / "code-server.sock"
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o700)
+        return path
+    return Path(tempfile.mkdtemp(prefix="exchange-platform-")) / path.name
+
+
+def write_dagster_home(data_dir: Path, checkout: Path, code_server: Path) -> None:
     """Give Dagster its home: the deployment's own `dagster.yaml`, and a workspace that names the shared code server."""
     home = data_dir / "dagster"
     home.mkdir(parents=True, exist_ok=True)
@@ -192,8 +222,7 @@ def write_dagster_home(data_dir: Path, checkout: Path, ports: Ports) -> None:
     (home / "workspace.yaml").write_text(
         "load_from:\n"
         "  - grpc_server:\n"
-        f"      host: {HOST}\n"
-        f"      port: {ports.code_server}\n"
+        f"      socket: {json.dumps(str(code_server))}\n"
         f"      location_name: {CODE_LOCATION}\n"
     )
 

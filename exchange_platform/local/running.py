@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from exchange_platform.local.leftovers import is_alive
+from exchange_platform.private_files import tighten
 from exchange_platform.settings import FAULTS, PLATFORM_FILE, Settings, read_platform_file
 
 LOCK_FILE = "up.lock"
@@ -41,6 +42,7 @@ def data_dir_held(data_dir: Path) -> Iterator[None]:
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
+        tighten(data_dir)
         lock = FileLock(data_dir / LOCK_FILE, timeout=2.0)  # a reader of `is_running` holds it for a moment
         with lock:
             yield

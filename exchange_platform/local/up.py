@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import shutil
 import signal
 import threading
 import time
@@ -20,6 +22,7 @@ from exchange_platform.clock import MAX_SKEW_S
 from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
 from exchange_platform.local.damage import refuse_damage
 from exchange_platform.local.display import status_line
+from exchange_platform.local.failures import Failures
 from exchange_platform.local.health import CODE_LOADED, Health
 from exchange_platform.local.leftovers import end, marked, marked_for
 from exchange_platform.local.machine_watch import MachineWatch, News
@@ -28,6 +31,7 @@ from exchange_platform.local.programs import (
     HOST,
     Ports,
     api_url,
+    code_socket,
     environment,
     exchange_url,
     free_ports,
@@ -58,8 +62,6 @@ DEFAULT_RATE = 50.0
 FLOW_S = 90.0
 _DEATHS_AT_START = 4
 _FAILED_RUNS_AT_START = 8
-_KEEPS_DYING, _LATELY_S = 3, 120.0
-"""So many deaths within so long are a fault, and no accident."""
 _LOOK_S = 1.0
 _LAKE_EVERY = 5
 _RUNS_END_S = 6.0
@@ -130,17 +132,22 @@ class _Platform:
         self._ending = ending
         self._data_dir = data_dir
         self._began_s = time.time()
-        emulator, code_server, exchange = free_ports(3)
-        ports = Ports(wanted.port, emulator, code_server, wanted.api_port, exchange)
+        emulator, exchange = free_ports(2)
+        ports = Ports(wanted.port, emulator, wanted.api_port, exchange)
         self._up_id = uuid.uuid4().hex
         self._pages = DagsterPages(f"http://{HOST}:{wanted.port}")
         self._api_url = api_url(ports)
         self._exchange_url = exchange_url(ports)
         data_dir.mkdir(parents=True, exist_ok=True)
+        self._emulator_key = secrets.token_urlsafe(32)
+        self._code_socket = code_socket(data_dir)
         self._settings = load_settings(
-            data_dir, aws_endpoint_url=f"http://{HOST}:{emulator}", exchange_url=self._exchange_url
+            data_dir,
+            aws_endpoint_url=f"http://{HOST}:{emulator}",
+            exchange_url=self._exchange_url,
+            emulator_key=self._emulator_key,
         )
-        write_dagster_home(data_dir, checkout, ports)
+        write_dagster_home(data_dir, checkout, self._code_socket)
         surroundings = environment(
             os.environ,
             data_dir=data_dir,
@@ -148,14 +155,15 @@ class _Platform:
             up_id=self._up_id,
             ports=ports,
             api_token=write_api_file(data_dir, self._api_url),
+            emulator_key=self._emulator_key,
+            code_socket=self._code_socket,
         )
         rate = wanted.rate if wanted.simulated_exchange else None
         self._processes = Processes(data_dir, local_programs(ports, exchange_rate=rate), surroundings)
         self._screen = Screen()
         self._reader: StatusReader | None = None
         self._lags = Lags()
-        self._deaths: dict[str, int] = {}
-        self._last_words: dict[str, str] = {}
+        self._failures = Failures(self._processes, self._screen, data_dir / "logs")
         self._machine = MachineWatch(data_dir)
         self._holds_exchange = False
 
@@ -194,6 +202,9 @@ class _Platform:
             self._pages.end_runs(_RUNS_END_S)
         left = self._processes.stop()
         self._machine.close()
+        self._code_socket.unlink(missing_ok=True)
+        if self._code_socket.parent != self._data_dir / "run":
+            shutil.rmtree(self._code_socket.parent, ignore_errors=True)
         remove_platform_file(self._data_dir)
         if self._reader is not None:
             self._reader.close()
@@ -217,6 +228,7 @@ class _Platform:
                 "pid": os.getpid(),
                 "up_id": self._up_id,
                 "aws_endpoint_url": self._settings.aws_endpoint_url,
+                "emulator_key": self._emulator_key,
                 "dagster_url": self._pages.url,
                 "api_url": self._api_url,
                 "exchange_url": self._exchange_url,
@@ -280,7 +292,8 @@ class _Platform:
             self._mend()
             with_lake = looks % _LAKE_EVERY == 0
             looks += 1
-            notes = self._new_deaths()
+            held = ("exchange",) if self._holds_exchange else ()
+            notes = self._failures.say_new(self._processes.states(), held=held)
             try:
                 fresh = reader.read(with_lake=with_lake)
             except Exception as error:  # whatever it is: showing the platform must not end it
@@ -321,7 +334,7 @@ class _Platform:
         self._hold_the_exchange(news)
         for said in self._processes.mend(retry_now=bool(news.over)):
             self._screen.warn(said)
-        note_faults(self._data_dir, [*(fault.text for fault in news.faults), *self._failing()])
+        note_faults(self._data_dir, [*(fault.text for fault in news.faults), *self._failures.noted()])
 
     def _newest_tick_s(self) -> float:
         try:
@@ -345,40 +358,6 @@ class _Platform:
             self._screen.say("the simulated exchange goes on")
             self._processes.start_some("exchange")
 
-    def _failing(self) -> list[str]:
-        """What can't be kept alive, and the reason."""
-        failing = [
-            f"{program.name}: it died {self._processes.deaths_lately(program.name, _LATELY_S)} times in {_LATELY_S:g} s,"
-            f" lastly: {self._last_words.get(program.name, 'it said nothing')}; see logs/{program.name}.log"
-            for program in self._processes.programs
-            if self._processes.deaths_lately(program.name, _LATELY_S) >= _KEEPS_DYING
-        ]
-        why = self._processes.last_error
-        return [f"supervisord: {why}; see logs/supervisord.log", *failing] if why is not None else failing
-
-    def _new_deaths(self) -> list[str]:
-        """Say each death, of one that goes on dying ever fewer, with its log where that says something new; returns what is still wrong."""
-        wrong: list[str] = []
-        for state in self._processes.states():
-            if state.deaths > self._deaths.get(state.name, 0):
-                self._deaths[state.name] = state.deaths
-                lines = self._processes.last_lines(state.name)
-                words = next((line for line in reversed(lines) if line.strip()), "")
-                news = words != self._last_words.get(state.name)
-                if state.deaths & (state.deaths - 1) == 0 or (news and state.deaths < _KEEPS_DYING):
-                    how = f" ({state.last_exit})" if state.last_exit else ""
-                    self._screen.warn(
-                        f"{state.name} died{how} and was started again ({state.deaths} times so far)"
-                    )
-                    if state.deaths > 1 and news:
-                        self._screen.show_log(state.name, lines)
-                self._last_words[state.name] = words
-            if not state.runs and not (self._holds_exchange and state.name == "exchange"):
-                wrong.append(
-                    f"{state.name} is {state.state.lower()}; see {self._data_dir / 'logs' / state.name}.log"
-                )
-        return wrong
-
     def _give_up_on_the_dying(self, health: Health) -> None:
         failed = [run for run in health.runs if run.status == "FAILURE"]
         if len(failed) >= _FAILED_RUNS_AT_START:
@@ -386,9 +365,11 @@ class _Platform:
             raise CannotStart(
                 f"{len(failed)} runs failed while starting ({jobs}); {self._pages.url}/runs/{failed[0].run_id} says why"
             )
-        for state in self._processes.states():
+        states = self._processes.states()
+        self._failures.say_new(states)
+        for state in states:
             if state.deaths >= _DEATHS_AT_START:
-                self._screen.show_log(state.name, self._processes.last_lines(state.name))
+                self._failures.show_log(state.name)
                 raise CannotStart(
                     f"{state.name} died {state.deaths} times while starting; its log is {self._data_dir / 'logs' / state.name}.log"
                 )

@@ -13,6 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from filelock import FileLock
 
+from exchange_platform.private_files import tighten
 from exchange_platform.settings import Settings
 from exchange_platform.stores.dagster_database import ensure_dagster_database
 from exchange_platform.stores.database import Database
@@ -25,7 +26,7 @@ _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 def migrate(settings: Settings) -> None:
     """Create or upgrade the operational database, the lake, the event index, and make Dagster's database where it is on PostgreSQL.
 
-    Idempotent; several processes may call it at once.
+    Idempotent; several processes may call it at once. The data directory is its owner's alone afterwards.
     """
     ensure_dagster_database(settings)
     database = Database(settings.operational_database_url)
@@ -43,6 +44,7 @@ def migrate(settings: Settings) -> None:
         index.prepare()
     finally:
         index.close()
+    tighten(settings.data_dir)
 
 
 def migrate_database(database: Database, *, lock_dir: Path | None = None) -> None:

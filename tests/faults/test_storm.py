@@ -79,15 +79,16 @@ def _storm(
     assert not customers.failures, customers.failures
     assert not unexpected(customers.refused)
 
-    endpoint = str(running.platform_file()["aws_endpoint_url"])
-    settling = Settling(running.data_dir, tmp_path / "exchange-copy.sqlite", endpoint)
+    emulator = running.platform_file()
+    endpoint, secret = str(emulator["aws_endpoint_url"]), str(emulator["emulator_key"])
+    settling = Settling(running.data_dir, tmp_path / "exchange-copy.sqlite", endpoint, secret)
     began_s = time.monotonic()
     running.until(settling.all_answered, CAUGHT_UP_S, "every bet to be answered")
     running.stop_exchange()
     copy.stop()
     settling.wait(patience_s=PATIENCE_S, at_most_s=CAUGHT_UP_S, say=lambda line: print(line, flush=True))
     print(f"caught up {time.monotonic() - began_s:.1f} s after the storm", flush=True)
-    items = view.scan(endpoint)
+    items = view.scan(endpoint, secret=secret)
     assert running.stop() == 0
     return Evidence(
         running.data_dir,

@@ -11,12 +11,14 @@ import uvicorn
 
 from exchange_platform.exchanges.gateway.app import create_app
 from exchange_platform.origins import LOOPBACK_NAMES, OriginGuard
+from exchange_platform.private_files import keep_new_files_private
 
 HOST = "127.0.0.1"
 
 
 def main() -> int:
     """Serve; the exit status."""
+    keep_new_files_private()
     parser = argparse.ArgumentParser(
         description="The exchange's event feed, and the bets that it took, over HTTP."
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from exchange_platform.exchanges.simulated.process import AlreadyRunning, JournalDamaged, run
 from exchange_platform.exchanges.simulated.publishing import REPEATED_ONE_IN
+from exchange_platform.private_files import keep_new_files_private
 from exchange_platform.settings import InvalidSettings, load_settings
 from exchange_platform.stores.sqlite_files import is_damage
 
@@ -21,6 +22,7 @@ MOST_PACE = 20
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; the exit status."""
+    keep_new_files_private()
     parser = argparse.ArgumentParser(description="A simulated exchange that publishes to Kinesis.")
     parser.add_argument("--data-dir", type=Path, default=None)
     parser.add_argument("--rate", type=_rate, default=50.0, help="executions a second (default 50)")

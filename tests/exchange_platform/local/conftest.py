@@ -79,8 +79,10 @@ def living_processes(directory: Path, up_id: str, *names: str, clock: Clock = SY
         data_dir=directory,
         checkout=directory,
         up_id=up_id,
-        ports=Ports(1, 2, 3, 4, 5),
+        ports=Ports(1, 2, 3, 4),
         api_token="a-token",
+        emulator_key="a-key",
+        code_socket=directory / "run" / "code-server.sock",
     )
     programs = [
         Program(name, f"living.py {name}", stage=10 * number, stop_s=1) for number, name in enumerate(names)

@@ -77,7 +77,7 @@ def _serving(*, keep_alive: bool = True) -> Iterator[str]:
 @pytest.mark.parametrize(("keep_alive", "said"), [(True, None), (False, "close")])
 def test_connections_are_kept_unless_it_is_told_not_to(keep_alive: bool, said: str | None) -> None:
     with _serving(keep_alive=keep_alive) as url:
-        answer = httpx.get(f"{url}/moto-api/data.json", trust_env=False)
+        answer = httpx.get(f"{url}/health", trust_env=False)
     assert answer.status_code == 200
     assert answer.headers.get("Connection") == said
 

@@ -18,10 +18,10 @@ def _probe(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_answers_well_is_well(emulator_url: str) -> None:
-    assert _probe(f"{emulator_url}/moto-api/").returncode == 0
+    assert _probe(f"{emulator_url}/health").returncode == 0
 
 
-@pytest.mark.parametrize("path", ["/moto-api/nothing", ":1/"])
+@pytest.mark.parametrize("path", ["/moto-api/data.json", ":1/"])
 def test_what_answers_otherwise_or_not_at_all_is_told(emulator_url: str, path: str) -> None:
     url = f"{emulator_url}{path}" if path.startswith("/") else f"http://127.0.0.1{path}"
     done = _probe(url)

@@ -17,16 +17,16 @@ Item = dict[str, Any]
 _LAST_BETS = 10
 
 
-def scan(endpoint: str, table: str = "profiles") -> dict[str, Item]:
-    """Every item, by user, with plain values."""
+def scan(endpoint: str, table: str = "profiles", *, secret: str = "audit") -> dict[str, Item]:
+    """Every item, by user, with plain values; `secret` is the emulator's key, where it has one."""
     import boto3
 
     client = boto3.client(
         "dynamodb",
         endpoint_url=endpoint,
         region_name="eu-west-1",
-        aws_access_key_id="audit",
-        aws_secret_access_key="audit",
+        aws_access_key_id="emulator",
+        aws_secret_access_key=secret,
     )
     items: dict[str, Item] = {}
     for page in client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):

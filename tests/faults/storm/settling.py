@@ -19,10 +19,11 @@ _SAY_EVERY_S = 15.0
 class Settling:
     """Looks at the stores from outside."""
 
-    def __init__(self, data_dir: Path, journal_copy: Path, endpoint: str) -> None:
-        """`endpoint` is the AWS emulator's."""
+    def __init__(self, data_dir: Path, journal_copy: Path, endpoint: str, secret: str) -> None:
+        """`endpoint` and `secret` are the AWS emulator's."""
         self._data_dir = data_dir
         self._endpoint = endpoint
+        self._secret = secret
         self._copy = journal_copy
 
     def all_answered(self) -> bool:
@@ -57,7 +58,10 @@ class Settling:
         """How many of what is not there yet."""
         try:
             executions, versions = lake.counts(self._data_dir)
-            shown = {user_id: item["version"] for user_id, item in view.scan(self._endpoint).items()}
+            shown = {
+                user_id: item["version"]
+                for user_id, item in view.scan(self._endpoint, secret=self._secret).items()
+            }
         except (duckdb.Error, BotoCoreError, ClientError) as error:
             return {f"answers of a store ({error})": 1}
         with operational.opened(self._data_dir) as db:

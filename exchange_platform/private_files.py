@@ -1,0 +1,88 @@
+"""Keeps a data directory to its owner: it holds addresses, balances and keys. Nobody else on the machine may read it.
+
+New files are private by the umask, which every process of the platform sets when it starts; what an older release left is tightened.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+UMASK = 0o077
+_OTHERS = 0o077
+_OURS = (
+    "operational.sqlite",
+    "simulated-exchange",
+    "exchange-",
+    "betfair",
+    "event-index",
+    "lake",
+    "mail",
+    "logs",
+    "run",
+    "dagster",
+    "platform.json",
+    "platform.new",
+    "api.json",
+    "api.new",
+    "up.lock",
+    "migrate.lock",
+)
+"""What the platform makes in a data directory begins so. Somebody may have named a directory that holds other things, too."""
+
+
+def keep_new_files_private() -> None:
+    """Let this process, and those that it starts, make files and directories for its user alone."""
+    os.umask(UMASK)
+
+
+def looser(data_dir: Path) -> list[Path]:
+    """What is in the data directory, and itself, that others than its owner may get at; links are not followed."""
+    if (
+        not data_dir.is_dir() or not data_dir.stat().st_mode & _OTHERS
+    ):  # nobody gets at what is in a private directory
+        return []
+    return [path for path, status in _ours(data_dir) if status.st_mode & _OTHERS]
+
+
+def tighten(data_dir: Path) -> int:
+    """Take everybody else's permissions away; returns of how many files and directories. What is another user's is left to them."""
+    count = 0
+    for path, status in _ours(data_dir) if data_dir.is_dir() else ():
+        if status.st_mode & _OTHERS and status.st_uid == os.geteuid():
+            path.chmod(stat.S_IMODE(status.st_mode) & ~_OTHERS)
+            count += 1
+    return count
+
+
+def _ours(data_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    status = data_dir.stat()
+    own = not status.st_mode & stat.S_ISVTX and data_dir.resolve() not in (Path("/"), Path.home())
+    if own:  # not /tmp, say, which everybody uses
+        yield data_dir, status
+    for entry in _entries(data_dir):
+        if entry.name.startswith(_OURS):
+            yield from _below(entry)
+
+
+def _below(entry: os.DirEntry[str]) -> Iterator[tuple[Path, os.stat_result]]:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:  # it was somebody's for a moment
+        return
+    if stat.S_ISDIR(status.st_mode):
+        yield Path(entry.path), status
+        for one in _entries(Path(entry.path)):
+            yield from _below(one)
+    elif stat.S_ISREG(status.st_mode):
+        yield Path(entry.path), status
+
+
+def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            yield from entries
+    except (FileNotFoundError, PermissionError):
+        return
