@@ -29,7 +29,8 @@ FROM ${BASE_IMAGE} AS runtime
 RUN echo 'platform:x:10001:10001:platform:/home/platform:/usr/sbin/nologin' >>/etc/passwd \
  && echo 'platform:x:10001:' >>/etc/group \
  && mkdir -p /home/platform /data /opt/dagster \
- && chown 10001:10001 /home/platform /data /opt/dagster
+ && chown 10001:10001 /home/platform /data /opt/dagster \
+ && chmod 700 /data
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/home/platform \
     PYTHONUNBUFFERED=1 \

@@ -196,9 +196,9 @@ def _machine(data_dir: Path, *, runs_here: bool) -> Iterator[Finding]:
         little = room.free_bytes < LITTLE_SPACE
         remedy = "make room soon: 1,000 records/s take some GiB a day" if little else ""
         yield Finding("disk", Level.NOTE if little else Level.FINE, room.text, remedy)
-    yield _permissions(data_dir)
     if not runs_here:
         return
+    yield _permissions(data_dir)
     for note in limit_notes():
         yield Finding(note.part, Level.NOTE, note.found, note.remedy)
     if "memory" not in wrong:

@@ -6,31 +6,17 @@ New files are private by the umask, which every process of the platform sets whe
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 UMASK = 0o077
 _OTHERS = 0o077
-_OURS = (
-    "operational.sqlite",
-    "simulated-exchange",
-    "exchange-",
-    "betfair",
-    "event-index",
-    "lake",
-    "mail",
-    "logs",
-    "run",
-    "dagster",
-    "platform.json",
-    "platform.new",
-    "api.json",
-    "api.new",
-    "up.lock",
-    "migrate.lock",
+_OURS = re.compile(
+    r"(operational|simulated-exchange|exchange-(feed|requests)|betfair-live|event-index|lake|mail|dagster|platform|api|up|migrate)([.-].*)?|logs|run"
 )
-"""What the platform makes in a data directory begins so. Somebody may have named a directory that holds other things, too."""
+"""What the platform makes in a data directory. Somebody may have named a directory that holds other things, too."""
 
 
 def keep_new_files_private() -> None:
@@ -59,11 +45,12 @@ def tighten(data_dir: Path) -> int:
 
 def _ours(data_dir: Path) -> Iterator[tuple[Path, os.stat_result]]:
     status = data_dir.stat()
-    own = not status.st_mode & stat.S_ISVTX and data_dir.resolve() not in (Path("/"), Path.home())
+    shared = (Path("/"), Path(os.path.expanduser("~")))  # noqa: PTH111 (Path.home raises where nobody knows it)
+    own = not status.st_mode & stat.S_ISVTX and data_dir.resolve() not in shared
     if own:  # not /tmp, say, which everybody uses
         yield data_dir, status
     for entry in _entries(data_dir):
-        if entry.name.startswith(_OURS):
+        if _OURS.fullmatch(entry.name):
             yield from _below(entry)
 
 

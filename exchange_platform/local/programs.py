@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ _PYTHON = "EXCHANGE_PLATFORM_PYTHON"
 _CHILD = "EXCHANGE_PLATFORM_CHILD"
 CHECKOUT = "EXCHANGE_PLATFORM_CHECKOUT"
 _CODE_SOCKET = "EXCHANGE_PLATFORM_CODE_SOCKET"
+_SOCKET_DIRECTORY = "exchange-platform-"
 _MAX_SOCKET_PATH = 100
 """A socket's path has at most 107 bytes; gRPC needs some of them."""
 
@@ -211,7 +213,15 @@ def code_socket(data_dir: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o700)
         return path
-    return Path(tempfile.mkdtemp(prefix="exchange-platform-")) / path.name
+    return Path(tempfile.mkdtemp(prefix=_SOCKET_DIRECTORY)) / path.name
+
+
+def remove_code_socket(path: Path, data_dir: Path) -> None:
+    """Remove the socket, and the directory that was made for it, if it was."""
+    path.unlink(missing_ok=True)
+    if path.parent != data_dir / "run" and path.parent.name.startswith(_SOCKET_DIRECTORY):
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
 
 
 def write_dagster_home(data_dir: Path, checkout: Path, code_server: Path) -> None:

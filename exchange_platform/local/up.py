@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import threading
 import time
@@ -37,6 +36,7 @@ from exchange_platform.local.programs import (
     free_ports,
     is_free,
     local_programs,
+    remove_code_socket,
     write_dagster_home,
 )
 from exchange_platform.local.progress import Patience, Signs, Work
@@ -51,7 +51,7 @@ from exchange_platform.local.running import (
 from exchange_platform.local.screen import Screen
 from exchange_platform.local.verdict import Lags, judge
 from exchange_platform.machine import faults_of, out_of_memory_kills, raise_limits
-from exchange_platform.settings import OUT_OF_MEMORY_KILLS, Settings, load_settings
+from exchange_platform.settings import OUT_OF_MEMORY_KILLS, Settings, load_settings, read_platform_file
 from exchange_platform.status import PlatformStatus, StatusReader
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.schema import migrate
@@ -202,9 +202,7 @@ class _Platform:
             self._pages.end_runs(_RUNS_END_S)
         left = self._processes.stop()
         self._machine.close()
-        self._code_socket.unlink(missing_ok=True)
-        if self._code_socket.parent != self._data_dir / "run":
-            shutil.rmtree(self._code_socket.parent, ignore_errors=True)
+        remove_code_socket(self._code_socket, self._data_dir)
         remove_platform_file(self._data_dir)
         if self._reader is not None:
             self._reader.close()
@@ -215,6 +213,8 @@ class _Platform:
     def _prepare(self) -> None:
         """What must be there before the first program starts; whatever an earlier `up` left running ends."""
         end(lambda: marked_for(self._data_dir, but=self._up_id))
+        if left := read_platform_file(self._data_dir).get("code_socket"):
+            remove_code_socket(Path(str(left)), self._data_dir)
         self._screen.say(f"Preparing {self._data_dir} ...")
         for warning in self._warnings:
             self._screen.warn(warning)
@@ -229,6 +229,7 @@ class _Platform:
                 "up_id": self._up_id,
                 "aws_endpoint_url": self._settings.aws_endpoint_url,
                 "emulator_key": self._emulator_key,
+                "code_socket": str(self._code_socket),
                 "dagster_url": self._pages.url,
                 "api_url": self._api_url,
                 "exchange_url": self._exchange_url,

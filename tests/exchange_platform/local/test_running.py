@@ -8,8 +8,17 @@ import stat
 from pathlib import Path
 
 import pytest
+import yaml
 
-from exchange_platform.local.programs import free_ports, is_free
+from exchange_platform.local.programs import (
+    Ports,
+    code_socket,
+    free_ports,
+    is_free,
+    local_programs,
+    remove_code_socket,
+    write_dagster_home,
+)
 from exchange_platform.local.running import (
     AlreadyRunning,
     CannotStart,
@@ -83,3 +92,31 @@ def test_free_ports_are_free_and_taken_ones_are_not() -> None:
         server.listen()
         assert not is_free(first)
         assert is_free(second)
+
+
+def test_the_code_servers_socket_lies_in_a_private_directory_whatever_the_data_directorys_length(
+    tmp_path: Path,
+) -> None:
+    """On a TCP port whoever reached it could shut the code server down."""
+    deep = tmp_path / ("a name " * 20)
+    for data_dir in (tmp_path / "data", deep):
+        path = code_socket(data_dir)
+        assert len(str(path)) <= 107
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+        remove_code_socket(path, data_dir)
+        assert not path.exists()
+        assert path.parent.exists() == (data_dir != deep)
+
+
+def test_dagster_is_given_the_socket_and_no_port(tmp_path: Path) -> None:
+    checkout = Path(__file__).parents[3]
+    write_dagster_home(tmp_path, checkout, Path("/run/a 'name': #1/code.sock"))
+    location = yaml.safe_load((tmp_path / "dagster" / "workspace.yaml").read_text())["load_from"][0]
+    assert location["grpc_server"] == {
+        "socket": "/run/a 'name': #1/code.sock",
+        "location_name": "exchange-platform",
+    }
+    sections = "".join(program.section() for program in local_programs(Ports(1, 2, 3, 4), exchange_rate=None))
+    assert "grpc -m deployments.local --socket" in sections
