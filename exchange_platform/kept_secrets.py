@@ -46,11 +46,17 @@ class Place:
 
 
 def read_secrets(
-    places: Mapping[str, str], *, region: str, endpoint_url: str | None = None
+    places: Mapping[str, str],
+    *,
+    region: str,
+    endpoint_url: str | None = None,
+    emulator_key: str | None = None,
 ) -> dict[str, str]:
     """The value of each place, by the same names; a secret that several lie in is asked for once. Raises `SecretUnreadable`."""
     wanted = {name: _place(name, text) for name, text in places.items()}
-    client = new_client("secretsmanager", region=region, endpoint_url=endpoint_url)
+    client = new_client(
+        "secretsmanager", region=region, endpoint_url=endpoint_url, emulator_key=emulator_key
+    )
     try:
         held = dict(_asked(client, wanted))
     finally:

@@ -5,6 +5,7 @@ New files are private by the umask, which every process of the platform sets whe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -34,12 +35,16 @@ def looser(data_dir: Path) -> list[Path]:
 
 
 def tighten(data_dir: Path) -> int:
-    """Take everybody else's permissions away; returns of how many files and directories. What is another user's is left to them."""
+    """Take everybody else's permissions away; returns of how many files and directories. What is another user's is left to them.
+
+    What vanishes meanwhile, and what can't be changed, is left as it is: `looser` finds it.
+    """
     count = 0
     for path, status in _ours(data_dir) if data_dir.is_dir() else ():
         if status.st_mode & _OTHERS and status.st_uid == os.geteuid():
-            path.chmod(stat.S_IMODE(status.st_mode) & ~_OTHERS)
-            count += 1
+            with contextlib.suppress(OSError):
+                path.chmod(stat.S_IMODE(status.st_mode) & ~_OTHERS)
+                count += 1
     return count
 
 

@@ -589,12 +589,13 @@ def _kept_secrets(places: Mapping[str, str], given: Mapping[str, Any]) -> dict[s
     from exchange_platform.kept_secrets import SecretUnreadable, read_secrets  # boto3 takes a while
 
     fields = Settings.model_fields
-    region, endpoint = (
+    region, endpoint, key = (
         given.get(name) or os.environ.get(PREFIX + name.upper()) or fields[name].default
-        for name in ("aws_region", "aws_endpoint_url")
+        for name in ("aws_region", "aws_endpoint_url", "emulator_key")
     )
+    key = key.get_secret_value() if isinstance(key, SecretStr) else key
     try:
-        return read_secrets(places, region=region, endpoint_url=endpoint)
+        return read_secrets(places, region=region, endpoint_url=endpoint, emulator_key=key)
     except SecretUnreadable as error:
         raise InvalidSettings(str(error)) from None
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -99,7 +99,8 @@ class Gate:
             body,
         )
         request.context["timestamp"] = time
-        signer: Any = SigV4Auth(Credentials(found["key"], secret), found["service"], found["region"])
+        kind = S3SigV4Auth if found["service"] == "s3" else SigV4Auth  # S3's paths are quoted once, others' twice
+        signer: Any = kind(Credentials(found["key"], secret), found["service"], found["region"])
         expected = signer.signature(
             signer.string_to_sign(request, signer.canonical_request(request)), request
         )

@@ -207,13 +207,19 @@ def exchange_url(ports: Ports) -> str:
 
 
 def code_socket(data_dir: Path) -> Path:
-    """Where the code server listens: in the data directory, or, where that path is too long, in a new temporary directory. For its owner alone."""
+    """Where the code server listens, in a directory of its owner's alone.
+
+    That lies in the data directory, or, where its path is too long, is a new temporary one.
+    """
     path = data_dir / "run" / "code-server.sock"
     if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o700)
         return path
-    return Path(tempfile.mkdtemp(prefix=_SOCKET_DIRECTORY)) / path.name
+    room = tempfile.gettempdir()
+    if len(os.fsencode(room)) + len(_SOCKET_DIRECTORY) + len(path.name) + 12 > _MAX_SOCKET_PATH:
+        room = "/tmp"  # noqa: S108 (the directory below is made for us alone)
+    return Path(tempfile.mkdtemp(prefix=_SOCKET_DIRECTORY, dir=room)) / path.name
 
 
 def remove_code_socket(path: Path, data_dir: Path) -> None:
