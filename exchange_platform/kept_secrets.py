@@ -54,9 +54,7 @@ def read_secrets(
 ) -> dict[str, str]:
     """The value of each place, by the same names; a secret that several lie in is asked for once. Raises `SecretUnreadable`."""
     wanted = {name: _place(name, text) for name, text in places.items()}
-    client = new_client(
-        "secretsmanager", region=region, endpoint_url=endpoint_url, emulator_key=emulator_key
-    )
+    client = new_client("secretsmanager", region=region, endpoint_url=endpoint_url, emulator_key=emulator_key)
     try:
         held = dict(_asked(client, wanted))
     finally:

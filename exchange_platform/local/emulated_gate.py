@@ -99,7 +99,9 @@ class Gate:
             body,
         )
         request.context["timestamp"] = time
-        kind = S3SigV4Auth if found["service"] == "s3" else SigV4Auth  # S3's paths are quoted once, others' twice
+        kind = (
+            S3SigV4Auth if found["service"] == "s3" else SigV4Auth
+        )  # S3's paths are quoted once, others' twice
         signer: Any = kind(Credentials(found["key"], secret), found["service"], found["region"])
         expected = signer.signature(
             signer.string_to_sign(request, signer.canonical_request(request)), request
