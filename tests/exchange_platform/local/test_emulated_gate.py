@@ -120,7 +120,7 @@ def test_duckdb_reads_and_writes_the_lake_on_it_with_the_key(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "emulator")
     for key, reads in ((KEY, True), ("another", False)):
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key)
-        with duckdb.connect(config=lake_extensions.CONFIG) as connection:
+        with duckdb.connect(config={**lake_extensions.CONFIG}) as connection:
             lake_extensions.load(connection, "httpfs")
             S3Access("eu-west-1", locked.url).grant(connection)
             copy = "COPY (SELECT 7 AS a) TO 's3://a-lake/ordner ä/a=b.parquet'"
