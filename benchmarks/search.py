@@ -38,7 +38,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.event_index import EventIndex, open_event_index
 from exchange_platform.stores.schema import migrate
 
-TOKEN = "benchmark"
+TOKEN = "a-token-for-benchmarks-alone-0000"
 RATE = 50
 UPDATES, UPDATES_EVERY_S = 20, 0.5
 PROBED_EVERY_S = 0.02

@@ -35,6 +35,19 @@ class ApiError(Exception):
         self.detail = detail
 
 
+class TokenRefused(ApiError):
+    """401: the token is not known, expired or revoked. Asking again is of no use; an operator makes another."""
+
+
+class MissingScope(ApiError):
+    """403 `missing_scope`: the token may not do this. `needed` is the scope that it lacks, `scopes` are those that it has."""
+
+    def __init__(self, status: int, code: str, detail: str, *, needed: str, scopes: list[str]) -> None:
+        super().__init__(status, code, detail)
+        self.needed = needed
+        self.scopes = scopes
+
+
 class ApiUnavailable(Exception):
     """The API could not be reached, or was too busy, for as long as was tried. Asking again with the same id is right."""
 
@@ -102,7 +115,7 @@ class ExchangeClient:
     """Calls the API as an application. Thread-safe, as its connections are. An answer takes at most `timeout_s` in all, and 16 MiB.
 
     What changes something is asked for again, under the same id, while the API is away or busy: it is done once. Raises `ApiError` where
-    the API refuses, and `ApiUnavailable` where it can't be reached.
+    the API refuses (`TokenRefused` and `MissingScope` where it is the token), and `ApiUnavailable` where it can't be reached.
     """
 
     def __init__(self, url: str, token: str, *, timeout_s: float = 10.0) -> None:
@@ -320,11 +333,19 @@ def _bet(told: Any) -> BetView:
 
 
 def _raise(answer: httpx.Response) -> None:
+    problem: Any = None
     try:
         problem = answer.json()
         code, detail = str(problem["code"]), str(problem["detail"])
     except (ValueError, KeyError, TypeError):
         code, detail = "http_error", answer.text[:200]
-    if answer.status_code in _PASSING:
-        raise ApiUnavailable(f"{answer.status_code} {code}: {detail}")
-    raise ApiError(answer.status_code, code, detail)
+    status = answer.status_code
+    if status in _PASSING:
+        raise ApiUnavailable(f"{status} {code}: {detail}")
+    if status == 401:
+        raise TokenRefused(status, code, detail)
+    if (status, code) == (403, "missing_scope"):
+        needed, scopes = problem.get("needed"), problem.get("scopes")
+        has = [str(one) for one in scopes] if isinstance(scopes, list) else []
+        raise MissingScope(status, code, detail, needed=str(needed), scopes=has)
+    raise ApiError(status, code, detail)

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 
+from exchange_platform.api_tokens import tokens_of_setting
 from exchange_platform.limits import parse_limits
 from exchange_platform.locations import mysql_url, postgres_catalog
 
@@ -158,7 +159,9 @@ class Settings(BaseSettings):
     )
 
     api_tokens: SecretStr | None = Field(
-        None, description="Bearer tokens of the applications that call the API, separated by commas."
+        None,
+        description="Bearer tokens that may do everything for all accounts, 32 characters at least, separated by commas; none: no such token."
+        " `exchange-platform tokens create` makes tokens that may do less.",
     )
     public_url: str | None = Field(
         None,
@@ -482,6 +485,16 @@ class Settings(BaseSettings):
         if (self.smtp_user is None) != (self.smtp_password is None):
             raise ValueError("smtp_user and smtp_password are given together or not at all")
         return self
+
+    @model_validator(mode="after")
+    def _check_tokens(self) -> Settings:
+        assert self.tokens_of_setting is not None  # raises InvalidToken, a ValueError, for what is none
+        return self
+
+    @property
+    def tokens_of_setting(self) -> list[str]:
+        """The tokens in `api_tokens`: secrets, never print them."""
+        return tokens_of_setting(_shown(self.api_tokens) or "")
 
     @property
     def operational_database_url(self) -> str:

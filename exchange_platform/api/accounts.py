@@ -11,9 +11,8 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from exchange_platform.accounts import AccountState, InvalidAddress, InvalidName, MailChoice
-from exchange_platform.api.applications import Application
+from exchange_platform.api.applications import Caller, Operating, Reading
 from exchange_platform.api.bulkheads import Work, pooled
-from exchange_platform.api.clients import Client
 from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.problems import Problem, problems
 from exchange_platform.confirmation.service import Registration
@@ -21,9 +20,7 @@ from exchange_platform.money import MINOR_DIGITS, InvalidMoney
 from exchange_platform.stores.accounts import Account, AccountInUse, IllegalTransition, NoSuchAccount
 from exchange_platform.stores.database import from_us
 
-router = APIRouter(
-    prefix="/accounts", tags=["accounts"], dependencies=[Application], route_class=pooled(Work.ACCOUNTS)
-)
+router = APIRouter(prefix="/accounts", tags=["accounts"], route_class=pooled(Work.ACCOUNTS))
 
 _MOST_TEXT = 1000
 AccountId = Annotated[
@@ -92,8 +89,8 @@ class MailPreferences(BaseModel):
     )
 
 
-@router.post("", status_code=202, responses=problems(401, 422, 429, 503))
-def register(wanted: NewAccount, client: Client, parts: PartsOfApp, response: Response) -> Registered:
+@router.post("", status_code=202, responses=problems(401, 403, 422, 429, 503))
+def register(wanted: NewAccount, caller: Operating, parts: PartsOfApp, response: Response) -> Registered:
     """Register an account and mail a confirmation to its address.
 
     The answer is always a fresh account that is `PENDING`; nothing tells whether the address is known. If it belongs to an account already, its
@@ -103,26 +100,30 @@ def register(wanted: NewAccount, client: Client, parts: PartsOfApp, response: Re
         registration = Registration.checked(
             wanted.email, wanted.display_name, wanted.currency, wanted.mail_choice
         )
-        account_id = parts.accounts.register(registration, client)
+        account_id = parts.accounts.register(registration, caller.actor.client or "", actor=caller.actor)
     response.headers["Location"] = f"accounts/{account_id}"
     return Registered(account_id=account_id, state=AccountState.PENDING)
 
 
-@router.get("/{account_id}", responses=problems(401, 404, 422, 503))
-def read(account_id: AccountId, parts: PartsOfApp) -> AccountDetails:
+@router.get("/{account_id}", responses=problems(401, 403, 404, 422, 503))
+def read(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> AccountDetails:
     """Tell how an account is."""
+    _check(caller, account_id)
     account = parts.account_reader.get(account_id)
     if account is None:
         raise _no_account(account_id)
     return _details(account)
 
 
-@router.post("/{account_id}/confirmation", status_code=202, responses=problems(401, 404, 409, 422, 429, 503))
-def ask_again(account_id: AccountId, parts: PartsOfApp) -> Registered:
+@router.post(
+    "/{account_id}/confirmation", status_code=202, responses=problems(401, 403, 404, 409, 422, 429, 503)
+)
+def ask_again(account_id: AccountId, caller: Operating, parts: PartsOfApp) -> Registered:
     """Mail another confirmation; when it leaves, the earlier ones are void.
 
     For an account that is `PENDING`, and for one that is `UNDELIVERABLE` once its owner's mailbox is well again.
     """
+    _check(caller, account_id)
     with _refusals():
         parts.accounts.ask_again(account_id)
     account = parts.account_reader.get(account_id)
@@ -131,21 +132,31 @@ def ask_again(account_id: AccountId, parts: PartsOfApp) -> Registered:
     return Registered(account_id=account_id, state=account.state)
 
 
-@router.put("/{account_id}/mail-preferences", responses=problems(401, 404, 409, 422, 503))
-def choose_mail(account_id: AccountId, preferences: MailPreferences, parts: PartsOfApp) -> AccountDetails:
+@router.put("/{account_id}/mail-preferences", responses=problems(401, 403, 404, 409, 422, 503))
+def choose_mail(
+    account_id: AccountId, preferences: MailPreferences, caller: Operating, parts: PartsOfApp
+) -> AccountDetails:
     """Set which mails about bets the owner wants."""
+    _check(caller, account_id)
     with _refusals():
         return _details(parts.accounts.choose_mail(account_id, preferences.mail_choice))
 
 
-@router.post("/{account_id}/close", responses=problems(401, 404, 409, 422, 503))
-def close(account_id: AccountId, parts: PartsOfApp) -> AccountDetails:
+@router.post("/{account_id}/close", responses=problems(401, 403, 404, 409, 422, 503))
+def close(account_id: AccountId, caller: Operating, parts: PartsOfApp) -> AccountDetails:
     """Close an account for good; its address may be registered anew. Refused while it has live bets or a balance.
 
     A closed account stays readable, and closing it again changes nothing.
     """
+    _check(caller, account_id)
     with _refusals():
-        return _details(parts.accounts.close(account_id))
+        return _details(parts.accounts.close(account_id, actor=caller.actor))
+
+
+def _check(caller: Caller, account_id: str) -> None:
+    """Refuse an account that the token may not act for as one that does not exist."""
+    if not caller.may_act_for(account_id):
+        raise _no_account(account_id)
 
 
 @contextmanager

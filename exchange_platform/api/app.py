@@ -53,7 +53,7 @@ ROUTERS = (
 
 _DESCRIPTION = """Accounts, bets and events of the exchange.
 
-Applications send `Authorization: Bearer <token>`. Every error is a problem document (RFC 9457) whose `code` is stable.
+Applications send `Authorization: Bearer <token>`. A token has scopes (read, bet, money, operate) and accounts that it may act for; any other account is answered as one that does not exist. Every error is a problem document (RFC 9457) whose `code` is stable.
 Amounts are integers in minor units (pence) with a currency; odds are decimal, as text; instants are RFC 3339 in UTC."""
 
 
@@ -87,7 +87,7 @@ def create_app(
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(MostBody)
-    app.add_middleware(AnonymousRates, settings=settings, rates=lambda: parts.rates)
+    app.add_middleware(AnonymousRates, parts=parts)
     if hosts is not None:
         app.add_middleware(KnownHosts, allowed=hosts)
     app.add_middleware(Headers, over_tls=settings.public_base_url.startswith("https://"))

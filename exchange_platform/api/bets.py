@@ -10,16 +10,17 @@ from fastapi import APIRouter, Header, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from exchange_platform.api.accounts import AccountId
-from exchange_platform.api.applications import Application
+from exchange_platform.api.applications import Betting, Caller, Reading
 from exchange_platform.api.bulkheads import Work, pooled
-from exchange_platform.api.parts import PartsOfApp
+from exchange_platform.api.parts import Parts, PartsOfApp
 from exchange_platform.api.problems import Problem, problems
 from exchange_platform.bet_requests import BetOrder
+from exchange_platform.bet_rules import check_own_bet
 from exchange_platform.bets import Bet, BetResult, BetStatus, Side
 from exchange_platform.refusals import RefusalCode, Unknown
 from exchange_platform.stores.bet_reading import read_bet
 
-router = APIRouter(tags=["bets"], dependencies=[Application], route_class=pooled(Work.MONEY))
+router = APIRouter(tags=["bets"], route_class=pooled(Work.MONEY))
 
 _MOST_TEXT = 1000
 BetId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[!-~]+$", description="The bet's id.")]
@@ -134,7 +135,7 @@ class Bets(BaseModel):
 
 
 @router.post("/bets", status_code=201, responses=problems(400, 401, 402, 403, 404, 409, 422, 503))
-def place(wanted: NewBet, parts: PartsOfApp, key: IdempotencyKey = None) -> PlacedBet:
+def place(wanted: NewBet, caller: Betting, parts: PartsOfApp, key: IdempotencyKey = None) -> PlacedBet:
     """Place a bet. When this answers, the bet is recorded, its exposure reserved, and its order on the way, whatever dies then."""
     if key is None:
         raise Problem(
@@ -142,6 +143,7 @@ def place(wanted: NewBet, parts: PartsOfApp, key: IdempotencyKey = None) -> Plac
             "idempotency_key_missing",
             "a bet needs an Idempotency-Key header: the caller's own id of it, so that asking again can't double it",
         )
+    caller.check_account(wanted.account_id)
     done = parts.submission.submit(
         BetOrder(
             account_id=wanted.account_id,
@@ -153,28 +155,30 @@ def place(wanted: NewBet, parts: PartsOfApp, key: IdempotencyKey = None) -> Plac
             odds=wanted.odds,
             currency=wanted.currency,
             stake_minor=wanted.stake_minor,
-        )
+        ),
+        actor=caller.actor,
     )
     return PlacedBet(bet=details(done.bet), replaces=done.replaces, submitted_at=done.submitted_at)
 
 
-@router.get("/bets/{bet_id}", responses=problems(401, 404, 422, 503))
-def read(bet_id: BetId, parts: PartsOfApp, account_id: OfAccount = None) -> BetDetails:
+@router.get("/bets/{bet_id}", responses=problems(401, 403, 404, 422, 503))
+def read(bet_id: BetId, caller: Reading, parts: PartsOfApp, account_id: OfAccount = None) -> BetDetails:
     """Tell how a bet is."""
-    return details(_bet(parts, bet_id, account_id))
+    return details(_bet(parts, caller, bet_id, account_id))
 
 
 @router.delete("/bets/{bet_id}", status_code=202, responses=problems(401, 403, 404, 409, 422, 503))
 def cancel(
     bet_id: BetId,
+    caller: Betting,
     parts: PartsOfApp,
     account_id: OfAccount = None,
     size_minor: Annotated[int | None, Query(description="Take out so much of what rests, not all.")] = None,
     key: IdempotencyKey = None,
 ) -> CancelledBet:
     """Ask for what rests of a bet to be taken out. For a part of it give an Idempotency-Key, or a repeat takes out another part."""
-    owner = _bet(parts, bet_id, account_id).user_id
-    done = parts.submission.cancel(owner, bet_id, size_minor, request_id=key)
+    owner = _bet(parts, caller, bet_id, account_id).user_id
+    done = parts.submission.cancel(owner, bet_id, size_minor, request_id=key, actor=caller.actor)
     return CancelledBet(bet=details(done.bet), size_minor=done.size_minor, requested_at=done.requested_at)
 
 
@@ -182,19 +186,21 @@ def cancel(
 def replace(
     bet_id: BetId,
     wanted: OtherOdds,
+    caller: Betting,
     parts: PartsOfApp,
     account_id: OfAccount = None,
     key: IdempotencyKey = None,
 ) -> PlacedBet:
     """Ask for what rests of a bet to be placed at other odds instead: the answer holds the new bet. Both or neither."""
-    owner = _bet(parts, bet_id, account_id).user_id
-    done = parts.submission.replace(owner, bet_id, wanted.odds, request_id=key)
+    owner = _bet(parts, caller, bet_id, account_id).user_id
+    done = parts.submission.replace(owner, bet_id, wanted.odds, request_id=key, actor=caller.actor)
     return PlacedBet(bet=details(done.bet), replaces=done.replaces, submitted_at=done.submitted_at)
 
 
-@router.get("/accounts/{account_id}/bets", responses=problems(401, 404, 422, 503))
+@router.get("/accounts/{account_id}/bets", responses=problems(401, 403, 404, 422, 503))
 def read_all(
     account_id: AccountId,
+    caller: Reading,
     parts: PartsOfApp,
     after: Annotated[
         str | None, Query(max_length=_MOST_TEXT, description="A page's own, for the next.")
@@ -203,6 +209,7 @@ def read_all(
     status: Annotated[list[BetStatus] | None, Query(description="Only bets of these statuses.")] = None,
 ) -> Bets:
     """List an account's bets, newest first."""
+    caller.check_account(account_id)
     page = parts.submission.bets(account_id, after=after, limit=limit, statuses=status or ())
     return Bets(bets=[details(bet) for bet in page.bets], after=page.after)
 
@@ -242,10 +249,12 @@ def _text(value: Decimal) -> str:
     return f"{value.normalize():f}" if value else "0"
 
 
-def _bet(parts: PartsOfApp, bet_id: str, account_id: str | None) -> Bet:
+def _bet(parts: Parts, caller: Caller, bet_id: str, account_id: str | None) -> Bet:
+    """The bet, if the token may act for its account, and it is the account's that was named. Any other is as unknown as one that does not exist."""
     if account_id is not None:
-        return parts.submission.bet(account_id, bet_id)
-    bet = read_bet(parts.database, bet_id)
-    if bet is None:
+        bet = parts.submission.bet(account_id, bet_id)
+        return bet if caller.may_act_for(account_id) else check_own_bet(None, account_id, bet_id)
+    found = read_bet(parts.database, bet_id)
+    if found is None or not caller.may_act_for(found.user_id):
         raise Unknown(RefusalCode.UNKNOWN_BET, "bet_id", bet_id, "there is no such bet")
-    return bet
+    return found

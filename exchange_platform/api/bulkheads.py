@@ -31,6 +31,8 @@ class Work(enum.Enum):
     """The kinds of work, and how many threads each may take at once."""
 
     HEALTH = "health"
+    TOKENS = "tokens"
+    """Looking which tokens there are: nobody who shows one waits behind anything else."""
     MONEY = "money"
     """Bets, wallets, limits: what an acknowledgement to an application waits for."""
     ACCOUNTS = "accounts"
@@ -47,6 +49,7 @@ class Work(enum.Enum):
 
 THREADS = {
     Work.HEALTH: 4,
+    Work.TOKENS: 2,
     Work.MONEY: 40,
     Work.ACCOUNTS: 10,
     Work.EVENTS: 10,

@@ -19,7 +19,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator, Field
 
 from exchange_platform.api.accounts import AccountId
-from exchange_platform.api.applications import Application
+from exchange_platform.api.applications import Caller, Reading
 from exchange_platform.api.bets import details
 from exchange_platform.api.headers import STREAM_HEADERS
 from exchange_platform.api.parts import PartsOfApp
@@ -28,11 +28,13 @@ from exchange_platform.bets import Bet
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.outbox import ChangeRow, Outbox
 
-router = APIRouter(tags=["bets"], dependencies=[Application])
+router = APIRouter(tags=["bets"])
 
 MOST_LISTENERS = 1000
 _LOOK_S = 0.2
 _HEARTBEAT_S = 15.0
+_LOOK_AGAIN_S = 0.5
+"""How often a stream looks whether it may go on."""
 _MOST_ROWS = 2000
 _MOST_MISSED = 20_000
 """How far back a listener that comes again may ask; whoever was away for longer reads the bets anew."""
@@ -140,11 +142,12 @@ def as_event(row: ChangeRow) -> str:
             "description": "Server-sent events `bet`: `change`, `status_before` and the whole `bet`; `id` is where to go on.",
             "content": {"text/event-stream": {}},
         },
-        **problems(401, 404, 410, 422, 503),
+        **problems(401, 403, 404, 410, 422, 503),
     },
 )
 async def changes(
     account_id: AccountId,
+    caller: Reading,
     parts: PartsOfApp,
     last_event_id: Annotated[
         Annotated[int, Field(ge=0, le=2**63 - 1)] | None,
@@ -155,20 +158,28 @@ async def changes(
         ),
     ] = None,
 ) -> StreamingResponse:
-    """Listen to an account's bets: each change within half a second of its commit, in the order of the commits."""
-    if await asyncio.to_thread(parts.account_reader.get, account_id) is None:
+    """Listen to an account's bets: each change within half a second of its commit, in the order of the commits.
+
+    It ends within three seconds once the token is revoked or expired.
+    """
+    if not await asyncio.to_thread(_is_there, caller, account_id):
         raise Problem(404, "no_such_account", f"there is no account {account_id}")
     missed, queue = await parts.change_feed.listen(account_id, last_event_id)
     return StreamingResponse(
-        _told(parts, account_id, missed, queue),
+        _told(caller, account_id, missed, queue),
         media_type="text/event-stream",
         headers=STREAM_HEADERS,
     )
 
 
+def _is_there(caller: Caller, account_id: str) -> bool:
+    return caller.may_act_for(account_id) and caller.parts.account_reader.get(account_id) is not None
+
+
 async def _told(
-    parts: PartsOfApp, account_id: str, missed: list[ChangeRow], queue: asyncio.Queue[ChangeRow | None]
+    caller: Caller, account_id: str, missed: list[ChangeRow], queue: asyncio.Queue[ChangeRow | None]
 ) -> AsyncIterator[str]:
+    parts = caller.parts
     with _listening(parts.change_feed, account_id, queue):
         yield "retry: 1000\n\n"
         told = 0
@@ -182,9 +193,15 @@ async def _told(
             if longest_s is not None and told:
                 return
             try:
-                row_or_end = await asyncio.wait_for(queue.get(), 0.5)
+                if not await caller.still_let_in():
+                    return
+            except (StoreUnavailable, Problem):  # nothing is told until it is known again
+                await asyncio.sleep(_LOOK_AGAIN_S)
+                continue
+            try:
+                row_or_end = await asyncio.wait_for(queue.get(), _LOOK_AGAIN_S)
             except TimeoutError:
-                silent_s += 0.5
+                silent_s += _LOOK_AGAIN_S
                 if silent_s >= _HEARTBEAT_S:
                     silent_s = 0.0
                     yield ": still here\n\n"

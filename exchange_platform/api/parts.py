@@ -12,8 +12,11 @@ from starlette.requests import HTTPConnection
 from exchange_platform.api.board_pages import BoardPages
 from exchange_platform.api.bulkheads import Bulkheads
 from exchange_platform.api.following import Live
+from exchange_platform.api.known_tokens import KnownTokens
 from exchange_platform.api.last_odds import LastOddsOfMarkets
 from exchange_platform.api.rates import Rates
+from exchange_platform.api.registrations import Registrations
+from exchange_platform.api.security_log import SecurityLog
 from exchange_platform.api.static_catalog import StaticFiles
 from exchange_platform.aws import aws_client
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
@@ -21,6 +24,7 @@ from exchange_platform.confirmation.service import AccountService
 from exchange_platform.mail_domains import DnsDomains
 from exchange_platform.settings import Settings
 from exchange_platform.stores.accounts import Accounts
+from exchange_platform.stores.api_tokens import ApiTokens
 from exchange_platform.stores.confirmation_tokens import ConfirmationTokens
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.event_index import EventIndex, open_event_index
@@ -63,6 +67,26 @@ class Parts:
     def health_database(self) -> Database:
         """The same for the health check alone."""
         return Database(self.settings.operational_database_url)
+
+    @cached_property
+    def token_database(self) -> Database:
+        """The same for applications' tokens and the log of security events: whoever shows a token waits for nobody else's reads."""
+        return Database(self.settings.operational_database_url)
+
+    @cached_property
+    def known_tokens(self) -> KnownTokens:
+        """The tokens that applications may show."""
+        return KnownTokens(ApiTokens(self.token_database), self.settings.tokens_of_setting, self.clock)
+
+    @cached_property
+    def security_log(self) -> SecurityLog:
+        """Who was let in and refused."""
+        return SecurityLog(self.token_database, self.clock)
+
+    @cached_property
+    def registrations(self) -> Registrations:
+        """Which accounts applications registered."""
+        return Registrations(self.account_reader)
 
     @cached_property
     def accounts(self) -> AccountService:
@@ -178,8 +202,12 @@ class Parts:
             "database",
             "reading_database",
             "health_database",
+            "token_database",
+            "known_tokens",
+            "security_log",
             "accounts",
             "account_reader",
+            "registrations",
             "submission",
             "wallets",
             "profile_view",
@@ -204,7 +232,9 @@ class Parts:
             self.submission.close()
         if "_dynamodb" in self.__dict__:
             self._dynamodb.close()
-        for name in ("database", "reading_database", "health_database"):
+        if "security_log" in self.__dict__:
+            self.security_log.close()
+        for name in ("database", "reading_database", "health_database", "token_database"):
             if name in self.__dict__:
                 getattr(self, name).dispose()
 

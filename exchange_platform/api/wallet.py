@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt
 
 from exchange_platform.api.accounts import AccountId
-from exchange_platform.api.applications import Application
+from exchange_platform.api.applications import Operating, Paying, Reading
 from exchange_platform.api.bets import IdempotencyKey
 from exchange_platform.api.bulkheads import Work, pooled
 from exchange_platform.api.parts import PartsOfApp
@@ -23,7 +23,6 @@ from exchange_platform.stores.wallets import TransferKind
 router = APIRouter(
     prefix="/accounts/{account_id}",
     tags=["wallet"],
-    dependencies=[Application],
     route_class=pooled(Work.MONEY),
 )
 
@@ -43,7 +42,8 @@ class NewTransfer(BaseModel):
     amount_minor: StrictInt
     currency: str = Field(max_length=_MOST_TEXT)
     authorised_by: str = Field(
-        max_length=_MOST_TEXT, description="Who says that the money is there; it is kept."
+        max_length=_MOST_TEXT,
+        description="Who says that the money is there: kept as the application says it, beside the application's own name.",
     )
 
 
@@ -56,6 +56,9 @@ class TransferDetails(BaseModel):
     amount_minor: int
     currency: str
     authorised_by: str
+    application: str | None = Field(
+        description="The application whose token asked for it; null where an older release wrote it."
+    )
     balance_minor: int
     transferred_at: datetime
 
@@ -155,9 +158,10 @@ _TRANSFER_PROBLEMS = problems(400, 401, 402, 403, 404, 422, 503)
 
 @router.post("/deposits", status_code=201, responses=_TRANSFER_PROBLEMS)
 def deposit(
-    account_id: AccountId, wanted: NewTransfer, parts: PartsOfApp, key: IdempotencyKey = None
+    account_id: AccountId, wanted: NewTransfer, caller: Paying, parts: PartsOfApp, key: IdempotencyKey = None
 ) -> TransferDetails:
     """Let money in, within the deposit limits that the owner set."""
+    caller.check_account(account_id)
     return _told(
         parts.wallets.deposit(
             account_id,
@@ -165,15 +169,17 @@ def deposit(
             wanted.amount_minor,
             wanted.currency,
             authorised_by=wanted.authorised_by,
+            actor=caller.actor,
         )
     )
 
 
 @router.post("/withdrawals", status_code=201, responses=_TRANSFER_PROBLEMS)
 def withdraw(
-    account_id: AccountId, wanted: NewTransfer, parts: PartsOfApp, key: IdempotencyKey = None
+    account_id: AccountId, wanted: NewTransfer, caller: Paying, parts: PartsOfApp, key: IdempotencyKey = None
 ) -> TransferDetails:
     """Let money out, of what is available."""
+    caller.check_account(account_id)
     return _told(
         parts.wallets.withdraw(
             account_id,
@@ -181,13 +187,15 @@ def withdraw(
             wanted.amount_minor,
             wanted.currency,
             authorised_by=wanted.authorised_by,
+            actor=caller.actor,
         )
     )
 
 
-@router.get("/transfers", responses=problems(401, 404, 422, 503))
+@router.get("/transfers", responses=problems(401, 403, 404, 422, 503))
 def transfers(
     account_id: AccountId,
+    caller: Reading,
     parts: PartsOfApp,
     after: Annotated[
         str | None, Query(max_length=_MOST_TEXT, description="A page's own, for the next.")
@@ -195,13 +203,15 @@ def transfers(
     limit: Annotated[int, Query(description="At most so many, 1 to 200.")] = 50,
 ) -> Transfers:
     """List an account's deposits and withdrawals, newest first."""
+    caller.check_account(account_id)
     page = parts.wallets.transfers(account_id, after=after, limit=limit)
     return Transfers(transfers=[_told(one) for one in page.transfers], after=page.after)
 
 
-@router.get("/wallet", responses=problems(401, 404, 422, 503))
-def wallet(account_id: AccountId, parts: PartsOfApp) -> WalletDetails:
+@router.get("/wallet", responses=problems(401, 403, 404, 422, 503))
+def wallet(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> WalletDetails:
     """Tell an account's money, as it is this moment."""
+    caller.check_account(account_id)
     found = parts.wallets.wallet(account_id)
     return WalletDetails(
         account_id=found.account_id,
@@ -216,9 +226,10 @@ def wallet(account_id: AccountId, parts: PartsOfApp) -> WalletDetails:
     )
 
 
-@router.get("/profile", responses=problems(401, 404, 422, 503))
-def profile(account_id: AccountId, parts: PartsOfApp) -> ProfileDetails:
+@router.get("/profile", responses=problems(401, 403, 404, 422, 503))
+def profile(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> ProfileDetails:
     """Tell an account's profile, from the profile view. An account that never had money or a bet has one of zeros."""
+    caller.check_account(account_id)
     found = parts.profile_view.get(account_id)
     if found is None:
         held = parts.wallets.wallet(account_id)  # an account that does not exist is refused
@@ -228,27 +239,31 @@ def profile(account_id: AccountId, parts: PartsOfApp) -> ProfileDetails:
     return _profile(found)
 
 
-@router.get("/limits", responses=problems(401, 404, 422, 503))
-def limits(account_id: AccountId, parts: PartsOfApp) -> AllLimits:
+@router.get("/limits", responses=problems(401, 403, 404, 422, 503))
+def limits(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> AllLimits:
     """Tell the limits that the owner set: those that hold, and those to come."""
+    caller.check_account(account_id)
     return _limits(parts.wallets.limits(account_id))
 
 
 @router.put("/limits/break", responses=problems(401, 403, 404, 422, 503))
-def take_break(account_id: AccountId, wanted: Break, parts: PartsOfApp) -> AllLimits:
+def take_break(account_id: AccountId, wanted: Break, caller: Operating, parts: PartsOfApp) -> AllLimits:
     """Take a break from betting, at once. It can be made longer, never shorter."""
-    return _limits(parts.wallets.take_break(account_id, to_us(wanted.until)))
+    caller.check_account(account_id)
+    return _limits(parts.wallets.take_break(account_id, to_us(wanted.until), actor=caller.actor))
 
 
-@router.put("/limits/{kind}", responses=problems(401, 404, 422, 503))
+@router.put("/limits/{kind}", responses=problems(401, 403, 404, 422, 503))
 def set_limit(
     account_id: AccountId,
     kind: Annotated[LimitKind, Path(description="deposit_24h, deposit_7d, deposit_30d or stake.")],
     wanted: LimitAmount,
+    caller: Operating,
     parts: PartsOfApp,
 ) -> AllLimits:
     """Set or take away a limit of deposits in a rolling 24 hours, 7 or 30 days, or of a bet's stake."""
-    return _limits(parts.wallets.set_limit(account_id, kind, wanted.amount_minor))
+    caller.check_account(account_id)
+    return _limits(parts.wallets.set_limit(account_id, kind, wanted.amount_minor, actor=caller.actor))
 
 
 _COUNTED = (
@@ -286,6 +301,7 @@ def _told(transfer: wallets.Transfer) -> TransferDetails:
         amount_minor=transfer.amount_minor,
         currency=transfer.currency,
         authorised_by=transfer.authorised_by,
+        application=transfer.application,
         balance_minor=transfer.balance_minor,
         transferred_at=from_us(transfer.transferred_at_us),
     )

@@ -15,6 +15,8 @@ from exchange_platform.cli.arguments import AsJson, DataDir, Exchange, Format
 from exchange_platform.cli.dead_letters import app as dead_letters
 from exchange_platform.cli.lost_spans import app as lost_spans
 from exchange_platform.cli.mail import app as mail
+from exchange_platform.cli.tokens import app as tokens
+from exchange_platform.cli.tokens import security_events
 
 app = typer.Typer(
     name="exchange-platform",
@@ -27,6 +29,8 @@ app = typer.Typer(
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(lost_spans, name="lost-spans")
 app.add_typer(mail, name="mail")
+app.add_typer(tokens, name="tokens")
+app.command("security-events")(security_events)
 
 
 @app.command()

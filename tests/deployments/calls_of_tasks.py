@@ -45,7 +45,7 @@ from tests.notification_parts import mail_states, register, running_notifier
 from tests.platform_parts import consume_all, encoded, publish, wait_for
 from tests.workload import START, matched_pairs
 
-TOKEN = "a-token-of-an-application"
+TOKEN = "a-token-of-an-application-000000"
 DAGSTER_YAML = Path(__file__).parents[2] / "deployments" / "aws" / "dagster.yaml"
 NOT_THERE = ("database_", "lake_catalog", "dagster_", "elasticsearch_", "exchange_url")
 """Settings of servers that no emulator of AWS has."""

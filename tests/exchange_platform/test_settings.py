@@ -41,7 +41,7 @@ def test_a_secret_is_read_where_its_variable_says_that_it_lies(
     arn = kept.create_secret(Name="rds", SecretString=json.dumps({"password": "p:w'd", "username": "e"}))[
         "ARN"
     ]
-    kept.create_secret(Name="env/tokens", SecretString="a,b")
+    kept.create_secret(Name="env/tokens", SecretString=f"{'a' * 32},{'b' * 32}")
     monkeypatch.setenv("EXCHANGE_PLATFORM_DATABASE_URL", MYSQL)
     monkeypatch.setenv("EXCHANGE_PLATFORM_DATABASE_PASSWORD_SECRET", f"{arn}:password::")
     monkeypatch.setenv("EXCHANGE_PLATFORM_LAKE_CATALOG", "postgres:host=h dbname=lake")
@@ -52,7 +52,8 @@ def test_a_secret_is_read_where_its_variable_says_that_it_lies(
     assert settings.lake_catalog_string == r"postgres:host=h dbname=lake password='p:w\'d'"
     assert settings.lake_read_catalog_string == settings.lake_catalog_string
     assert settings.api_tokens is not None
-    assert settings.api_tokens.get_secret_value() == "a,b"
+    assert settings.api_tokens.get_secret_value() == f"{'a' * 32},{'b' * 32}"
+    assert settings.tokens_of_setting == ["a" * 32, "b" * 32]
     assert "p:w" not in str(settings.describe())
 
 
@@ -74,6 +75,8 @@ def test_an_older_stage_of_a_secret_can_be_named(kept: Any, monkeypatch: pytest.
         ({"MAIL_KEY_SECRET": "a:b:c:d:e"}, "mail_key: 'a:b:c:d:e' is no secret"),
         ({"MAIL_KEY_SECRET": "text", "MAIL_KEY": "k" * 32}, "are both set: keep one"),
         ({"BETS_STREAM_SECRET": "text"}, "bets_stream is no secret; these are: api_tokens, "),
+        ({"API_TOKENS": f"{'t' * 32},x"}, "api_tokens: token 2 of 2 has 1 characters, too few: 32 to 512"),
+        ({"API_TOKENS": "ü" * 40}, "not visible ASCII"),
         ({"DATABASE_PASSWORD": "p"}, "no database_url"),
         ({"DATABASE_PASSWORD": "p", "DATABASE_URL": "mysql+pymysql://e:q@h/x"}, "has one too: keep one"),
         ({"LAKE_CATALOG_PASSWORD": "p"}, "no lake_catalog"),

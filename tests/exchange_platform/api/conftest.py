@@ -15,13 +15,13 @@ from exchange_platform.stores.database import Database
 from tests.account_parts import AccountParts, AccountsApi
 from tests.prepared import prepare, prepare_database
 
-TOKEN = "a-token-of-an-application"
+TOKEN = "a-token-of-an-application-000000"
 
 
 @pytest.fixture
 def api_settings(settings: Settings) -> Settings:
     """Settings with stores that exist and a token."""
-    own = settings.model_copy(update={"api_tokens": SecretStr(f"another-token, {TOKEN}")})
+    own = settings.model_copy(update={"api_tokens": SecretStr(f"another-{TOKEN}, {TOKEN}")})
     prepare(own)
     return own
 

@@ -8,7 +8,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from exchange_platform.api.app import create_app
-from exchange_platform.api.applications import is_application
 from exchange_platform.api.headers import MOST_BODY_BYTES
 from exchange_platform.api.serving import names_served
 from exchange_platform.origins import allowed_names
@@ -101,22 +100,6 @@ def test_the_documentation_names_no_other_host_and_runs_no_inline_script(anybody
     assert not re.search(r"<script>", page)
     for asset in re.findall(r'(?:src|href)="([^"]+)"', page):
         assert anybody.get(f"/{asset}").status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("shown", "known", "let_in"),
-    [
-        ("a", "a", True),
-        ("b", "a, b ,c", True),
-        ("", "a", False),
-        ("", ",", False),
-        ("a,b", "a,b", False),
-        ("A", "a", False),
-        ("ä", "ä", True),
-    ],
-)
-def test_a_token_is_one_of_the_known_or_nothing(shown: str, known: str, let_in: bool) -> None:
-    assert is_application(shown, known) is let_in
 
 
 @pytest.mark.parametrize(

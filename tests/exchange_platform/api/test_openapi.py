@@ -21,7 +21,7 @@ from exchange_platform.local.emulator import provision
 from exchange_platform.settings import Settings
 from tests.prepared import prepare
 
-TOKEN = "a-token-of-an-application"
+TOKEN = "a-token-of-an-application-000000"
 # What a text may be, no JSON schema can say: a schema-valid address, name or bet may be refused with 422.
 LEFT_OUT = ("positive_data_acceptance",)
 

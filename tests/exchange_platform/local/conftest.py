@@ -80,7 +80,7 @@ def living_processes(directory: Path, up_id: str, *names: str, clock: Clock = SY
         checkout=directory,
         up_id=up_id,
         ports=Ports(1, 2, 3, 4),
-        api_token="a-token",
+        api_token="a-token-of-this-machine-for-tests-0",
         emulator_key="a-key",
         code_socket=directory / "run" / "code-server.sock",
     )
