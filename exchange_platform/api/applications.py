@@ -17,7 +17,7 @@ from starlette.types import Scope as AsgiScope
 from exchange_platform.actors import Actor
 from exchange_platform.api.bulkheads import Work
 from exchange_platform.api.clients import client_address
-from exchange_platform.api.known_tokens import MAX_AGE_S, UNKNOWN_AGE_S, Found
+from exchange_platform.api.known_tokens import MAX_AGE_S, Found
 from exchange_platform.api.parts import Parts, PartsOfApp
 from exchange_platform.api.problems import Problem
 from exchange_platform.api_tokens import Grant, Scope, can_be_token, write_scopes
@@ -125,8 +125,8 @@ async def _read(scope: AsgiScope, parts: Parts) -> Shown:
 async def _whose(token: str, parts: Parts) -> Found:
     await _refreshed(parts, MAX_AGE_S)
     found = parts.known_tokens.find(token)
-    if found.grant is None and parts.known_tokens.is_older_than(UNKNOWN_AGE_S):
-        await _refreshed(parts, UNKNOWN_AGE_S)
+    if found.grant is None and parts.known_tokens.may_look_again():
+        await _refreshed(parts, 0.0)
         found = parts.known_tokens.find(token)
     return found
 

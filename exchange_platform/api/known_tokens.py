@@ -10,14 +10,15 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from exchange_platform.api.buckets import Buckets
 from exchange_platform.api_tokens import ALL_SCOPES, SETTINGS_NAME, Grant, can_be_token, digest_of
 from exchange_platform.clock import Clock
 from exchange_platform.stores.api_tokens import ApiTokens, StoredToken
 
 MAX_AGE_S = 2.0
 """How long what was read from the database is used. So a token that is revoked works for two seconds more, and the request that it let in."""
-UNKNOWN_AGE_S = 0.2
-"""The same for a token that is not among them: it may have been made meanwhile. No more than five looks a second, whatever callers show."""
+LOOKS_PER_S, LOOKS_AT_ONCE = 5.0, 10.0
+"""For a token that is not among them the database is asked at once, since it may have been made meanwhile: so often, whatever callers show."""
 _NOBODYS = b"\0" * 32
 
 
@@ -48,6 +49,7 @@ class KnownTokens:
         self._settings_grant = Grant(
             application=SETTINGS_NAME, token_id=None, scopes=ALL_SCOPES, all_accounts=True
         )
+        self._looks = Buckets(LOOKS_PER_S, LOOKS_AT_ONCE, clock=clock)
         self._lock = threading.Lock()
         self._snapshot: _Snapshot | None = None
 
@@ -61,6 +63,10 @@ class KnownTokens:
         """Whether the database was last asked so long ago, or never."""
         snapshot = self._snapshot
         return snapshot is None or self._clock.monotonic_s() - snapshot.read_at_s >= seconds
+
+    def may_look_again(self) -> bool:
+        """Whether the database may be asked for a token that is not known."""
+        return not self._looks.take("")
 
     def refresh(self, max_age_s: float = MAX_AGE_S) -> None:
         """Ask the database, unless somebody else just did. Raises `StoreUnavailable`, and then nothing is known any more once it is too old."""
