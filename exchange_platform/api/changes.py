@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Annotated
 
@@ -178,7 +178,7 @@ def _is_there(caller: Caller, account_id: str) -> bool:
 
 async def _told(
     caller: Caller, account_id: str, missed: list[ChangeRow], queue: asyncio.Queue[ChangeRow | None]
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     parts = caller.parts
     with _listening(parts.change_feed, account_id, queue):
         yield "retry: 1000\n\n"

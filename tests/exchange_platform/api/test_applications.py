@@ -108,9 +108,9 @@ def _rows(database: Database) -> dict[str, list[Any]]:
     apart = (security_events, api_tokens)
     with database.read() as connection:
         return {
-            table.name: connection.execute(
-                sa.select(*(one for one in table.c if one.name not in LATER))
-            ).all()
+            table.name: list(
+                connection.execute(sa.select(*(one for one in table.c if one.name not in LATER)))
+            )
             for table in metadata.sorted_tables
             if table not in apart
         }
