@@ -5,14 +5,13 @@ httpx gives each single read its time-out, so a server that drips bytes holds a 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpcore
 
+from exchange_platform.call_bounds import bounded_call, left_s
 from exchange_platform.lean_httpx import httpx
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -48,7 +47,7 @@ class BoundedTransport(httpx.HTTPTransport):
         max_s = request.extensions.get("max_s", read_s)
         max_bytes = request.extensions.get("max_bytes", self._max_bytes)
         until_s = None if max_s is None else time.monotonic() + max_s
-        with _ends(until_s):
+        with bounded_call(until_s=until_s):
             response = super().handle_request(request)
         if response.headers.get("content-encoding", "identity") != "identity":
             response.close()
@@ -92,7 +91,7 @@ class _Body(httpx.SyncByteStream):
         received = 0
         chunks = iter(self._stream)
         while True:
-            with _ends(self._until_s):
+            with bounded_call(until_s=self._until_s):
                 chunk = next(chunks, None)
             if chunk is None:
                 return
@@ -106,30 +105,6 @@ class _Body(httpx.SyncByteStream):
         self._stream.close()
 
 
-_thread = threading.local()
-"""Until when (monotonic) the call that this thread makes must be done. Sync httpx does all of a call's input and output in the caller's thread."""
-
-
-@contextmanager
-def _ends(until_s: float | None) -> Iterator[None]:
-    before = getattr(_thread, "until_s", None)
-    _thread.until_s = until_s
-    try:
-        yield
-    finally:
-        _thread.until_s = before
-
-
-def _left_s(timeout: float | None, error: type[Exception]) -> float | None:
-    until_s: float | None = getattr(_thread, "until_s", None)
-    if until_s is None:
-        return timeout
-    left_s = until_s - time.monotonic()
-    if left_s <= 0:
-        raise error("the answer took longer than it may in all")
-    return left_s if timeout is None else min(timeout, left_s)
-
-
 class _Stream(httpcore.NetworkStream):
     """A connection on which no call goes on past its end."""
 
@@ -137,10 +112,10 @@ class _Stream(httpcore.NetworkStream):
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left_s(timeout, httpcore.ReadTimeout))
+        return self._stream.read(max_bytes, left_s(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left_s(timeout, httpcore.WriteTimeout))
+        self._stream.write(buffer, left_s(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -148,7 +123,7 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        timeout = _left_s(timeout, httpcore.ConnectTimeout)
+        timeout = left_s(timeout, httpcore.ConnectTimeout)
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
@@ -169,7 +144,7 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        timeout = _left_s(timeout, httpcore.ConnectTimeout)
+        timeout = left_s(timeout, httpcore.ConnectTimeout)
         return _Stream(self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
 
     def sleep(self, seconds: float) -> None:

@@ -6,13 +6,17 @@ Only features of Elasticsearch's core are used: no module, no plugin, no script.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from elastic_transport import HttpHeaders, NodeConfig, Urllib3HttpNode
+from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import ApiError, BadRequestError, Elasticsearch, NotFoundError, TransportError
 
+from exchange_platform.call_bounds import MAX_BYTES, bounded_call, bounded_connections
 from exchange_platform.clock import Clock
 from exchange_platform.search.answering import answer
 from exchange_platform.search.documents import EventDocument, EventHit, EventQuery
@@ -38,6 +42,28 @@ _TIMEOUT_S = 10.0
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 
+class _BoundedNode(Urllib3HttpNode):
+    """Elasticsearch over HTTP; a call takes no longer than its time-out, dripped bytes included, and no answer is longer than allowed."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        super().__init__(config)
+        self.pool.ConnectionCls = bounded_connections(self.pool.ConnectionCls, plain=True)
+
+    def perform_request(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: HttpHeaders | None = None,
+        request_timeout: DefaultType | float | None = DEFAULT,
+    ) -> Any:
+        """As the library's."""
+        seconds = self.config.request_timeout if request_timeout is DEFAULT else request_timeout
+        until_s = None if seconds is None else time.monotonic() + seconds
+        with bounded_call(until_s=until_s, max_bytes=MAX_BYTES):
+            return super().perform_request(method, target, body, headers, request_timeout)
+
+
 class ElasticsearchEventIndex:
     """An `EventIndex` behind an alias. Thread-safe; any number of processes may put, the newest version of a document stays."""
 
@@ -46,6 +72,7 @@ class ElasticsearchEventIndex:
         self._clock = clock
         self._client = Elasticsearch(
             url,
+            node_class=_BoundedNode,
             api_key=api_key,
             request_timeout=_TIMEOUT_S,
             retry_on_timeout=False,

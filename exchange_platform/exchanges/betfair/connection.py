@@ -10,6 +10,7 @@ import contextlib
 import json
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,9 @@ from betfairlightweight.streaming.betfairstream import BetfairStream
 from betfairlightweight.streaming.listener import BaseListener
 
 CONNECT_TIMEOUT_S = 15.0
+MAX_LINE_BYTES = 32 * 1024 * 1024
+MAX_LINE_S = MAX_GREETING_S = 60.0
+"""An image of many markets in one line has some megabytes; a subscription may have it in segments."""
 _BUFFER_BYTES = 65_536
 _CRLF = "\r\n"
 
@@ -93,9 +97,10 @@ class Connection:
     def expect_within(self, seconds: float) -> None:
         """From now on a longer silence ends the connection."""
         self._stream.timeout = seconds
-        current = self._stream._socket
-        if current is not None:
-            current.settimeout(seconds)
+
+    def subscribed(self) -> None:
+        """Let the connection last: it brings what was asked for. One of which this is not said ends after `MAX_GREETING_S`."""
+        self._stream.greeted_until_s = None
 
     def close(self) -> None:
         """End it, from any thread; `run` returns."""
@@ -128,10 +133,15 @@ class _Stream(BetfairStream):  # type: ignore[misc]
     def __init__(self, endpoint: Endpoint, listener: _Listener, app_key: str, session_token: str) -> None:
         super().__init__(0, listener, app_key, session_token, CONNECT_TIMEOUT_S, _BUFFER_BYTES, None)
         self.host = endpoint.host
+        self.greeted_until_s: float | None = None
+        """Until when (monotonic) it must bring what was asked for; None: it has."""
         self._endpoint = endpoint
+        self._received = bytearray()
 
     def _create_socket(self) -> ssl.SSLSocket:
         endpoint = self._endpoint
+        self.greeted_until_s = time.monotonic() + MAX_GREETING_S
+        self._received.clear()
         plain = socket.create_connection((endpoint.host, endpoint.port), timeout=self.timeout)
         try:
             return endpoint.context.wrap_socket(plain, server_hostname=endpoint.host)
@@ -154,6 +164,46 @@ class _Stream(BetfairStream):  # type: ignore[misc]
         if current is not None:
             with contextlib.suppress(OSError):
                 current.close()
+
+    def _receive_all(self) -> str | None:
+        """The next lines, whole ones. Raises `SocketError` for a line that is too long or takes too long, and for a long silence."""
+        began_s = time.monotonic()
+        searched = 0
+        while self._running:
+            end = self._received.rfind(_CRLF.encode(), max(searched - 1, 0))
+            if end >= 0:
+                lines = bytes(self._received[: end + len(_CRLF)])
+                del self._received[: end + len(_CRLF)]
+                return lines.decode()
+            searched = len(self._received)
+            if searched > MAX_LINE_BYTES:
+                raise SocketError(f"a line of more than {MAX_LINE_BYTES:,} bytes")
+            if searched == 0:
+                began_s = time.monotonic()
+            self._receive(began_s + MAX_LINE_S)
+        return None
+
+    def _receive(self, line_until_s: float) -> None:
+        current = self._socket
+        until_s = min(line_until_s, self.greeted_until_s or line_until_s)
+        left_s = until_s - time.monotonic()
+        if current is None:
+            return
+        part: bytes | None = None
+        try:
+            if left_s > 0:
+                current.settimeout(min(self.timeout, left_s))
+                part = current.recv(self.buffer_size)
+        except OSError as error:
+            if not self._running:
+                return
+            if not isinstance(error, TimeoutError) or left_s > self.timeout:
+                raise SocketError(f"reading failed: {error}") from error
+        if part is None:
+            raise SocketError("a line, or the answer to the subscription, took too long")
+        if not part and self._running:
+            raise SocketError("closed by the server")
+        self._received += part
 
     def _send(self, message: dict[str, Any]) -> None:
         if not self._running:

@@ -222,6 +222,8 @@ class LiveStream:
 
     def _on_markets(self, line: bytes, envelope: Envelope) -> None:
         following = self.following
+        if self._connection is not None:
+            self._connection.subscribed()
         if envelope.heartbeat_ms and self._connection is not None:
             self._connection.expect_within(self._silence_s(envelope.heartbeat_ms))
         try:

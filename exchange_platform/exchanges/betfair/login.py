@@ -6,19 +6,39 @@ Source: Betfair developer documentation, "Non-Interactive (bot) login" and "Inte
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 from betfairlightweight import APIClient
 from betfairlightweight.exceptions import BetfairError, LoginError
 from pydantic import SecretStr
+from requests.adapters import HTTPAdapter
 
+from exchange_platform.call_bounds import bounded_call, bounded_pools
 from exchange_platform.exchanges.betfair.connection import ConnectionEnded
 from exchange_platform.exchanges.betfair.live import NotAllowed
 
 _PASSING = ("TEMPORARY", "TIMEOUT", "UNKNOWN", "INTERNAL", "SERVICE")
 """What is in the codes of refusals that pass by themselves."""
+
+
+MAX_LOGIN_S = 30.0
+MAX_LOGIN_BYTES = 64 * 1024
+"""An answer is a token and a status: some hundred bytes."""
+
+
+class _BoundedAdapter(HTTPAdapter):
+    """Connections that keep to the bounds of a call."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        pools = self.poolmanager.pool_classes_by_scheme
+        self.poolmanager.pool_classes_by_scheme = {
+            scheme: bounded_pools(pool, plain=True) for scheme, pool in pools.items()
+        }
 
 
 class GivenToken:
@@ -66,7 +86,13 @@ class AccountLogin:
 
     def _log_in(self) -> str:
         account = self._account
-        with requests.Session() as session:
+        with (
+            requests.Session() as session,
+            bounded_call(until_s=time.monotonic() + MAX_LOGIN_S, max_bytes=MAX_LOGIN_BYTES),
+        ):
+            session.headers["Accept-Encoding"] = "identity"
+            for scheme in ("https://", "http://"):
+                session.mount(scheme, _BoundedAdapter())
             client = APIClient(
                 account.username.get_secret_value(),
                 account.password.get_secret_value(),
