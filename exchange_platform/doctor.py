@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform import checks, doctor_permissions, run_slots
+from exchange_platform import checks, doctor_permissions, doctor_tokens, run_slots
 from exchange_platform.aws import aws_client, error_code, topic_arn
 from exchange_platform.aws_clients import is_on_this_machine
 from exchange_platform.clock import SYSTEM_CLOCK
@@ -99,6 +99,7 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
         yield Finding("stores", Level.NOTE, "not made yet", "`exchange-platform migrate` or `up` makes them")
     if there:
         yield _safely("operational database", lambda: _database(settings))
+        yield _safely("application tokens", lambda: _application_tokens(settings))
     if (there or OPERATIONAL in damaged) and CATALOG not in damaged:
         yield _safely("lake", lambda: _lake(settings))
     if there:
@@ -150,6 +151,7 @@ def _environment() -> Finding:
 
 _REMEDIES = {
     "operational database": "is its server up, and are EXCHANGE_PLATFORM_DATABASE_URL and its password right?",
+    "application tokens": "`exchange-platform migrate` makes their table",
     "lake": "is its catalog reachable (EXCHANGE_PLATFORM_LAKE_CATALOG), its data readable (EXCHANGE_PLATFORM_LAKE_DATA_PATH)?",
     "event index": "Elasticsearch: is it up, and are EXCHANGE_PLATFORM_ELASTICSEARCH_URL and its API key right? The embedded index"
     " (no URL): it is a copy, the job rebuild_event_index fills it again",
@@ -286,6 +288,11 @@ def _database(settings: Settings) -> Finding:
             "`exchange-platform migrate`",
         )
     return Finding("operational database", Level.FINE, f"schema {has}, answers in {took_ms:.0f} ms")
+
+
+def _application_tokens(settings: Settings) -> Finding:
+    found, remedy = doctor_tokens.token_notes(settings, SYSTEM_CLOCK)
+    return Finding("application tokens", Level.NOTE if remedy else Level.FINE, found, remedy)
 
 
 def _lake(settings: Settings) -> Finding:

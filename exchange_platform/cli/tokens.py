@@ -138,9 +138,14 @@ def revoke(
 
 def security_events(
     limit: Annotated[
-        int,
-        typer.Option(parser=arguments.count, metavar="N", help="The newest so many."),
-    ] = 50,
+        int | None,
+        typer.Option(
+            parser=arguments.count,
+            metavar="N",
+            help="The newest so many. (default 50)",
+            show_default=False,
+        ),
+    ] = None,
     application: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Only of this application.", show_default=False),
@@ -158,4 +163,4 @@ def security_events(
     from exchange_platform.stores.security_events import SecurityKind, Wanted
 
     wanted = Wanted(application, SecurityKind(kind) if kind is not None else None)
-    return show_events(load_settings(data_dir), wanted, limit, as_json=as_json)
+    return show_events(load_settings(data_dir), wanted, limit or 50, as_json=as_json)

@@ -17,7 +17,6 @@ from exchange_platform.actors import THIS_PROCESS, Actor
 from exchange_platform.bet_ids import DrawId, draw_id
 from exchange_platform.betting_limits import (
     AMOUNTS,
-    DEPOSIT_WINDOWS_US,
     LONGEST_BREAK_US,
     NO_LIMITS,
     Limit,
@@ -37,6 +36,7 @@ from exchange_platform.refusals import (
 )
 from exchange_platform.stores.account_tables import accounts
 from exchange_platform.stores.database import Database, from_us, profiles
+from exchange_platform.stores.deposit_limits import check_deposit_limits
 from exchange_platform.stores.ledger import CASH, Books, Occasion
 from exchange_platform.stores.limit_changes import read_limits, write_limit_change
 from exchange_platform.stores.profile_sums import ProfileSums
@@ -361,36 +361,7 @@ class Wallets:
                 account.account_id,
                 f"the account is {account.state}; one whose address is confirmed takes deposits",
             )
-        _check_deposit_limits(connection, account.account_id, amount_minor, currency, now_us)
-
-
-def _check_deposit_limits(
-    connection: sa.Connection, account_id: str, amount_minor: int, currency: str, now_us: int
-) -> None:
-    limits = read_limits(connection, [account_id], now_us).get(account_id, NO_LIMITS)
-    left: list[tuple[int, LimitKind, int]] = []
-    for kind, window_us in DEPOSIT_WINDOWS_US.items():
-        most = limits.value(kind)
-        if most is None:
-            continue
-        deposited = connection.execute(
-            sa.select(sa.func.coalesce(sa.func.sum(wallet_transfers.c.amount_minor), 0)).where(
-                wallet_transfers.c.account_id == account_id,
-                wallet_transfers.c.kind == TransferKind.DEPOSIT.value,
-                wallet_transfers.c.transferred_at_us > now_us - window_us,
-            )
-        ).scalar_one()
-        left.append((max(0, most - int(deposited)), kind, most))
-    if left:
-        least, kind, most = min(left)
-        if amount_minor > least:
-            raise Forbidden(
-                RefusalCode.DEPOSIT_OVER_LIMIT,
-                "amount_minor",
-                amount_minor,
-                f"the account's own limit {kind.value} is {most}; {least}"
-                f" ({major(least, currency)} {currency}) can be deposited now",
-            )
+        check_deposit_limits(connection, account.account_id, amount_minor, currency, now_us)
 
 
 def _account(connection: sa.Connection, account_id: str, *, held: bool = False) -> Any:
