@@ -80,7 +80,9 @@ class AccountParts:
         rendered = self.mails.render(due)
         self.mails.mark(
             [
-                Fate(mail, MailState.SENT if isinstance(one, OutgoingMail) else MailState.SKIPPED)
+                Fate(mail, MailState.SKIPPED, one.reason, recipient_refused=one.as_refused)
+                if isinstance(one, Skip)
+                else Fate(mail, MailState.SENT if isinstance(one, OutgoingMail) else MailState.SKIPPED)
                 for mail, one in zip(due, rendered, strict=True)
             ]
         )

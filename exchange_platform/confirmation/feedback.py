@@ -22,6 +22,10 @@ _MOST_SAID = 160
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
+COMPLAINED = "complained"
+"""How the reason of a complaint begins."""
+
+
 class UnreadableFeedback(ValueError):
     """The message is not what SES sends through the topic: dead-letter it. The text says why."""
 
@@ -124,7 +128,7 @@ def _of_complaint(complaint: _Complaint) -> list[Refusal]:
     if complaint.complaint_feedback_type == "not-spam":
         return []
     return [
-        Refusal(address, _line("complained", complaint.complaint_feedback_type or "as spam"), at)
+        Refusal(address, _line(COMPLAINED, complaint.complaint_feedback_type or "as spam"), at)
         for _, address, at in _addresses(complaint.complained_recipients, complaint.timestamp)
     ]
 

@@ -12,6 +12,7 @@ import jinja2
 
 from exchange_platform.accounts import AccountState
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.confirmation.feedback import COMPLAINED
 from exchange_platform.confirmation.wishes import CONFIRMATIONS, WITHHELD, number_of
 from exchange_platform.mail.channel import Skip, Standing, Unrenderable
 from exchange_platform.mail.message import OutgoingMail
@@ -23,6 +24,8 @@ from exchange_platform.stores.database import Database, from_us
 from exchange_platform.stores.mails import Fate, MailQueue, WaitingMail
 
 Rendered = OutgoingMail | Skip | Unrenderable
+TRIED_AGAIN_AFTER_S = 86_400
+"""An address of an account that refused a mail is not tried for so long when it is registered again."""
 
 
 class ConfirmationMails:
@@ -73,7 +76,7 @@ class ConfirmationMails:
         try:
             holder = holders.get(account.email_key, account)
             if holder.account_id != account.account_id:
-                return _to_holder(mail, holder)
+                return self._to_holder(mail, holder)
             token = draw_token()
             code = f"{account.account_id}.{token}"
             outgoing = _outgoing(
@@ -97,6 +100,23 @@ class ConfirmationMails:
         )
         return outgoing if stored else Skip("a newer one has left already")
 
+    def _to_holder(self, mail: WaitingMail, holder: Account) -> Rendered:
+        """What the owner of an address is sent when it was registered again.
+
+        Where that address refuses mail, it is tried once after a pause; until then the new account is what it would be after a try, so that its state
+        does not show whether the address was known. Whoever complained gets nothing.
+        """
+        if not holder.takes_mail:
+            reason = holder.state_reason or "refused"
+            if reason.startswith(COMPLAINED):
+                return Skip(f"the account of its address is {holder.state.value}: {reason}")
+            if (
+                number_of(mail) == 1
+                and self._clock.now_us() < holder.changed_at_us + TRIED_AGAIN_AFTER_S * 1_000_000
+            ):
+                return Skip(reason, as_refused=True)
+        return _outgoing(mail, holder.email, "already_registered", "You have an account already")
+
 
 def _why_not(mail: WaitingMail, account: Account) -> str | None:
     """Why the mail is not to be sent after all."""
@@ -109,13 +129,6 @@ def _why_not(mail: WaitingMail, account: Account) -> str | None:
     if account.state is AccountState.UNDELIVERABLE and mail.changed_at_us <= account.changed_at_us:
         return f"its account is UNDELIVERABLE since it was asked for: {account.state_reason}"
     return None
-
-
-def _to_holder(mail: WaitingMail, holder: Account) -> Rendered:
-    """What the owner of an address is told when it was registered again; nothing where mail does not reach the owner."""
-    if not holder.takes_mail:
-        return Skip(f"the account of its address is {holder.state.value}")
-    return _outgoing(mail, holder.email, "already_registered", "You have an account already")
 
 
 def _outgoing(mail: WaitingMail, address: str, template: str, subject: str, **values: str) -> OutgoingMail:

@@ -43,9 +43,13 @@ _MARK_AGAIN_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """What `render` makes of a mail that is not to be sent after all; the reason is kept."""
+    """What `render` makes of a mail that is not to be sent after all; the reason is kept.
+
+    With `as_refused` its account becomes undeliverable for this reason, as if the mail had been sent and refused.
+    """
 
     reason: str
+    as_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +217,8 @@ class MailChannel:
         unsent: list[Fate] = []
         for mail, rendered in zip(mails, self._queue.render(mails), strict=True):
             match rendered:
-                case Skip(reason):
-                    unsent.append(Fate(mail, MailState.SKIPPED, reason))
+                case Skip(reason, as_refused):
+                    unsent.append(Fate(mail, MailState.SKIPPED, reason, recipient_refused=as_refused))
                 case Unrenderable(reason):
                     unsent.append(Fate(mail, MailState.DEAD, reason, stage="render"))
                 case _:

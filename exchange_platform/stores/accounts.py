@@ -229,11 +229,16 @@ def choose_mail(connection: sa.Connection, account_id: str, choice: MailChoice) 
     return changed
 
 
-def mark_undeliverable(connection: sa.Connection, account_id: str, reason: str, now_us: int) -> bool:
+def mark_undeliverable(
+    connection: sa.Connection, account_id: str, reason: str, now_us: int, *, tried: bool = True
+) -> bool:
     """The account's address refused a mail for good: no more mail goes out to it. Says whether that changed anything.
 
-    For a sender's refusal (an SMTP 5xx), when it happens; `reason` is for operators and cut to 200 characters.
+    For a sender's refusal (an SMTP 5xx), when it happens; `reason` is for operators and cut to 200 characters. Without `tried` it is an earlier
+    refusal that is taken to hold still.
     """
+    if tried and (account := read(connection, account_id)) is not None:
+        _refused_again(connection, account.email_key, now_us)
     return _mark(connection, accounts.c.account_id == account_id, reason, now_us) > 0
 
 
@@ -247,6 +252,7 @@ def mark_address_undeliverable(
     concerned = (accounts.c.email_key == address.lower()) & (
         accounts.c.changed_at_us <= observed_at_us + _CLOCKS_APART_US
     )
+    _refused_again(connection, address.lower(), min(observed_at_us, now_us))
     return _mark(connection, concerned, reason, now_us)
 
 
@@ -270,6 +276,19 @@ def purge_unconfirmed(database: Database, *, before_us: int, budget: Budget) -> 
         left = counted(connection, due)
         oldest_us = connection.execute(due.with_only_columns(sa.func.min(accounts.c.confirmation_at_us)))
         return Purged(deleted, left, before_us - (oldest_us.scalar() or before_us))
+
+
+def _refused_again(connection: sa.Connection, email_key: str, observed_at_us: int) -> None:
+    """The account that holds the address was undeliverable, and still is: the pause before the next try begins again."""
+    connection.execute(
+        sa.update(accounts)
+        .where(
+            accounts.c.holds_email_key == email_key,
+            accounts.c.state == AccountState.UNDELIVERABLE.value,
+            accounts.c.changed_at_us < observed_at_us,
+        )
+        .values(changed_at_us=observed_at_us)
+    )
 
 
 def _mark(connection: sa.Connection, concerned: sa.ColumnElement[bool], reason: str, now_us: int) -> int:

@@ -180,7 +180,8 @@ class MailQueue:
                 if fate.state is MailState.DEAD:
                     self._bury(connection, fate, now_us)
                 if fate.recipient_refused:
-                    mark_undeliverable(connection, fate.mail.account_id, fate.reason or "refused", now_us)
+                    account_id, tried = fate.mail.account_id, fate.state is not MailState.SKIPPED
+                    mark_undeliverable(connection, account_id, fate.reason or "refused", now_us, tried=tried)
 
     def standing(self, *, now_us: int) -> tuple[int, int | None]:
         """How many mails wait that are due, and when the oldest of them was due. Costs the same however many there are."""

@@ -7,12 +7,13 @@ import email.policy
 
 import pytest
 
+from exchange_platform.accounts import AccountState
 from exchange_platform.aws import aws_client
-from exchange_platform.confirmation.mails import ConfirmationMails, in_words
+from exchange_platform.confirmation.mails import TRIED_AGAIN_AFTER_S, ConfirmationMails, in_words
 from exchange_platform.confirmation.service import Pressed
 from exchange_platform.mail.channel import Skip
 from exchange_platform.mail.message import OutgoingMail, compose
-from exchange_platform.stores.accounts import mark_undeliverable
+from exchange_platform.stores.accounts import mark_address_undeliverable, mark_undeliverable
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.confirmation_tokens import ConfirmationTokens
 from tests.account_parts import CLIENT, MINUTE, AccountParts, codes_in
@@ -74,17 +75,80 @@ def test_a_wish_of_an_account_that_is_confirmed_or_gone_is_not_mailed(parts: Acc
     assert parts.mail() == [Skip("its account is CONFIRMED")]
 
 
-def test_the_owner_is_told_at_the_address_that_was_confirmed_and_not_while_mail_does_not_arrive(
-    parts: AccountParts,
-) -> None:
+def test_the_owner_is_told_at_the_address_that_was_confirmed(parts: AccountParts) -> None:
     first = parts.register("Ann@example.com")
     parts.service.confirm(parts.codes()[0], CLIENT)
     parts.register("ANN@example.com")
     assert _only_mail(parts).to_address == "Ann@example.com"
+    assert parts.account(first).state is AccountState.CONFIRMED
+
+
+def _refuse(parts: AccountParts, account_id: str, reason: str = "550 5.1.1 no such user") -> None:
     with parts.database.write() as connection:
-        mark_undeliverable(connection, first, "550", parts.clock.now)
-    parts.register("ann@example.com")
-    assert parts.mail() == [Skip("the account of its address is UNDELIVERABLE")]
+        mark_undeliverable(connection, account_id, reason, parts.clock.now)
+
+
+def test_a_dead_address_that_is_registered_again_looks_like_a_fresh_dead_one_and_is_tried_once_a_day(
+    parts: AccountParts,
+) -> None:
+    """The account of a known dead address stayed PENDING for ever, that of an unknown one became UNDELIVERABLE: it showed who had an account."""
+    first = parts.register()
+    parts.service.confirm(parts.codes()[0], CLIENT)
+    _refuse(parts, first)
+    fresh = parts.register("nobody@example.com")
+    assert isinstance(parts.mail()[0], OutgoingMail)
+    _refuse(parts, fresh)
+    for _ in range(2):
+        again = parts.register("ANN@example.com")
+        assert parts.mail() == [Skip("550 5.1.1 no such user", as_refused=True)]
+        seen = [
+            (account.state, account.state_reason, account.version)
+            for account in (parts.account(again), parts.account(fresh))
+        ]
+        assert seen[0] == seen[1]
+    parts.clock.now += (TRIED_AGAIN_AFTER_S + 1) * 1_000_000
+    tried = parts.register()
+    assert _only_mail(parts).to_address == "ann@example.com"
+    _refuse(parts, tried)
+    parts.register()
+    assert parts.mail() == [Skip("550 5.1.1 no such user", as_refused=True)]
+    assert parts.account(first).state is AccountState.UNDELIVERABLE
+    parts.clock.now += MINUTE
+    parts.service.ask_again(first)
+    (code,) = parts.codes()
+    assert parts.service.confirm(code, CLIENT) is Pressed.CONFIRMED
+
+
+def test_a_bounce_that_is_told_later_begins_the_pause_again_and_an_old_one_does_not(
+    parts: AccountParts,
+) -> None:
+    first = parts.register()
+    parts.service.confirm(parts.codes()[0], CLIENT)
+    _refuse(parts, first, "bounced: 5.1.1")
+    began_us = parts.account(first).changed_at_us
+    parts.clock.now += (TRIED_AGAIN_AFTER_S + 1) * 1_000_000
+    for observed_at_us, changed_at_us in ((began_us - 1, began_us), (parts.clock.now, parts.clock.now)):
+        with parts.database.write() as connection:
+            mark_address_undeliverable(
+                connection,
+                "Ann@example.com",
+                "bounced: 5.1.1",
+                observed_at_us=observed_at_us,
+                now_us=parts.clock.now,
+            )
+        assert parts.account(first).changed_at_us == changed_at_us
+
+
+def test_who_complained_gets_no_mail_for_a_registration_and_it_stays_pending_as_a_fresh_one(
+    parts: AccountParts,
+) -> None:
+    first = parts.register()
+    parts.service.confirm(parts.codes()[0], CLIENT)
+    _refuse(parts, first, "complained: as spam")
+    parts.clock.now += 2 * TRIED_AGAIN_AFTER_S * 1_000_000
+    again = parts.register()
+    assert isinstance(parts.mail()[0], Skip)
+    assert parts.account(again).state is AccountState.PENDING
 
 
 def test_no_mail_is_rendered_while_its_token_can_t_be_stored(parts: AccountParts) -> None:
