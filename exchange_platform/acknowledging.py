@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from exchange_platform.exchange_asking import ExchangeClient
+from exchange_platform.exchange_asking import exchange_of
 from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import Checkpoints
 from exchange_platform.stores.database import Database
@@ -25,7 +25,7 @@ def acknowledge(settings: Settings, database: Database, lake: Lake) -> bool:
     if settings.exchange_url is None:
         return False
     positions = committed(database, lake)
-    exchange = ExchangeClient(settings.exchange_url)
+    exchange = exchange_of(settings)
     try:
         return exchange.acknowledge(positions)
     finally:

@@ -63,17 +63,17 @@ class ReportsExchange(Protocol):
 class ExchangeClient:
     """The exchange at `exchange_url` (docs/exchange.md)."""
 
-    def __init__(self, exchange_url: str) -> None:
+    def __init__(self, exchange_url: str, keys: tuple[str, ...] = ()) -> None:
+        """`keys`: the first signs requests, answers are believed that one of them signed. Raises `ExchangeUnavailable` where they are missing."""
         # Where bets are asked for only: it brings megabytes that long runs do without.
-        from exchange_platform.bounded_http import bounded_client
         from exchange_platform.lean_httpx import httpx
+        from exchange_platform.signed_http import ExchangeAccess
 
         self._failures = httpx.HTTPError
-        self._client = bounded_client(
-            exchange_url.rstrip("/"),
-            max_s=_TIMEOUT_S,
-            verify=exchange_url.startswith("https:"),
-        )
+        access = ExchangeAccess(exchange_url, keys)
+        if why := access.why_not_believed:
+            raise ExchangeUnavailable(why)
+        self._client = access.client(max_s=_TIMEOUT_S)
 
     def bet(self, bet_id: str) -> BetUpdate | None:
         """The exchange's newest state of the bet; None: it says that it has not taken it. Raises `ExchangeUnavailable`."""
@@ -181,7 +181,7 @@ def exchange_of(settings: Settings) -> ExchangeClient:
         raise ExchangeUnavailable(
             "nobody can be asked: where the exchange answers is not configured (EXCHANGE_URL)"
         )
-    return ExchangeClient(settings.exchange_url)
+    return ExchangeClient(settings.exchange_url, settings.exchange_keys)
 
 
 def _check_length(entries: Sequence[object]) -> None:

@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 
 from exchange_platform.api_tokens import tokens_of_setting
+from exchange_platform.database_tls import file_of, holds_certificate
+from exchange_platform.exchange_signing import keys_of
 from exchange_platform.limits import parse_limits
 from exchange_platform.locations import mysql_url, postgres_catalog
 
@@ -32,7 +34,7 @@ FAULTS = "faults"
 """What `up` sees going wrong stands there by this name."""
 DEFAULT_API_PORT = 8000
 PREFIX, KEPT = "EXCHANGE_PLATFORM_", "_SECRET"
-_TOLD_BY_THE_RUNNING = ("aws_endpoint_url", "exchange_url", "emulator_key")
+_TOLD_BY_THE_RUNNING = ("aws_endpoint_url", "exchange_url", "emulator_key", "exchange_key")
 
 
 def _limits(text: str) -> str:
@@ -64,13 +66,17 @@ class Settings(BaseSettings):
     database_password: SecretStr | None = Field(
         None, description="Its password, where the URL has none: so it can be kept as a secret of its own."
     )
-    database_tls: Literal["preferred", "required", "verified"] = Field(
-        "preferred",
-        description="TLS to MySQL: if it offers it, always, or always and with the certificate checked (database_ca_file).",
+    database_tls: Literal["preferred", "required", "verified"] | None = Field(
+        None,
+        description="TLS to MySQL and PostgreSQL: if they offer it, always, or always and with their certificates checked."
+        " Default: verified for a server that is not this machine.",
     )
     database_ca_file: Path | None = Field(
         None,
-        description="Certificates of the authority that signed the database's, for database_tls verified.",
+        description="File of the authority's certificates that signed the databases'. Default: the public authorities.",
+    )
+    database_ca: SecretStr | None = Field(
+        None, description="These certificates themselves, as PEM, where there is no file."
     )
     lake_catalog: SecretStr | None = Field(
         None, description="DuckLake catalog, as postgres:dbname=... host=.... Default: SQLite in data_dir."
@@ -117,6 +123,11 @@ class Settings(BaseSettings):
 
     exchange_url: str | None = Field(
         None, description="Where the exchange answers over HTTP: its event feed, and bets by their ids."
+    )
+    exchange_key: SecretStr | None = Field(
+        None,
+        description="Key that the exchange and the platform share, 32 characters at least: requests and answers are signed with it. Several are"
+        " separated by commas, the first signs. Needed for an exchange that is not this machine.",
     )
 
     exchange_retained_s: float = Field(
@@ -470,8 +481,10 @@ class Settings(BaseSettings):
             raise ValueError("lake_read_catalog is given, and no lake_catalog")
         if self.lake_read_catalog_password is not None and self.lake_read_catalog is None:
             raise ValueError("lake_read_catalog_password is given, and no lake_read_catalog")
-        if self.database_tls == "verified" and self.database_ca_file is None:
-            raise ValueError("database_ca_file is needed with database_tls verified")
+        if self.database_tls == "verified" and self.database_ca_file is None and self.database_ca is None:
+            raise ValueError("database_ca_file is needed with database_tls verified, or database_ca")
+        if self.database_ca is not None and not holds_certificate(self.database_ca.get_secret_value()):
+            raise ValueError("database_ca is no PEM of certificates (-----BEGIN CERTIFICATE-----)")
         return self
 
     @model_validator(mode="after")
@@ -496,6 +509,15 @@ class Settings(BaseSettings):
         """The tokens in `api_tokens`: secrets, never print them."""
         return tokens_of_setting(_shown(self.api_tokens) or "")
 
+    @model_validator(mode="after")
+    def _check_exchange(self) -> Settings:
+        if self.exchange_key is not None:
+            try:
+                keys_of(self.exchange_key.get_secret_value())
+            except ValueError as error:
+                raise ValueError(f"exchange_key: {error}") from None
+        return self
+
     @property
     def operational_database_url(self) -> str:
         """The SQLAlchemy URL of the operational database, secrets included: never print it."""
@@ -505,14 +527,21 @@ class Settings(BaseSettings):
             self.database_url.get_secret_value(),
             password=_shown(self.database_password),
             tls=self.database_tls,
-            ca_file=self.database_ca_file,
+            ca_file=self.database_authority,
         )
+
+    @property
+    def database_authority(self) -> Path | None:
+        """The file of the authority whose certificates the databases show; None means the public ones."""
+        if self.database_ca_file is not None or self.database_ca is None:
+            return self.database_ca_file
+        return file_of(self.database_ca.get_secret_value())
 
     @property
     def lake_catalog_string(self) -> str:
         """What DuckLake attaches, after `ducklake:`; secrets included: never print it."""
         if self.lake_catalog is not None:
-            return postgres_catalog(self.lake_catalog.get_secret_value(), _shown(self.lake_catalog_password))
+            return self._postgres_catalog(self.lake_catalog, self.lake_catalog_password)
         return f"sqlite:{self.data_dir / 'lake' / 'catalog.sqlite'}"
 
     @property
@@ -520,14 +549,25 @@ class Settings(BaseSettings):
         """What DuckLake attaches for those who only read; secrets included: never print it."""
         if self.lake_read_catalog is None:
             return self.lake_catalog_string
+        return self._postgres_catalog(self.lake_read_catalog, self.lake_read_catalog_password)
+
+    def _postgres_catalog(self, catalog: SecretStr, password: SecretStr | None) -> str:
         return postgres_catalog(
-            self.lake_read_catalog.get_secret_value(), _shown(self.lake_read_catalog_password)
+            catalog.get_secret_value(),
+            _shown(password),
+            tls=self.database_tls,
+            ca_file=self.database_authority,
         )
 
     @property
     def lake_data_location(self) -> str:
         """Folder or s3:// prefix of the lake's Parquet files."""
         return self.lake_data_path or str(self.data_dir / "lake" / "data")
+
+    @property
+    def exchange_keys(self) -> tuple[str, ...]:
+        """The keys that the exchange's answers are believed by, the first of which signs requests; none where nothing is signed."""
+        return keys_of(self.exchange_key.get_secret_value()) if self.exchange_key is not None else ()
 
     @property
     def public_base_url(self) -> str:
@@ -559,6 +599,8 @@ def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
         chosen = stated.model_dump(include=stated.model_fields_set)
         chosen["data_dir"] = stated.data_dir.expanduser().resolve()
         running = read_platform_file(chosen["data_dir"])
+        if "exchange_url" in chosen:
+            running.pop("exchange_key", None)  # another exchange's
         for name in _TOLD_BY_THE_RUNNING:
             if name not in chosen and running.get(name):
                 chosen[name] = running[name]

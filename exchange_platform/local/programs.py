@@ -156,6 +156,7 @@ def environment(
     api_token: str,
     emulator_key: str,
     code_socket: Path,
+    exchange_key: str,
 ) -> dict[str, str]:
     """The environment of every program: the caller's, without what would slow it or lead it out of this machine."""
     own = {
@@ -175,6 +176,7 @@ def environment(
         "EXCHANGE_PLATFORM_EMULATOR_KEY": emulator_key,
         "EXCHANGE_PLATFORM_AWS_ENDPOINT_URL": f"http://{HOST}:{ports.emulator}",
         "EXCHANGE_PLATFORM_EXCHANGE_URL": exchange_url(ports),
+        "EXCHANGE_PLATFORM_EXCHANGE_KEY": exchange_key,
         "EXCHANGE_PLATFORM_API_TOKENS": ",".join(
             filter(None, [api_token, own.get("EXCHANGE_PLATFORM_API_TOKENS", "")])
         ),

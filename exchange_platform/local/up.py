@@ -18,6 +18,7 @@ import msgspec
 
 import exchange_platform
 from exchange_platform.clock import MAX_SKEW_S
+from exchange_platform.exchange_signing import MIN_KEY
 from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
 from exchange_platform.local.damage import refuse_damage
 from exchange_platform.local.display import status_line
@@ -138,6 +139,7 @@ class _Platform:
         self._pages = DagsterPages(f"http://{HOST}:{wanted.port}")
         self._api_url = api_url(ports)
         self._exchange_url = exchange_url(ports)
+        self._exchange_key = secrets.token_urlsafe(MIN_KEY)
         data_dir.mkdir(parents=True, exist_ok=True)
         self._emulator_key = secrets.token_urlsafe(32)
         self._code_socket = code_socket(data_dir)
@@ -146,6 +148,7 @@ class _Platform:
             aws_endpoint_url=f"http://{HOST}:{emulator}",
             exchange_url=self._exchange_url,
             emulator_key=self._emulator_key,
+            exchange_key=self._exchange_key,
         )
         write_dagster_home(data_dir, checkout, self._code_socket)
         surroundings = environment(
@@ -157,6 +160,7 @@ class _Platform:
             api_token=write_api_file(data_dir, self._api_url),
             emulator_key=self._emulator_key,
             code_socket=self._code_socket,
+            exchange_key=self._exchange_key,
         )
         rate = wanted.rate if wanted.simulated_exchange else None
         self._processes = Processes(data_dir, local_programs(ports, exchange_rate=rate), surroundings)
@@ -233,6 +237,7 @@ class _Platform:
                 "dagster_url": self._pages.url,
                 "api_url": self._api_url,
                 "exchange_url": self._exchange_url,
+                "exchange_key": self._exchange_key,
                 "exchange": "simulated" if self._wanted.simulated_exchange else "none",
                 "started_at_us": int(self._began_s * 1e6),
                 OUT_OF_MEMORY_KILLS: out_of_memory_kills(),

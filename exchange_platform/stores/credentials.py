@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exchange_platform.database_tls import with_remedy
 from exchange_platform.stores.checkpoints import CredentialsRefused, StoreUnavailable
 
 _MYSQL = (1045, 1698)
@@ -13,7 +14,7 @@ _POSTGRESQL = ("password authentication failed", "no password supplied")
 def unavailable(message: str, cause: BaseException | None) -> StoreUnavailable:
     """The error to raise for a driver's: `CredentialsRefused` where that is what it says."""
     kind = CredentialsRefused if refuses(cause) else StoreUnavailable
-    return kind(message)
+    return kind(with_remedy(message))
 
 
 def refuses(error: BaseException | None) -> bool:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
+from exchange_platform.locations import postgres_security
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.credentials import unavailable
@@ -31,6 +32,9 @@ def dagster_database(settings: Settings) -> URL | None:
         host=settings.dagster_host,
         port=settings.dagster_port,
         database=settings.dagster_database,
+        query=postgres_security(
+            settings.dagster_host, tls=settings.database_tls, ca_file=settings.database_authority
+        ),
     )
 
 

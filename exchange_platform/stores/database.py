@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from exchange_platform.database_tls import why_no_authorities
 from exchange_platform.stores.checkpoints import Contended, StoreDamaged, StoreUnavailable
 from exchange_platform.stores.credentials import unavailable
 from exchange_platform.stores.sqlite_files import is_damage
@@ -294,6 +295,18 @@ def from_us(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
+def refuse_without_authorities(engine: sa.Engine) -> None:
+    """Let connecting raise `StoreUnavailable` where the certificates that are to verify the server's are not there: drivers raise anything then."""
+    file = engine.url.query.get("ssl_ca")
+    if not isinstance(file, str):
+        return
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _look(*_: Any) -> None:
+        if why := why_no_authorities(file):
+            raise StoreUnavailable(f"operational database: {why}")
+
+
 class Database:
     """The operational database, and the two kinds of transaction on it.
 
@@ -335,6 +348,7 @@ class Database:
             self.engine = sa.create_engine(
                 url, pool_size=8, pool_pre_ping=True, pool_recycle=1800, isolation_level="READ COMMITTED"
             )
+            refuse_without_authorities(self.engine)
         self._writer = self.engine.execution_options(begin="IMMEDIATE")
 
     @contextmanager

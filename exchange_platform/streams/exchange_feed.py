@@ -57,7 +57,11 @@ def build_consumer(
     return Consumer(
         source=source
         or FeedSource(
-            settings.exchange_url, name=EXCHANGE_FEED, wait_s=settings.poll_interval_s, clock=clock
+            settings.exchange_url,
+            name=EXCHANGE_FEED,
+            keys=settings.exchange_keys,
+            wait_s=settings.poll_interval_s,
+            clock=clock,
         ),
         first=EventsSink(database, clock),
         others=[

@@ -14,9 +14,9 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from exchange_platform.back_off import BackOff
-from exchange_platform.bounded_http import bounded_client
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.lean_httpx import httpx
+from exchange_platform.signed_http import ExchangeAccess
 from exchange_platform.streams.source import (
     SHARD_END,
     Read,
@@ -104,14 +104,16 @@ class FeedSource:
         url: str | None,
         *,
         name: str,
+        keys: tuple[str, ...] = (),
         wait_s: float = 0.2,
         silent_after_s: float = SILENT_AFTER_S,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """`url` is the exchange's (`/feed` is added); None is a feed that is not available yet."""
+        """`url` is the exchange's (`/feed` is added); None is a feed that is not available yet. `keys` as in exchange_asking.py."""
         self.name = name
         self.repeats = 0
         self._url = f"{url.rstrip('/')}/feed" if url else None
+        self._keys = keys
         self._wait_s = wait_s
         self._silent_after_s = silent_after_s
         self._clock = clock
@@ -276,11 +278,7 @@ class FeedSource:
         if self._url is None:
             raise self._unavailable("no exchange is configured: set EXCHANGE_PLATFORM_EXCHANGE_URL")
         if self._client is None:
-            self._client = bounded_client(
-                max_s=self._silent_after_s,
-                headers={"Accept": "application/json"},
-                verify=self._url.startswith("https:"),  # certificates take a while to load
-            )
+            self._client = self._new_client(self._url)
         patience_s = wait_s + self._silent_after_s
         until_s = self._clock.monotonic_s() + patience_s
         parameters: dict[str, str | int] = {"after": after, "limit": limit, "wait_s": f"{wait_s:g}"}
@@ -294,6 +292,7 @@ class FeedSource:
                 for chunk in response.iter_bytes():
                     body += chunk
                     if len(body) > MOST_BYTES:
+                        self._refuse_to_bury_unsigned(limit)
                         raise _Nonsense(f"an answer longer than {MOST_BYTES} bytes", bytes(body[:MOST_BYTES]))
                     if self._clock.monotonic_s() > until_s:
                         raise httpx.ReadTimeout("the answer does not end")
@@ -309,6 +308,23 @@ class FeedSource:
             return _decoder.decode(bytes(body))
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise _Nonsense(f"no answer of a feed ({error}): {shown}", bytes(body)) from error
+
+    def _new_client(self, url: str) -> httpx.Client:
+        try:
+            access = ExchangeAccess(url, self._keys)
+            why = access.why_not_believed
+        except httpx.InvalidURL as error:
+            raise self._unavailable(str(error)) from error
+        if why is not None:
+            raise self._unavailable(why)
+        return access.client(max_s=self._silent_after_s, headers={"Accept": "application/json"})
+
+    def _refuse_to_bury_unsigned(self, limit: int) -> None:
+        """An update that is too long to see whose it is becomes no dead letter where answers are signed: anybody could make one."""
+        if self._keys and limit == 1:
+            raise self._unavailable(
+                f"an answer longer than {MOST_BYTES} bytes, so that its signature is not seen"
+            )
 
     def _unavailable(self, reason: str, *, known: bool = False) -> SourceUnavailable:
         """Unless it is known which feed answered, another may have taken its place."""

@@ -49,7 +49,9 @@ def test_a_secret_is_read_where_its_variable_says_that_it_lies(
     monkeypatch.setenv("EXCHANGE_PLATFORM_API_TOKENS_SECRET", "env/tokens")
     settings = load_settings(tmp_path)
     assert make_url(settings.operational_database_url).password == "p:w'd"
-    assert settings.lake_catalog_string == r"postgres:host=h dbname=lake password='p:w\'d'"
+    assert settings.lake_catalog_string.startswith(
+        r"postgres:host=h dbname=lake password='p:w\'d' sslmode='verify-full' "
+    )
     assert settings.lake_read_catalog_string == settings.lake_catalog_string
     assert settings.api_tokens is not None
     assert settings.api_tokens.get_secret_value() == f"{'a' * 32},{'b' * 32}"
@@ -114,7 +116,7 @@ def test_an_arn_is_told_from_what_stands_behind_it() -> None:
 
 
 def test_tls_that_is_required_reaches_the_driver() -> None:
-    plain = Settings(database_url=MYSQL)
+    plain = Settings(database_url=MYSQL, database_tls="preferred")
     required = Settings(database_url=MYSQL, database_password="p#", database_tls="required")
     verified = Settings(database_url=MYSQL, database_tls="verified", database_ca_file="/etc/rds.pem")
     told = []

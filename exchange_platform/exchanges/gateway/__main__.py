@@ -9,9 +9,12 @@ from pathlib import Path
 
 import uvicorn
 
+from exchange_platform.database_tls import is_this_machine
 from exchange_platform.exchanges.gateway.app import create_app
+from exchange_platform.exchanges.gateway.signing import SignedExchange
 from exchange_platform.origins import LOOPBACK_NAMES, OriginGuard
 from exchange_platform.private_files import keep_new_files_private
+from exchange_platform.settings import load_settings
 
 HOST = "127.0.0.1"
 
@@ -26,11 +29,17 @@ def main() -> int:
     parser.add_argument("--host", default=HOST, help=f"address that it listens on (default {HOST})")
     parser.add_argument("--data-dir", type=Path, required=True)
     arguments = parser.parse_args()
+    keys = load_settings(arguments.data_dir).exchange_keys
+    if not keys and not is_this_machine(arguments.host):
+        parser.error(
+            "others can reach it there, and its answers settle bets: EXCHANGE_PLATFORM_EXCHANGE_KEY is needed"
+        )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     # No page has any business here. On a network the platform calls it by whatever name it has there.
     names = LOOPBACK_NAMES if arguments.host == HOST else None
+    app = create_app(arguments.data_dir)
     uvicorn.run(
-        OriginGuard(create_app(arguments.data_dir), allowed=names),
+        OriginGuard(SignedExchange(app, keys) if keys else app, allowed=names),
         host=arguments.host,
         port=arguments.port,
         log_config=None,

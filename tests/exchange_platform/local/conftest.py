@@ -83,6 +83,7 @@ def living_processes(directory: Path, up_id: str, *names: str, clock: Clock = SY
         api_token="a-token-of-this-machine-for-tests-0",
         emulator_key="a-key",
         code_socket=directory / "run" / "code-server.sock",
+        exchange_key="k" * 32,
     )
     programs = [
         Program(name, f"living.py {name}", stage=10 * number, stop_s=1) for number, name in enumerate(names)
