@@ -91,6 +91,23 @@ class Settings(BaseSettings):
     lake_read_catalog_password: SecretStr | None = Field(
         None, description="That role's password, where the text has none."
     )
+    database_migrator_password: SecretStr | None = Field(
+        None, description="`database-users`: password of exchange_migrator, which changes the schemas."
+    )
+    database_platform_password: SecretStr | None = Field(
+        None, description="`database-users`: password of exchange_platform, which runs work as."
+    )
+    database_api_password: SecretStr | None = Field(
+        None, description="`database-users`: password of exchange_api, which the API works as."
+    )
+    lake_reader_password: SecretStr | None = Field(
+        None,
+        description="`database-users`: password of lake_reader, as which analysts read the lake's catalog.",
+    )
+    database_separate_users: bool = Field(
+        False,
+        description="Whether `migrate` grants what exchange_platform and exchange_api may do, as `database-users` made them.",
+    )
     lake_data_path: str | None = Field(
         None, description="Where the lake's Parquet lies. Default: a folder in data_dir."
     )

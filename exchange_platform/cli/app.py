@@ -240,3 +240,14 @@ def migrate(data_dir: DataDir = None) -> int:
         f"The schemas are the newest: {settings.describe()['database_url'] or settings.operational_database_url}"
     )
     return 0
+
+
+@app.command("database-users")
+def database_users(data_dir: DataDir = None) -> int:
+    """Make the databases' separate users, with their passwords and rights, as the administrators that DATABASE_URL and LAKE_CATALOG name."""
+    from exchange_platform.settings import load_settings
+    from exchange_platform.stores.database_users import make_users
+
+    for user in make_users(load_settings(data_dir)):
+        typer.echo(f"{user} has its password and its rights")
+    return 0

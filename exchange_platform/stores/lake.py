@@ -138,6 +138,8 @@ class Lake:
         """Create what is missing. Idempotent; several processes may call it at once."""
         with self._connection.write() as connection:
             lake_tables.create(connection)
+        with self._connection.write() as connection:
+            lake_losses.prepare(connection)  # whoever works with them later may make no table
         with self._connection.alone() as connection:
             lake_tables.configure(connection, locks=self._connection.is_sqlite)
 

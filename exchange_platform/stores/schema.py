@@ -17,6 +17,7 @@ from exchange_platform.private_files import tighten
 from exchange_platform.settings import Settings
 from exchange_platform.stores.dagster_database import ensure_dagster_database
 from exchange_platform.stores.database import Database
+from exchange_platform.stores.database_users import grant_to_users
 from exchange_platform.stores.event_index import open_event_index
 from exchange_platform.stores.lake import Lake
 
@@ -32,6 +33,8 @@ def migrate(settings: Settings) -> None:
     database = Database(settings.operational_database_url)
     try:
         migrate_database(database, lock_dir=settings.data_dir)
+        if settings.database_separate_users:
+            grant_to_users(database)
     finally:
         database.dispose()
     lake = Lake.from_settings(settings)
