@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV
 unexport PYTHONPATH
 
-.PHONY: help setup demo test check lint types floors manifests policies terraform lambda test-servers test-faults lock clean
+.PHONY: help setup demo test check lint types floors manifests policies terraform lambda test-long test-servers test-faults lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -41,7 +41,7 @@ demo: setup ## Start everything with the simulated exchange (DEMO_FOR=120 ends b
 test: setup ## The fast suite
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
-check: lint types floors manifests terraform policies test-servers test-faults ## Style, types, floors, manifests, infrastructure, the suites against servers, the fault tests
+check: lint types floors manifests terraform policies test-long test-servers test-faults ## Style, types, floors, manifests, infrastructure, the long tests, the suites against servers, the fault tests
 
 lint: setup ## Style
 	@$(BIN)/ruff check .
@@ -66,6 +66,9 @@ terraform: ## The infrastructure's format and validity (skipped, saying so, with
 
 lambda: setup ## The API's zip for AWS Lambda, the same bytes each time: dist/api.zip
 	@$(BIN)/python -m deployments.lambda_zip
+
+test-long: setup ## The tests that take more than some seconds
+	@$(BIN)/python -m pytest -m "long and not servers and not faults" -n $(PYTEST_WORKERS) --dist worksteal
 
 test-servers: setup ## The suites against servers, and in a browser (skipped, saying so, where there is none)
 	@$(BIN)/python -m pytest -m "servers and not faults" -rs

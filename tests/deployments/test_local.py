@@ -275,6 +275,7 @@ def test_every_check_passes_on_good_data_and_reports_without_a_run(platform: Pla
         assert reason.startswith("FAILED bets/consumer_alive")
 
 
+@pytest.mark.long
 def test_a_failure_stays_until_it_is_mended(
     platform: PlatformResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,6 +351,7 @@ def test_a_changed_window_is_caught_and_recomputing_its_day_mends_it(platform: P
     lake.close()
 
 
+@pytest.mark.long
 def test_several_days_are_recomputed_by_one_run_and_each_is_reported(platform: PlatformResource) -> None:
     _consumed(platform)
     lake = Lake.from_settings(platform.settings)

@@ -103,6 +103,7 @@ def test_an_answer_within_its_bounds_is_whole_and_the_connection_is_kept() -> No
 
 
 @pytest.mark.parametrize("talk", ENDLESS)
+@pytest.mark.long
 def test_the_clients_of_the_api_and_of_the_exchange_give_up_on_such_a_peer(
     talk: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

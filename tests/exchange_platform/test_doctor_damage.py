@@ -129,7 +129,14 @@ def test_doctor_finds_nothing_wrong_in_a_whole_directory(directory: Path) -> Non
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [(name, damage) for name in BY_NAME for damage in DAMAGES if damage is not deleted or name in MISSED],
+    [
+        pytest.param(
+            name, damage, marks=() if at % len(DAMAGES) == number % len(DAMAGES) else pytest.mark.long
+        )
+        for number, name in enumerate(BY_NAME)
+        for at, damage in enumerate(DAMAGES)
+        if damage is not deleted or name in MISSED
+    ],
 )
 def test_a_damaged_file_is_named_with_its_cause_and_a_remedy(
     directory: Path, name: str, damage: Callable[[Path], None]
@@ -170,6 +177,7 @@ def test_up_refuses_a_damaged_file_or_starts_with_a_word(
 
 @pytest.mark.parametrize("name", ["operational.sqlite", "simulated-exchange.sqlite", "exchange-feed.sqlite"])
 @pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.long
 def test_a_backup_that_is_put_back_makes_doctor_well(
     prepared: Path, directory: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
@@ -187,6 +195,7 @@ def test_a_backup_that_is_put_back_makes_doctor_well(
 @pytest.mark.parametrize(
     "damage", [emptied, cut, first_page_overwritten, bit_of_a_page_flipped, deleted, replaced_by_a_directory]
 )
+@pytest.mark.long
 def test_restore_lake_makes_a_damaged_catalog_well(directory: Path, damage: Callable[[Path], None]) -> None:
     damage(directory / "lake" / "catalog.sqlite")
 

@@ -107,6 +107,7 @@ def restore(
 
 @pytest.mark.parametrize("table", ["executions", "bet_history"])
 @pytest.mark.parametrize("damage", [*FILE_DAMAGES, bit_flipped])
+@pytest.mark.long
 def test_what_the_stream_holds_is_restored_exactly(
     settings: Settings, stores: Stores, table: str, damage: Damaging
 ) -> None:

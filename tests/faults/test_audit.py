@@ -258,6 +258,7 @@ MAIL = "(SELECT max(sequence) FROM mails)"
         (_other_deposit, "a deposit"),
     ],
 )
+@pytest.mark.long
 def test_each_record_that_is_changed_or_deleted_is_named(
     evidence: Evidence, damage: Damage, named: str
 ) -> None:

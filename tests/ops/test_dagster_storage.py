@@ -84,6 +84,7 @@ def test_an_old_run_goes_with_its_file_its_output_and_its_events_in_the_index(
     assert a_run(instance) != run_id
 
 
+@pytest.mark.long
 def test_all_old_runs_go_in_one_round(instance: dg.DagsterInstance, settings: Settings) -> None:
     for _ in range(MANY):
         ended(instance)
@@ -129,6 +130,7 @@ def test_files_that_earlier_releases_left_of_deleted_runs_go(instance: dg.Dagste
     assert instance.all_logs(kept)
 
 
+@pytest.mark.long
 def test_the_space_of_deleted_runs_is_given_back(instance: dg.DagsterInstance, settings: Settings) -> None:
     storage = instance.event_log_storage
     assert isinstance(storage, SqliteEventLogStorage)

@@ -141,6 +141,7 @@ def test_an_event_that_is_not_known_can_not_be_followed(served: Serving) -> None
     assert httpx.get(f"{served.url}/events/e9/live").status_code == 404
 
 
+@pytest.mark.long
 def test_a_lake_that_is_away_is_told_and_events_go_on(
     served: Serving, api_settings: Settings, database: Database, feed: Feed
 ) -> None:

@@ -164,6 +164,7 @@ def test_a_bet_changed_in_the_operational_database_is_named(world: World) -> Non
     assert f"bet {lost.bet_id} at version {lost.version} differs in bets" in outcome.description
 
 
+@pytest.mark.long
 def test_a_whole_batch_that_no_store_has_comes_back_in_all_of_them(world: World) -> None:
     """What a stream that died took along: nobody has it, and every position has passed it."""
     lost = world.trade(60, taken=False)
@@ -177,6 +178,7 @@ def test_a_whole_batch_that_no_store_has_comes_back_in_all_of_them(world: World)
     _all_is_well(world)
 
 
+@pytest.mark.long
 def test_what_is_still_on_its_way_is_not_taken_for_lost(world: World) -> None:
     on_its_way = world.trade(60, acknowledged=False, taken=False)
     assert on_its_way
@@ -214,6 +216,7 @@ def test_what_the_exchange_no_longer_holds_is_named_and_not_asked_for(copied: Pa
         assert not world.requests.waiting()
 
 
+@pytest.mark.long
 def test_rounds_reach_every_minute_and_stay_at_what_is_wrong(world: World) -> None:
     for _ in range(18):
         world.trade(60)

@@ -165,6 +165,7 @@ def test_how_a_program_ended_is_known(start: Start) -> None:
     assert processes.states()[0].last_exit == "terminated by SIGKILL"
 
 
+@pytest.mark.long
 def test_a_program_that_keeps_dying_is_tried_again_after_half_a_minute_at_the_latest(
     tmp_path: Path, up_id: str
 ) -> None:
@@ -182,7 +183,7 @@ def test_a_program_that_keeps_dying_is_tried_again_after_half_a_minute_at_the_la
         def waits() -> bool:
             return any(state.state == "BACKOFF" for state in processes.states())
 
-        for count in range(1, 6):  # by supervisord alone this would take 15 s
+        for count in range(1, 4):  # by supervisord alone the third would come 6 s later
             wait_until(waits)
             processes.mend()  # notes that it waits
             clock.pass_s(30)
@@ -223,6 +224,7 @@ finally:
 """
 
 
+@pytest.mark.long
 def test_on_a_full_disk_every_program_lives_and_logs_go_on_when_there_is_room(tmp_path: Path) -> None:
     """supervisord died of its logs, over and over, and killed everything with it: the in-memory streams too."""
     said = in_a_small_file_system("4m", FULL, tmp_path / "disk")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 import sqlalchemy as sa
 
 from exchange_platform.accounts import AccountState, MailChoice
@@ -294,6 +295,7 @@ def test_while_the_topic_is_away_mails_are_sent_and_changes_published_when_it_is
     sns.close()
 
 
+@pytest.mark.long
 def test_a_subscriber_gets_each_change_once_in_order_per_bet(notifying: Settings, database: Database) -> None:
     everything = Subscriber(notifying)
     settlements = Subscriber(notifying, attributes={"change": ["settled"], "user_id": ["u3"]})

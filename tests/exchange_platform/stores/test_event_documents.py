@@ -175,6 +175,7 @@ def test_doctor_tells_of_a_server_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.long
 def test_the_index_is_deleted_and_rebuilt_from_the_database_while_searches_go_on(
     engine: str, database: Database, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_an_event_is_read_back_as_its_updates_told_it(database: Database) -> Non
 
 @given(st.lists(updates, max_size=25), st.integers(1, 25))
 @settings(max_examples=60, deadline=None)
+@pytest.mark.long
 def test_what_is_stored_is_each_one_s_newest_accepted_update_whatever_the_batches(
     some: Sequence[FeedUpdate], batch: int
 ) -> None:

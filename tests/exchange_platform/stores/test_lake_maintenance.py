@@ -51,6 +51,7 @@ def write_for_a_while(feed: Feed, commits: int) -> None:
             feed.close_all()
 
 
+@pytest.mark.long
 def test_maintenance_changes_no_answer_and_leaves_few_files_and_snapshots(lake: Lake, tmp_path: Path) -> None:
     feed = Feed(lake)
     write_for_a_while(feed, 30)
@@ -120,6 +121,7 @@ def test_maintenance_of_an_empty_lake_does_nothing(lake: Lake) -> None:
     assert lake.counts().executions == 0
 
 
+@pytest.mark.long
 def test_windows_revised_many_times_leave_one_row_each(lake: Lake) -> None:
     feed = Feed(lake)
     for number in range(12):

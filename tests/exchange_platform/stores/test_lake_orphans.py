@@ -100,6 +100,7 @@ def test_a_file_that_a_transaction_may_be_writing_stays(lake: Lake, tmp_path: Pa
     assert lake.delete_orphans(before=datetime.now(UTC) - _DAY) == 1
 
 
+@pytest.mark.long
 def test_files_of_older_states_that_are_still_readable_stay(lake: Lake, tmp_path: Path) -> None:
     feed = Feed(lake)
     for number in range(12):
@@ -113,6 +114,7 @@ def test_files_of_older_states_that_are_still_readable_stay(lake: Lake, tmp_path
 
 
 @pytest.mark.parametrize("place", ["moved", "linked"])
+@pytest.mark.long
 def test_a_lake_that_was_moved_or_is_reached_by_a_link_loses_nothing(
     lake: Lake, tmp_path: Path, place: str
 ) -> None:

@@ -220,6 +220,7 @@ def test_the_analysts_page_tells_of_every_column(reader: Lake, table: str) -> No
     assert [name for name in reader.query(f"FROM {table}").column_names if f"`{name}`" not in page] == []
 
 
+@pytest.mark.long
 def test_a_killed_writer_leaves_whole_commits_and_no_lock(lake: Lake, tmp_path: Path) -> None:
     for epoch in range(1, 4):
         writer = start(WRITER, tmp_path, epoch)
@@ -270,6 +271,7 @@ def read_while_writing(lake: Lake, directory: Path, queries: int, pause_s: float
     return [float(seconds) for seconds in told["taken"]]
 
 
+@pytest.mark.long
 def test_a_second_process_reads_whole_commits_while_the_lake_is_written_and_merged(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

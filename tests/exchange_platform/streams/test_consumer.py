@@ -90,6 +90,7 @@ def test_nothing_is_lost_or_doubled_when_a_store_is_unavailable(
     assert DeadLetters(platform.database).count().waiting == 0
 
 
+@pytest.mark.long
 def test_a_store_that_is_away_for_hours_costs_no_record(platform: Platform) -> None:
     source = source_of(1)
     follower = RecordingSink()

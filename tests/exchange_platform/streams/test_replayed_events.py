@@ -88,6 +88,7 @@ def test_the_match_is_found_by_what_people_type_and_is_over_with_its_winner(
     assert updates > 1000
 
 
+@pytest.mark.long
 def test_the_match_replayed_again_changes_nothing(
     feeds: Path, recorded: Path, journal: FeedJournal, platform: FeedPlatform
 ) -> None:

@@ -101,6 +101,7 @@ def open_shards(settings: Settings) -> list[str]:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.long
 def test_splits_and_merges_under_load_lose_and_double_nothing(shared: Settings, tmp_path: Path) -> None:
     kinesis = aws_client(shared, "kinesis")
     data = encoded(matched_pairs(700, users=60, markets=40))

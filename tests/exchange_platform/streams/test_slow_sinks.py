@@ -292,6 +292,7 @@ class SlowView:
         pass
 
 
+@pytest.mark.long
 def test_the_checkpoint_of_a_slow_view_of_100_000_users_moves_every_few_seconds(platform: Platform) -> None:
     users = 100_000
     update = of_a_user(0)

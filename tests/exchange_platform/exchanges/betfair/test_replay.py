@@ -119,6 +119,7 @@ def test_files_are_merged_in_publish_order_and_all_is_published(
     assert max(len(call) for _, call in published.calls) < 1000
 
 
+@pytest.mark.long
 def test_a_second_replay_repeats_the_same_ids_and_adds_no_restatement(
     feeds: Path, restatements: Restatements
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_second_replay_repeats_the_same_ids_and_adds_no_restatement(
     assert restatements.count() == 28
 
 
+@pytest.mark.long
 def test_a_stopped_replay_published_a_beginning_and_the_next_completes_it(
     feeds: Path, restatements: Restatements
 ) -> None:

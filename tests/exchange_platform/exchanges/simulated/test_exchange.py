@@ -156,6 +156,7 @@ def test_executions_come_at_the_rate_asked_for(tmp_path: Path, rate: int) -> Non
         assert abs(running.exchange.executions - before - 10 * rate) <= max(1, rate)
 
 
+@pytest.mark.long
 def test_books_stay_small_and_finished_markets_are_forgotten(tmp_path: Path) -> None:
     running = RunningExchange(tmp_path / "journal.sqlite", MadeUpTime(), rate=5)
     seen: set[str] = set()

@@ -144,6 +144,7 @@ def test_a_flood_is_handed_on_in_pieces_that_each_end_with_a_whole_record(
     assert positions == sorted(set(positions))
 
 
+@pytest.mark.long
 def test_a_stream_made_anew_is_read_from_its_beginning_and_what_is_sent_again_changes_nothing(
     settings: Settings, client: Any
 ) -> None:

@@ -10,6 +10,8 @@ from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from exchange_platform.bets import BetStatus, check_transition
 from exchange_platform.exchanges.simulated.exchange import Exchange
 from exchange_platform.exchanges.simulated.journal import Journal
@@ -58,6 +60,7 @@ def _assert_one_unbroken_history(pairs: Pairs) -> None:
         assert ids == [f"{market_id}-{number:010d}" for number in range(1, len(ids) + 1)]
 
 
+@pytest.mark.long
 def test_an_exchange_that_was_dropped_goes_on_as_it_was(tmp_path: Path) -> None:
     clock = MadeUpTime()
     path = tmp_path / "journal.sqlite"
@@ -87,6 +90,7 @@ def test_orders_that_no_tick_made_durable_never_were(tmp_path: Path) -> None:
     _assert_one_unbroken_history(restored.retained())
 
 
+@pytest.mark.long
 def test_a_settlement_cut_off_in_the_middle_goes_on_with_the_same_result(tmp_path: Path) -> None:
     clock = MadeUpTime()
     path = tmp_path / "journal.sqlite"

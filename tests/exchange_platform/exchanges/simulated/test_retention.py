@@ -39,6 +39,7 @@ def _forget(running: RunningExchange, *, after_s: float) -> None:
     running.journal.forget(running.clock.us, running.acknowledged)
 
 
+@pytest.mark.long
 def test_batches_that_were_committed_are_published_again_for_ten_minutes(tmp_path: Path) -> None:
     running = RunningExchange(tmp_path / "journal.sqlite", MadeUpTime(), rate=2)
     told = running.run(900, published=None, tick_s=0.5)
@@ -47,6 +48,7 @@ def test_batches_that_were_committed_are_published_again_for_ten_minutes(tmp_pat
     assert 595 <= _age_of_the_oldest_s(running) <= 710  # forgotten every 200 ticks, here 100 s
 
 
+@pytest.mark.long
 def test_unpublished_batches_are_kept_for_as_long_as_it_takes(tmp_path: Path) -> None:
     waiting = RunningExchange(tmp_path / "waiting.sqlite", MadeUpTime(), rate=1)
     told = waiting.run(900, published=0, tick_s=0.5)
