@@ -151,7 +151,7 @@ def test_a_lake_that_is_away_is_told_and_found_again(own: Settings, feed: Feed, 
     catalog = own.data_dir / "lake" / "catalog.sqlite"
     away = catalog.with_suffix(".away")
     catalog.rename(away)
-    with pytest.raises(StoreUnavailable, match="migrate"):
+    with pytest.raises(StoreUnavailable, match="restore-lake"):
         reader.read("1.1", ALL, limit=100)
     away.rename(catalog)
     assert len(reader.read("1.1", ALL, limit=100)) == 1
