@@ -13,13 +13,14 @@ import sqlalchemy as sa
 
 from exchange_platform import checks
 from exchange_platform.acceptance import Acceptance
+from exchange_platform.actors import THIS_PROCESS, Actor
 from exchange_platform.bet_requests import Answer, BetRequest, caller_id
 from exchange_platform.bets import FLAT, LIVE, Bet, BetStatus, Position, Side, market_exposure_minor
 from exchange_platform.exchanges.simulated.states import Phase
 from exchange_platform.order_publishing import OrderRelay
 from exchange_platform.reconciliation import Reconciliation
 from exchange_platform.records import BetUpdate, decode
-from exchange_platform.refusals import Refused
+from exchange_platform.refusals import Conflict, Refused
 from exchange_platform.settings import Settings
 from exchange_platform.stores import database as tables
 from exchange_platform.stores.bet_rows import bet_from_row
@@ -39,6 +40,8 @@ from tests.exchange_platform.recording import RecordingStream
 
 ACCOUNTS = {"ann": 3000, "bob": 1_000_000}
 """What each begins with."""
+APPLICATIONS = {account: Actor(f"app-of-{account}", token_id=account) for account in ACCOUNTS}
+"""Who asks for each. Each has a token that may act for its account alone, which the API sees to."""
 MARKETS = {"m1": 1, "m2": 2, "m3": 1}
 """How many selections win, a market."""
 SELECTIONS = 4
@@ -88,6 +91,7 @@ class World:
             for selection_id in range(1, SELECTIONS + 1):
                 for side, odds, stake in RESTING:
                     self.exchange.trade(market_id, selection_id, side, Decimal(odds), stake)
+        self.asked_for: dict[tuple[str, str], BetRequest] = {}
         self._told = 0
         self._drawn = 0
         self._acceptance = Acceptance({"GBP": 100}, draw=self._draw)
@@ -112,7 +116,8 @@ class World:
         self.clock.us += 1000
         try:
             with self.database.write() as connection:
-                decided = self._acceptance.decide(connection, requests, self.clock.us)
+                actors = [APPLICATIONS[request.account_id] for request in requests]
+                decided = self._acceptance.decide(connection, requests, self.clock.us, actors)
                 if death is Death.BEFORE_COMMIT:
                     raise _Died
         except _Died:
@@ -134,10 +139,20 @@ class World:
         for request in waiting:
             self.ask(request)
 
+    def ask_as_another(self, request: BetRequest) -> None:
+        """Another application asks for what was answered, under the same id: it is refused, and nothing is written for it."""
+        (other,) = (one for account, one in APPLICATIONS.items() if account != request.account_id)
+        with self.database.write() as connection:
+            decided = self._acceptance.decide(connection, [request], self.clock.us, [other])
+        (outcome,) = decided.outcomes
+        assert isinstance(outcome, Conflict), "another application was given the answer, or a second bet"
+        assert not decided.orders
+
     def _answered(self, request: BetRequest, outcome: Answer | Refused) -> None:
         submission_id = caller_id(request)
         if submission_id is None or isinstance(outcome, Refused):
             return
+        self.asked_for[request.account_id, submission_id] = request
         first = self.answers.setdefault((request.account_id, submission_id), outcome)
         assert first == outcome, "the same submission was answered otherwise"
 
@@ -226,6 +241,12 @@ class World:
             credited = connection.execute(sa.select(replacements)).all()
             pending = set(connection.execute(sa.select(pending_bets.c.bet_id)).scalars())
             transfers = connection.execute(sa.select(wallet_transfers)).all()
+            asked_by = connection.execute(
+                sa.select(tables.ledger.c.user_id, tables.ledger.c.application).distinct()
+            ).all()
+        for user_id, application in asked_by:
+            own = APPLICATIONS[user_id].application if user_id in APPLICATIONS else None
+            assert application in (None, THIS_PROCESS.application, own), (user_id, application)
         self._check_money(profiles, house, entries, transfers)
         self._check_positions(bets, positions, exposures, credited, profiles)
         self._check_accounts(bets, profiles)

@@ -31,7 +31,7 @@ from exchange_platform.bets import BetStatus, Side
 from exchange_platform.refusals import InsufficientFunds
 from exchange_platform.stores.database import Database, metadata
 from exchange_platform.stores.schema import migrate_database
-from tests.exchange_platform.money_world import ACCOUNTS, MARKETS, SELECTIONS, Death, World
+from tests.exchange_platform.money_world import ACCOUNTS, APPLICATIONS, MARKETS, SELECTIONS, Death, World
 from tests.prepared import prepare_database
 
 ODDS = [Decimal(text) for text in ("1.01", "1.5", "2", "2.02", "3.05", "3.1", "7.4", "32")]
@@ -242,12 +242,26 @@ class MoneyMachine(RuleBasedStateMachine):
             self.world.feed_market(market)
             self.world.consume(market, most)
 
+    @precondition(lambda self: self.world.asked_for)
+    @rule(data=st.data())
+    def another_application_repeats(self, data: st.DataObject) -> None:
+        """Somebody else's token shows the id of a request that was answered."""
+        asked = self.world.asked_for
+        self.world.ask_as_another(asked[data.draw(st.sampled_from(sorted(asked)))])
+
     @rule(account=accounts, amount=stakes, repeated=st.booleans())
     def deposit(self, account: str, amount: int, repeated: bool) -> None:
         """Money comes in, once."""
         self.asked += 1
         for _ in range(1 + repeated):
-            self.world.wallets.deposit(account, f"d{self.asked}", amount, "GBP", authorised_by="a test")
+            self.world.wallets.deposit(
+                account,
+                f"d{self.asked}",
+                amount,
+                "GBP",
+                authorised_by="a test",
+                actor=APPLICATIONS[account],
+            )
 
     @rule(account=accounts, amount=stakes)
     def withdraw(self, account: str, amount: int) -> None:
@@ -255,7 +269,14 @@ class MoneyMachine(RuleBasedStateMachine):
         self.asked += 1
         before = self.world.wallets.wallet(account)
         try:
-            self.world.wallets.withdraw(account, f"w{self.asked}", amount, "GBP", authorised_by="a test")
+            self.world.wallets.withdraw(
+                account,
+                f"w{self.asked}",
+                amount,
+                "GBP",
+                authorised_by="a test",
+                actor=APPLICATIONS[account],
+            )
         except InsufficientFunds:
             assert amount > before.available_minor
             note(f"{account} has {before.available_minor}")

@@ -10,9 +10,10 @@ from decimal import Decimal
 import pytest
 
 from exchange_platform.api.serving import Server
+from exchange_platform.api_tokens import Scope, draw_token
 from exchange_platform.aws import aws_client
 from exchange_platform.bets import BetStatus, Side
-from exchange_platform.client import ApiError, ApiUnavailable, ExchangeClient
+from exchange_platform.client import ApiError, ApiUnavailable, ExchangeClient, MissingScope, TokenRefused
 from exchange_platform.local.programs import free_ports
 from exchange_platform.settings import Settings
 from exchange_platform.stores.bet_reading import read_bet
@@ -24,6 +25,7 @@ from tests.exchange_platform.api.conftest import TOKEN
 from tests.exchange_platform.betting import add_account, add_event, add_market
 from tests.exchange_platform.stores.bet_lives import later
 from tests.platform_parts import wait_for
+from tests.token_parts import make_token
 
 
 @contextmanager
@@ -86,6 +88,25 @@ def test_a_bet_is_placed_once_and_its_news_are_heard_in_order_across_a_restart(
     assert [change.change for _, change in seen] == ["accepted", "matched", "matched"]
     assert [change.bet.version for _, change in seen] == [2, 3, 4]
     assert [number for number, _ in seen] == sorted(number for number, _ in seen)
+
+
+def test_a_token_that_is_refused_and_one_that_may_not_are_errors_of_their_own(
+    api_settings: Settings, database: Database
+) -> None:
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    reader = make_token(database, "reader", [Scope.READ], accounts=["a1"])
+    with _served(api_settings, port):
+        with ExchangeClient(url, draw_token()) as stranger, pytest.raises(TokenRefused) as refused:
+            stranger.wallet("a1")
+        assert (refused.value.status, refused.value.code) == (401, "unauthorized")
+        with ExchangeClient(url, reader) as client:
+            assert client.wallet("a1").balance_minor == 10_000
+            with pytest.raises(MissingScope, match="this token of reader has read") as missing:
+                client.deposit("a1", 100, authorised_by="the bank")
+            assert (missing.value.needed, missing.value.scopes) == ("money", ["read"])
+            with pytest.raises(TokenRefused), ExchangeClient(url, draw_token()) as other:
+                next(other.changes("a1"))
 
 
 def test_a_server_that_is_not_there_is_said_to_be_away() -> None:
