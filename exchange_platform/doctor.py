@@ -23,6 +23,7 @@ from exchange_platform.aws import aws_client, error_code, topic_arn
 from exchange_platform.aws_clients import is_on_this_machine
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.data_files import CATALOG, OPERATIONAL, DataFault, examinations
+from exchange_platform.locations import shown_url
 from exchange_platform.machine import (
     GIB,
     faults_of,
@@ -335,7 +336,7 @@ def _event_index(settings: Settings) -> Finding:
     finally:
         database.dispose()
         index.close()
-    where = settings.elasticsearch_url or "embedded"
+    where = shown_url(settings.elasticsearch_url or "embedded")
     if wanted and not filled:
         return Finding(
             "event index",
@@ -347,7 +348,7 @@ def _event_index(settings: Settings) -> Finding:
 
 
 def _aws(settings: Settings) -> Iterator[Finding]:
-    endpoint = settings.aws_endpoint_url or f"AWS {settings.aws_region}"
+    endpoint = shown_url(settings.aws_endpoint_url or f"AWS {settings.aws_region}")
     kinesis, dynamodb = (
         aws_client(settings, "kinesis", read_timeout_s=3),
         aws_client(settings, "dynamodb", read_timeout_s=3),

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 
@@ -21,7 +22,14 @@ from exchange_platform.api_tokens import tokens_of_setting
 from exchange_platform.database_tls import file_of, holds_certificate
 from exchange_platform.exchange_signing import keys_of
 from exchange_platform.limits import parse_limits
-from exchange_platform.locations import mysql_url, postgres_catalog
+from exchange_platform.locations import (
+    check_catalog,
+    check_database_url,
+    check_url,
+    mysql_url,
+    postgres_catalog,
+    shown_url,
+)
 
 DEFAULT_DATA_DIR = Path(".exchange-platform")
 EMBEDDED_MAIL_FROM = "Exchange Platform <mail@exchange-platform.invalid>"
@@ -34,6 +42,8 @@ FAULTS = "faults"
 """What `up` sees going wrong stands there by this name."""
 DEFAULT_API_PORT = 8000
 PREFIX, KEPT = "EXCHANGE_PLATFORM_", "_SECRET"
+_URLS = ("elasticsearch_url", "exchange_url", "aws_endpoint_url", "public_url")
+"""Settings that may name a user and a password, as any URL may."""
 _TOLD_BY_THE_RUNNING = ("aws_endpoint_url", "exchange_url", "emulator_key", "exchange_key")
 
 
@@ -486,6 +496,19 @@ class Settings(BaseSettings):
     )
 
     @model_validator(mode="after")
+    def _check_addresses(self) -> Settings:
+        """Before they are used: a driver's error shows what it takes for the host, which may be the end of a password."""
+        if self.database_url is not None:
+            check_database_url("database_url", self.database_url.get_secret_value())
+        for name in ("lake_catalog", "lake_read_catalog"):
+            if (catalog := getattr(self, name)) is not None:
+                check_catalog(name, catalog.get_secret_value())
+        for name in _URLS:
+            if (url := getattr(self, name)) is not None:
+                check_url(name, url)
+        return self
+
+    @model_validator(mode="after")
     def _check_passwords(self) -> Settings:
         if self.database_password is not None:
             if self.database_url is None:
@@ -591,6 +614,11 @@ class Settings(BaseSettings):
         """What the links in mails begin with, without a slash at the end."""
         return (self.public_url or f"http://127.0.0.1:{DEFAULT_API_PORT}").rstrip("/")
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Addresses without their users, too."""
+        for name, value in super().__repr_args__():
+            yield name, shown_url(value) if name in _URLS and value is not None else value
+
     def describe(self) -> dict[str, Any]:
         """Every setting as something that may be shown: secrets masked, the database's URL without its password."""
         shown = self.model_dump(mode="json")
@@ -598,6 +626,8 @@ class Settings(BaseSettings):
             shown["database_url"] = make_url(self.operational_database_url).render_as_string(
                 hide_password=True
             )
+        for name in _URLS:
+            shown[name] = shown_url(shown[name]) if shown[name] is not None else None
         return shown
 
 
@@ -625,12 +655,16 @@ def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
     except ValidationError as error:
         # What contradicts another setting comes with all of them as its input, secrets too: only one setting's is shown.
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}, got {problem.get('input')!r}"
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}, got {_seen(problem)}"
             if problem["loc"]
             else problem["msg"].removeprefix("Value error, ")
             for problem in error.errors(include_url=False)
         )
         raise InvalidSettings(problems) from None
+
+
+def _seen(problem: ErrorDetails) -> str:
+    return "a secret" if problem["loc"][0] in secret_settings() else shown_url(repr(problem.get("input")))
 
 
 def secret_settings() -> frozenset[str]:

@@ -16,6 +16,7 @@ import msgspec
 from exchange_platform.back_off import BackOff
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.lean_httpx import httpx
+from exchange_platform.locations import shown_url
 from exchange_platform.signed_http import ExchangeAccess
 from exchange_platform.streams.source import (
     SHARD_END,
@@ -236,7 +237,9 @@ class FeedSource:
     def _check_feed(self, shard: str, answer: _Answer) -> None:
         if _shard_of(answer.feed_id) != shard:
             self._feed_id = None
-            raise ShardsChanged(f"{self._url} is another feed now: {answer.feed_id}; {shard} is no more")
+            raise ShardsChanged(
+                f"{shown_url(str(self._url))} is another feed now: {answer.feed_id}; {shard} is no more"
+            )
         self._feed_id = answer.feed_id
         self._failures = 0
 
@@ -334,7 +337,7 @@ class FeedSource:
         return SourceUnavailable(self._text(reason), retry_after_s=_BACK_OFF.pause_s(self._failures))
 
     def _text(self, reason: str) -> str:
-        return f"exchange feed {self._url}: {reason}" if self._url else f"exchange feed: {reason}"
+        return f"exchange feed {shown_url(self._url)}: {reason}" if self._url else f"exchange feed: {reason}"
 
 
 def _shard_of(feed_id: str) -> str:
