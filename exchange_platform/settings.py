@@ -491,6 +491,13 @@ class Settings(BaseSettings):
     run_task: str | None = Field(
         None, description="ECS task definition that each of Dagster's runs is started from."
     )
+    run_subnets: str | None = Field(
+        None,
+        description="Subnets that Dagster's runs are started in on AWS, separated by commas. Default: the daemon's.",
+    )
+    run_security_group: str | None = Field(
+        None, description="And their security group. Default: the daemon's."
+    )
     code_server_host: str | None = Field(
         None, description="Where Dagster's daemon and pages find the code server, on AWS."
     )

@@ -1,10 +1,10 @@
 output "environment_variables" {
-  description = "What configures the platform: EXCHANGE_PLATFORM_* without secrets (`terraform output -json environment_variables`)."
+  description = "What configures each kind of task: EXCHANGE_PLATFORM_* without secrets (`terraform output -json environment_variables`)."
   value       = local.environment_variables
 }
 
 output "secret_variables" {
-  description = "The variables that are secrets: where each is kept, never its value."
+  description = "The variables of each kind of task that are secrets: where each is kept, never its value."
   value       = local.secret_variables
 }
 
@@ -26,6 +26,11 @@ output "repository_urls" {
 output "artifacts_bucket" {
   description = "Where the function's zip is uploaded."
   value       = module.release.artifacts_bucket
+}
+
+output "signing_profile" {
+  description = "The profile that signs the function's zip (GitHub: SIGNING_PROFILE); empty where it is not signed."
+  value       = module.release.signing_profile
 }
 
 output "publish_role_arn" {
@@ -53,11 +58,16 @@ output "run_task_family" {
   value       = module.dagster.run_task_family
 }
 
+output "task_families" {
+  description = "The task definition of each kind of Dagster's tasks, and of the one-off tasks `migrate` and `database-users`."
+  value       = module.dagster.task_families
+}
+
 output "network" {
   description = "Where one-off tasks (migrations) run."
   value = {
-    subnet_ids        = module.network.private_subnet_ids
-    security_group_id = module.network.tasks_group_id
+    subnet_ids         = module.network.private_subnet_ids
+    security_group_ids = module.network.task_group_ids
   }
 }
 

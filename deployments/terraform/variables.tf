@@ -15,8 +15,21 @@ variable "region" {
 }
 
 variable "release" {
-  description = "The version that runs: tag of the images and name of the function's zip."
+  description = "The version that runs: name of the function's zip."
   type        = string
+  validation {
+    condition     = can(regex("^[0-9]+\\.[0-9]+\\.[0-9]+[0-9A-Za-z.+-]*$", var.release))
+    error_message = "release is a version, such as 1.2.3."
+  }
+}
+
+variable "image_digests" {
+  description = "What runs, by content: the digests of the release's images, as its build recorded them (images.auto.tfvars.json)."
+  type        = object({ dagster = string, api = string })
+  validation {
+    condition     = alltrue([for digest in values(var.image_digests) : can(regex("^sha256:[0-9a-f]{64}$", digest))])
+    error_message = "image_digests are digests, sha256: and 64 hexadecimal digits: a tag can come to name another image."
+  }
 }
 
 variable "deletion_protection" {
@@ -51,6 +64,28 @@ variable "allowed_cidrs" {
   description = "From where the API may be reached."
   type        = list(string)
   default     = ["0.0.0.0/0"]
+}
+
+variable "operators_cidrs" {
+  description = "From where inside the network, or what is joined to it, operators reach the Dagster UI. It asks for no password."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for cidr in var.operators_cidrs : can(regex("^(10|192\\.168|172\\.(1[6-9]|2[0-9]|3[01]))\\.", cidr))])
+    error_message = "operators_cidrs are private addresses: whoever reaches the Dagster UI may end and delete runs."
+  }
+}
+
+variable "dagster_ui_names" {
+  description = "Names by which operators call the Dagster UI; it refuses all others but localhost."
+  type        = list(string)
+  default     = []
+}
+
+variable "api_names" {
+  description = "Names by which the API is called besides public_url's. The load balancer answers to no others."
+  type        = list(string)
+  default     = []
 }
 
 variable "interface_endpoints" {
@@ -240,4 +275,10 @@ variable "apply_boundary_arn" {
   description = "Permissions boundary of the role that applies; null for none."
   type        = string
   default     = null
+}
+
+variable "sign_function" {
+  description = "Whether the function's zip is signed by AWS Signer, and the function runs nothing that it did not sign."
+  type        = bool
+  default     = true
 }

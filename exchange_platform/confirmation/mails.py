@@ -7,6 +7,7 @@ mail that has to be tried again carries another token; those of one wish are all
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import jinja2
 
@@ -89,6 +90,8 @@ class ConfirmationMails:
                 code=code,
                 lifetime=in_words(self._lifetime_s),
             )
+            if account.state is AccountState.UNDELIVERABLE or number_of(mail) > 1:
+                outgoing = replace(outgoing, lifts_suppression=True)
         except jinja2.TemplateError as error:
             return Unrenderable(f"{type(error).__name__}: {error}")
         stored = self._tokens.store(

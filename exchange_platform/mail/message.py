@@ -39,6 +39,8 @@ class OutgoingMail:
     html: str
     written_at: datetime
     unsubscribe_url: str | None = None
+    lifts_suppression: bool = False
+    """Whether the mail is to be tried although its address bounced before: its owner asked for it since."""
 
 
 def message_id(mail_id: str, mail_from: str) -> str:

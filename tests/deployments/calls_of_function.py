@@ -20,7 +20,9 @@ from tests.deployments.recorded_calls import Recorder
 from tests.platform_parts import wait_for
 
 FUNCTION = "lambda"
-TAKES_NO_PASSWORD = {f"{PREFIX}DATABASE_PASSWORD", f"{PREFIX}LAKE_CATALOG_PASSWORD"}
+TAKES_NO_PASSWORD = {
+    f"{PREFIX}{name}" for name in ("DATABASE_PASSWORD", "LAKE_CATALOG_PASSWORD", "DATABASE_CA")
+}
 """SQLite's settings: what lies in these places is read beside."""
 
 
@@ -28,7 +30,7 @@ def work_as_function(
     settings: Settings, recorder: Recorder, outputs: Mapping[str, Any], patch: pytest.MonkeyPatch
 ) -> None:
     """Starts as Lambda starts it, told where its secrets lie. An account is registered and bets, its profile and a market's windows are read."""
-    places: Mapping[str, str] = outputs["secret_variables"]
+    places: Mapping[str, str] = outputs["secret_variables"]["api"]
     _keep(settings, places)
     (code, *_) = codes_in(mails(settings))
     with patch.context() as environment, recorder.at_work(FUNCTION):

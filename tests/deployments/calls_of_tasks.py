@@ -47,7 +47,7 @@ from tests.workload import START, matched_pairs
 
 TOKEN = "a-token-of-an-application-000000"
 DAGSTER_YAML = Path(__file__).parents[2] / "deployments" / "aws" / "dagster.yaml"
-NOT_THERE = ("database_", "lake_catalog", "dagster_", "elasticsearch_", "exchange_url")
+NOT_THERE = ("database_", "lake_catalog", "lake_read_", "dagster_", "elasticsearch_", "exchange_url")
 """Settings of servers that no emulator of AWS has."""
 
 BET = {
@@ -85,7 +85,7 @@ def recorded(
     patch.setenv("AWS_DEFAULT_REGION", settings.aws_region)
     patch.setenv("NO_PROXY", "127.0.0.1")
     patch.setenv(f"{PREFIX}COMPUTE_LOGS_BUCKET", settings.compute_logs_bucket or "")
-    _make(settings)
+    _make(settings, recorder)
     try:
         yield settings, recorder
     finally:
@@ -100,7 +100,7 @@ def _named(variables: Mapping[str, str]) -> dict[str, Any]:
     return {name: text for name, text in stated.items() if not name.startswith(NOT_THERE)}
 
 
-def _make(settings: Settings) -> None:
+def _make(settings: Settings, recorder: Recorder) -> None:
     """What Terraform makes, by its names."""
     queue, topic = settings.mail_feedback_queue or "", settings.mail_feedback_topic or ""
     short = {
@@ -115,7 +115,8 @@ def _make(settings: Settings) -> None:
     ses.create_configuration_set(ConfigurationSetName=settings.ses_configuration_set)
     for client in (s3, ses):
         client.close()
-    migrate(settings)
+    with recorder.at_work("once"):
+        migrate(settings)
 
 
 def work(settings: Settings, recorder: Recorder) -> None:

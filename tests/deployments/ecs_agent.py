@@ -22,6 +22,8 @@ MOST_OVERRIDES = 8192
 """Characters of JSON. Source: RunTask, overrides (ECS's API reference); an emulator takes any number."""
 _STOP_GRACE_S = 30.0
 _LOOK_EVERY_S = 0.3
+STARTED = ("database-users", "migrate", "run")
+"""The kinds of tasks that somebody starts by ECS's API; services are ECS's own."""
 
 
 class Agent:
@@ -37,7 +39,7 @@ class Agent:
         """`environment` is what a task of a family gets. The daemon's own task is noted, not started: runs take after it."""
         self._ecs = account.client("ecs")
         self._cluster = outputs["cluster_name"]
-        self._runs = outputs["run_task_family"]
+        self._families = [outputs["task_families"][kind] for kind in STARTED]
         self._environment = environment
         self._log = log
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -49,12 +51,12 @@ class Agent:
         network = outputs["network"]
         (task,) = self._ecs.run_task(
             cluster=self._cluster,
-            taskDefinition=self._runs.removesuffix("-run") + "-daemon",
+            taskDefinition=outputs["task_families"]["daemon"],
             launchType="FARGATE",
             networkConfiguration={
                 "awsvpcConfiguration": {
                     "subnets": network["subnet_ids"],
-                    "securityGroups": [network["security_group_id"]],
+                    "securityGroups": [network["security_group_ids"]["daemon"]],
                 }
             },
         )["tasks"]
@@ -99,8 +101,12 @@ class Agent:
                 self._start(task)
 
     def _tasks(self, status: str) -> list[dict[str, Any]]:
-        arns = self._ecs.list_tasks(cluster=self._cluster, family=self._runs, desiredStatus=status)[
-            "taskArns"
+        arns = [
+            arn
+            for family in self._families
+            for arn in self._ecs.list_tasks(cluster=self._cluster, family=family, desiredStatus=status)[
+                "taskArns"
+            ]
         ]
         if not arns:
             return []
@@ -110,13 +116,16 @@ class Agent:
     def _start(self, task: dict[str, Any]) -> None:
         overrides = task["overrides"]
         assert len(json.dumps(overrides)) <= MOST_OVERRIDES, overrides
-        (container,) = overrides["containerOverrides"]
-        program, *arguments = container["command"]
+        definition = self._ecs.describe_task_definition(taskDefinition=task["taskDefinitionArn"])[
+            "taskDefinition"
+        ]
+        (defined,) = definition["containerDefinitions"]
+        (container,) = overrides.get("containerOverrides") or [{}]
         with self._log.open("ab") as log:
             self._processes[task["taskArn"]] = subprocess.Popen(
-                [str(Path(sys.executable).with_name(program)), *arguments],
+                command_of(defined | {key: container[key] for key in ("command",) if key in container}),
                 cwd=CHECKOUT,
-                env=self._environment(self._runs)
+                env=self._environment(definition["family"])
                 | {one["name"]: one["value"] for one in container.get("environment", ())},
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -129,6 +138,16 @@ class Agent:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def command_of(container: Mapping[str, Any]) -> list[str]:
+    """What a container runs: its entry point and its command, of the programs that are installed here."""
+    words: list[str] = []
+    for part in (container.get("entryPoint"), container.get("command")):
+        if part:
+            program, *arguments = part
+            words += [str(Path(sys.executable).with_name(program)), *arguments]
+    return words
 
 
 def given_by_ecs(metadata_url: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ import yaml
 from exchange_platform.local.leftovers import UP_ID, end, marked
 from exchange_platform.local.programs import HOST, free_ports
 from exchange_platform.settings import Settings
-from tests.deployments.ecs_agent import Agent, given_by_ecs
+from tests.deployments.ecs_agent import Agent, command_of, given_by_ecs
 from tests.deployments.terraforming import Account
 from tests.exchange_platform.local.conftest import wait_until
 from tests.postgres_parts import Postgres
@@ -34,6 +35,9 @@ CHECKOUT = Path(__file__).parents[2]
 AWS = CHECKOUT / "deployments" / "aws"
 TOKEN = "a-token-of-an-application-000000"
 EXCHANGE = "exchange"
+DATABASE_URL = "EXCHANGE_PLATFORM_DATABASE_URL"
+ADMINISTRATOR = "exchange"
+"""The databases' administrator by Terraform's word: here it is the servers' own."""
 SERVICES = ("code-server", "daemon", "webserver", "api")
 
 
@@ -46,32 +50,56 @@ class Servers:
     elasticsearch: Settings
     """Where it is, and the index's name."""
 
-    def variables(self) -> dict[str, str]:
-        """What says where they are, in the place of what Terraform says; the lake's database is made, as Terraform makes it."""
-        mysql, place = sa.make_url(self.mysql_url), self.postgres
-        lake = place.new_database()
-        return {
-            "EXCHANGE_PLATFORM_DATABASE_URL": mysql._replace(password=None).render_as_string(),
-            "EXCHANGE_PLATFORM_DATABASE_PASSWORD": str(mysql.password),
+    lake: str
+    """The name of the lake's database, which is made as Terraform makes it."""
+
+    def variables(self, said: Mapping[str, str]) -> dict[str, str]:
+        """Where they are, in the place of what a definition says; each task keeps its own users and their passwords."""
+        place, here = self.postgres, dict(said)
+        if DATABASE_URL in here:
+            mysql, user = sa.make_url(self.mysql_url), str(sa.make_url(here[DATABASE_URL]).username)
+            if user == ADMINISTRATOR:
+                user = str(mysql.username)
+                here["EXCHANGE_PLATFORM_DATABASE_PASSWORD"] = str(mysql.password)
+            here[DATABASE_URL] = mysql.set(username=user)._replace(password=None).render_as_string()
+        for catalog in ("EXCHANGE_PLATFORM_LAKE_CATALOG", "EXCHANGE_PLATFORM_LAKE_READ_CATALOG"):
+            if catalog in here:
+                user = here[catalog].rpartition("user=")[2]
+                user = place.user if user == ADMINISTRATOR else user
+                here[catalog] = f"postgres:host={place.host} port={place.port} dbname={self.lake} user={user}"
+        own = {
             "EXCHANGE_PLATFORM_DATABASE_TLS": "preferred",
-            "EXCHANGE_PLATFORM_LAKE_CATALOG": place.catalog(lake),
             "EXCHANGE_PLATFORM_DAGSTER_HOST": place.host,
             "EXCHANGE_PLATFORM_DAGSTER_PORT": place.port,
-            "EXCHANGE_PLATFORM_DAGSTER_USER": place.user,
-            "EXCHANGE_PLATFORM_DAGSTER_DATABASE": f"{lake}_dagster",
+            "EXCHANGE_PLATFORM_DAGSTER_DATABASE": f"{self.lake}_dagster",
             "PGSSLMODE": "prefer",
             "EXCHANGE_PLATFORM_ELASTICSEARCH_URL": str(self.elasticsearch.elasticsearch_url),
-            "EXCHANGE_PLATFORM_EVENT_INDEX": self.elasticsearch.event_index,
         }
+        here |= {name: value for name, value in own.items() if name in here}
+        return here | {"EXCHANGE_PLATFORM_EVENT_INDEX": self.elasticsearch.event_index}
 
 
-def put_secrets(account: Account) -> None:
-    """Give the secrets their values, as docs/deployment.md says."""
-    values = {"api-tokens": TOKEN, "mail-key": "k" * 48, "elasticsearch-api-key": "a-key"}
+def put_secrets(account: Account, authority: str) -> None:
+    """Give the secrets their values, as docs/deployment.md says; `authority` is PEM."""
+    values = {
+        "api-tokens": TOKEN,
+        "mail-key": "k" * 48,
+        "exchange-key": "e" * 48,
+        "database-ca": authority,
+        **{f"elasticsearch-{kind}api-key": "a-key" for kind in ("", "read-")},
+        **{f"database-{user}": secrets.token_urlsafe(24) for user in ("migrator", "platform", "api")},
+        **{user: secrets.token_urlsafe(24) for user in ("lake-reader", "dagster")},
+    }
     for name, value in values.items():
         account.client("secretsmanager").put_secret_value(
             SecretId=f"exchange-staging/{name}", SecretString=value
         )
+
+
+_SAID_TO_SOME = {
+    f"EXCHANGE_PLATFORM_{name}" for name in ("EXCHANGE_URL", "DATABASE_CA_FILE", "CODE_SERVER_HOST")
+}
+"""What is this machine's where a definition says it at all."""
 
 
 def container(account: Account, family: str) -> dict[str, Any]:
@@ -118,11 +146,14 @@ class Tasks:
         self._write_dagster_home()
         self._mark = uuid.uuid4().hex
         self._agent = Agent(account, outputs, self._environment, directory / "runs.log")
+        self._servers = servers
+        self._outputs = outputs
         own = {
-            **servers.variables(),
             "EXCHANGE_PLATFORM_DATA_DIR": str(self.data_dir),
             "EXCHANGE_PLATFORM_AWS_ENDPOINT_URL": account.url,
             "EXCHANGE_PLATFORM_EXCHANGE_URL": f"http://{HOST}:{self._exchange}",
+            "EXCHANGE_PLATFORM_DATABASE_CA_FILE": str(directory / "database-ca.pem"),
+            "PGSSLROOTCERT": str(directory / "database-ca.pem"),
             "EXCHANGE_PLATFORM_CODE_SERVER_HOST": HOST,
             "AWS_ENDPOINT_URL": account.url,
             "AWS_ACCESS_KEY_ID": "emulator",
@@ -133,7 +164,7 @@ class Tasks:
             "ECS_CONTAINER_METADATA_URI_V4": self._agent.metadata_url,
         }
         self._own = own
-        for name, value in {**variables(account, _family("daemon")), **own}.items():
+        for name, value in self._environment(_family("run")).items():
             patch.setenv(name, value)
 
     def run(self, *arguments: str) -> str:
@@ -150,10 +181,12 @@ class Tasks:
         return done.stdout
 
     def start_tasks(self) -> None:
-        """Start the tasks that ECS was asked for, the schemas' before all, and wait until that has ended."""
+        """Make the databases' users and the schemas, each by a task that ECS is asked for: as docs/deployment.md says."""
         self._agent.start()
-        wait_until(lambda: bool(self._agent.ended), within_s=120, told=self.told)
-        assert list(self._agent.ended.values()) == [0], self.told()
+        for done, kind in enumerate(("database-users", "migrate")):
+            self._ask_for(kind)
+            wait_until(lambda: len(self._agent.ended) > done, within_s=120, told=self.told)  # noqa: B023
+            assert set(self._agent.ended.values()) == {0}, self.told()
 
     def start(self) -> None:
         """Start the exchange, which is somebody else's, and the services."""
@@ -216,11 +249,25 @@ class Tasks:
             "deployments/aws/workspace.yaml": str(self._home / "workspace.yaml"),
         }
         defined = container(self._account, _family(service))
-        program, *arguments = defined.get("command") or _command_of_image(service)
-        return [
-            str(Path(sys.executable).with_name(program)),
-            *(here.get(word, word) for word in arguments),
-        ]
+        whole = command_of(defined if "command" in defined else {"command": _command_of_image(service)})
+        return [here.get(word, word) for word in whole]
+
+    def _ask_for(self, kind: str) -> None:
+        """Have ECS start a task of that kind."""
+        network = self._outputs["network"]
+        started = self._account.client("ecs").run_task(
+            cluster=self._outputs["cluster_name"],
+            taskDefinition=self._outputs["task_families"][kind],
+            launchType="FARGATE",
+            networkConfiguration={
+                "awsvpcConfiguration": {
+                    "subnets": network["subnet_ids"],
+                    "securityGroups": [network["security_group_ids"][kind]],
+                }
+            },
+        )
+        assert len(started["tasks"]) == 1
+        assert started["failures"] == []
 
     def _start(self, name: str) -> None:
         own = self._environment(_family(name)) if name in SERVICES else {**os.environ, UP_ID: self._mark}
@@ -235,8 +282,9 @@ class Tasks:
 
     def _environment(self, family: str) -> dict[str, str]:
         """What a task of a definition has, but for where the servers are."""
-        given = given_by_ecs(self._agent.metadata_url) | variables(self._account, family)
-        return {**given, **self._own, UP_ID: self._mark}
+        said = self._servers.variables(variables(self._account, family))
+        own = {name: value for name, value in self._own.items() if name in said or name not in _SAID_TO_SOME}
+        return {**given_by_ecs(self._agent.metadata_url), **said, **own, UP_ID: self._mark}
 
     def _write_dagster_home(self) -> None:
         """The image's, but for where the code server is and what may be written."""

@@ -26,6 +26,7 @@ from tests.exchange_platform.local.conftest import wait_until
 TERRAFORM = Path(__file__).parents[2] / "deployments" / "terraform"
 REGION = "eu-west-1"
 RELEASE = "1.2.3"
+DIGESTS = json.dumps({target: f"sha256:{target.encode().hex():0<64}" for target in ("dagster", "api")})
 ARTIFACTS = "module.release.module.artifacts.aws_s3_bucket.this"
 # The exit statuses of `terraform plan -detailed-exitcode`.
 NOTHING_TO_CHANGE, CHANGES = 0, 2
@@ -113,7 +114,12 @@ class Terraform:
         self._directory = directory / "terraform"
         shutil.copytree(TERRAFORM, self._directory, ignore=shutil.ignore_patterns(".terraform*"))
         (self._directory / "emulator_override.tf").write_text(ON_THE_EMULATOR)
-        self._variables = [f"-var-file=environments/{environment}.tfvars", f"-var=release={RELEASE}"]
+        self._variables = [
+            f"-var-file=environments/{environment}.tfvars",
+            f"-var=release={RELEASE}",
+            f"-var=image_digests={DIGESTS}",
+            "-var=sign_function=false",  # the emulator's Lambda knows no signatures
+        ]
         self._run("init", f"-plugin-dir={plugins}")
 
     def prepare(self, target: str) -> None:
@@ -123,7 +129,7 @@ class Terraform:
         self.account.client("s3").put_object(Bucket=bucket, Key=f"lambda/api-{RELEASE}.zip", Body=_a_zip())
         certificate = self.account.client("acm").request_certificate(DomainName="api.exchange.example")
         self._variables = [
-            *self._variables[:2],
+            *self._variables[:4],
             f"-var=certificate_arn={certificate['CertificateArn']}",
         ]
 

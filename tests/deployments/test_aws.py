@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import time
@@ -205,6 +206,29 @@ def test_a_run_is_a_task_of_its_own_in_the_daemons_network(cluster: Cluster, tmp
         assert len(json.dumps(task["overrides"])) < 8192  # ECS takes no more
         details = {pair["name"]: pair["value"] for pair in task["attachments"][0]["details"]}
         assert details["subnetId"] == cluster.subnet
+
+
+def test_a_run_is_started_in_the_group_of_runs_where_the_environment_names_one(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the daemon's own group a run had the daemon's network, and the daemon that of every run."""
+    ec2 = new_client("ec2", region=REGION, endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    vpc = ec2.describe_subnets(SubnetIds=[cluster.subnet])["Subnets"][0]["VpcId"]
+    group = ec2.create_security_group(GroupName=f"runs-{cluster.name}", Description="runs", VpcId=vpc)[
+        "GroupId"
+    ]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
+    monkeypatch.setenv("EXCHANGE_PLATFORM_RUN_SUBNETS", subnet)
+    monkeypatch.setenv("EXCHANGE_PLATFORM_RUN_SECURITY_GROUP", group)
+    config = read(DAGSTER_YAML)
+    overrides = {"run_launcher": config["run_launcher"]}
+    with dg.instance_for_test(overrides=overrides, temp_dir=str(tmp_path)) as instance:
+        launch(instance, "consume_bets", {})
+    (task,) = cluster.tasks()
+    details = {pair["name"]: pair["value"] for pair in task["attachments"][0]["details"]}
+    assert details["subnetId"] == subnet
+    found = ec2.describe_network_interfaces(NetworkInterfaceIds=[details["networkInterfaceId"]])
+    assert [one["GroupId"] for one in found["NetworkInterfaces"][0]["Groups"]] == [group]
 
 
 @pytest.mark.servers

@@ -27,6 +27,7 @@ from exchange_platform.settings import load_settings
 from exchange_platform.status import StatusReader
 from exchange_platform.stores.lake import Lake
 from tests.account_parts import codes_in
+from tests.certificates import Certificate
 from tests.deployments.tasks import SERVICES, TOKEN, Servers, Tasks, put_secrets
 from tests.deployments.terraforming import Account, Terraform, plugin_directory
 from tests.exchange_platform.local.conftest import wait_until
@@ -54,8 +55,7 @@ def staging(tmp_path: Path) -> Iterator[Terraform]:
         terraform = Terraform(tmp_path, plugins, "staging", account)
         terraform.prepare("module.release")
         terraform.apply()
-        put_secrets(account)
-        _ask_for_schemas(account, terraform.outputs)
+        put_secrets(account, Certificate(tmp_path).file.read_text())
         yield terraform
 
 
@@ -70,7 +70,7 @@ def tasks(
 ) -> Iterator[Tasks]:
     """Its tasks at work, the schemas made by one of them."""
     with index_settings("elasticsearch", tmp_path) as index:
-        servers = Servers(mysql_url, postgres, index)
+        servers = Servers(mysql_url, postgres, index, postgres.new_database())
         tasks = Tasks(tmp_path, staging.account, staging.outputs, servers, monkeypatch)
         try:
             tasks.start_tasks()
@@ -115,27 +115,6 @@ def test_the_platform_runs_on_what_terraform_made(tasks: Tasks, account: Account
         assert lake.query(count).to_pylist() == [{"count": 809}]
     bucket, _, prefix = settings.lake_data_location.removeprefix("s3://").partition("/")
     assert account.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix)["KeyCount"] > 0
-
-
-def _ask_for_schemas(account: Account, outputs: dict[str, Any]) -> None:
-    """Step 8: one task makes the schemas."""
-    network = outputs["network"]
-    started = account.client("ecs").run_task(
-        cluster=outputs["cluster_name"],
-        taskDefinition=outputs["run_task_family"],
-        launchType="FARGATE",
-        networkConfiguration={
-            "awsvpcConfiguration": {
-                "subnets": network["subnet_ids"],
-                "securityGroups": [network["security_group_id"]],
-            }
-        },
-        overrides={
-            "containerOverrides": [{"name": "run", "command": ["exchange-platform", "migrate"]}],
-        },
-    )
-    assert len(started["tasks"]) == 1
-    assert started["failures"] == []
 
 
 def _rebuild_index(tasks: Tasks) -> str | None:

@@ -23,7 +23,9 @@ from tests.deployments.policies import Grant, Policy
 from tests.deployments.terraform_state import Resources
 from tests.deployments.terraforming import (
     ARTIFACTS,
+    DIGESTS,
     Account,
+    Refused,
     Terraform,
     plugin_directory,
 )
@@ -137,8 +139,9 @@ def _varies(part: str) -> bool:
 
 
 def test_the_application_is_told_all_it_reads_and_no_secret_is_in_the_state(story: Story) -> None:
-    assert story.outputs["environment_variables"]["EXCHANGE_PLATFORM_BETS_STREAM"].endswith("-exchange-bets")
-    arns = story.outputs["secret_variables"].values()
+    said = story.outputs["environment_variables"]["run"]
+    assert said["EXCHANGE_PLATFORM_BETS_STREAM"].endswith("-exchange-bets")
+    arns = [arn for kind in story.outputs["secret_variables"].values() for arn in kind.values()]
     assert all(arn.startswith("arn:aws:secretsmanager:") for arn in arns)
     assert '"master_password": null' in story.state
     assert "secret_string" not in story.state
@@ -154,6 +157,9 @@ BEYOND = {
         Grant(
             "ses:SendEmail", "*"
         ): "SES's second version asks for this or SendRawEmail, by the message's form",
+        Grant(
+            "ses:DeleteSuppressedDestination", "*"
+        ): "an address that bounced is mailed again; the emulator knows no list of these (tests/exchange_platform/mail/test_ses.py)",
     },
     "api": {
         Grant("kms:Decrypt", THE_KEY): "AWS asks for it in the caller's name",
@@ -175,6 +181,7 @@ BEYOND = {
 }
 # Grants by a wildcard, other than for the platform's folders, and why none is narrower.
 WIDE = {
+    "runs": {Grant("ses:DeleteSuppressedDestination", "*"): "knows no resource"},
     "lambda": {
         Grant("logs:*", "*:log-group:*"): "every stream of one group",
         Grant("ec2:*", "*"): "knows no resource",
@@ -194,11 +201,13 @@ WIDE = {
 def test_each_task_may_do_what_it_calls_and_nothing_beyond(
     story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variables = story.outputs["environment_variables"]
+    variables = story.outputs["environment_variables"]["run"]
     with recorded(tmp_path, monkeypatch, variables) as (settings, recorder):
         work(settings, recorder)
         work_as_function(settings, recorder, story.outputs, monkeypatch)
         work_as_services(settings, recorder, story.outputs, monkeypatch)
+    # Whoever changes the schemas calls nothing of AWS: its role has no policy.
+    assert recorder.calls.pop("once", set()) == set()
     assert recorder.calls.keys() == BEYOND.keys()
     for task, calls in recorder.calls.items():
         policy = Policy.read(story.outputs["policies"][task])
@@ -284,3 +293,157 @@ def test_a_version_s_tag_alone_publishes_nothing_and_a_published_artifact_is_nev
     statements = json.loads(resources.one("aws_iam_role_policy", "publish")["policy"])["Statement"]
     (upload,) = [one for one in statements if "s3:PutObject" in one["Action"]]
     assert upload["Condition"] == {"Null": {"s3:if-none-match": "false"}}
+
+
+KINDS = ("api", "code-server", "daemon", "webserver", "run", "migrate", "database-users")
+
+
+def _containers(story: Story) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """By kind of task: its definition, and its container."""
+    found = {}
+    resources = Resources(story.state)
+    for name in ("service", "run", "once", "api"):
+        for task in resources.all("aws_ecs_task_definition", name):
+            (container,) = json.loads(task["container_definitions"])
+            found[task["family"].split("-", 2)[2]] = (task, container)
+    assert set(found) == set(KINDS)
+    return found
+
+
+def test_each_kind_of_task_has_its_own_secrets_and_its_starter_reads_no_others(story: Story) -> None:
+    containers = _containers(story)
+    secrets = {
+        kind: {one["valueFrom"].partition(":password")[0] for one in container["secrets"]}
+        for kind, (_, container) in containers.items()
+    }
+    named = {kind: {arn.rpartition("/")[2][:-7] for arn in arns} for kind, arns in secrets.items()}
+    assert named["daemon"] == named["webserver"] == {"dagster", "database-ca"}
+    assert not named["api"] & {
+        "database-platform",
+        "database-migrator",
+        "exchange-key",
+        "dagster",
+        "elasticsearch-api-key",
+    }
+    assert not named["run"] & {"api-tokens", "database-api", "database-migrator"}
+    assert named["migrate"] == {"database-migrator", "database-ca", "elasticsearch-api-key"}
+    masters = {
+        arn for kind in KINDS for arn in secrets[kind] if "/exchange-" not in arn and ":exchange-" not in arn
+    }
+    assert {kind for kind in KINDS if secrets[kind] & masters} == {"database-users"}
+    every = set().union(*secrets.values())
+    for kind, (task, _) in containers.items():
+        policy = Policy.read(story.outputs["policies"][f"{kind}-execution"])
+        reads = {arn for arn in every if not policy.refused([Call("secretsmanager:GetSecretValue", arn)])}
+        assert reads == secrets[kind], kind
+        others = [one["execution_role_arn"] for other, (one, _) in containers.items() if other != kind]
+        assert task["execution_role_arn"] not in others
+
+
+def test_each_kind_of_task_has_a_group_with_the_ways_that_its_work_takes(story: Story) -> None:
+    resources = Resources(story.state)
+    kinds = {
+        group["id"]: group["name"].split("-", 2)[2] for group in resources.all("aws_security_group", "tasks")
+    }
+    databases = {
+        group["id"]: group["name"].split("-", 2)[2]
+        for group in resources.all("aws_security_group", "databases")
+    }
+    assert set(kinds.values()) == set(KINDS)
+
+    def pairs(kind: str, name: str) -> set[tuple[str, str, int]]:
+        return {
+            (
+                (kinds | databases).get(rule["security_group_id"], "load-balancer"),
+                (kinds | databases).get(rule["referenced_security_group_id"], "load-balancer"),
+                rule["from_port"],
+            )
+            for rule in resources.all(f"aws_vpc_security_group_{kind}_rule", name)
+        }
+
+    to_databases = {(kind, "postgresql", 5432) for kind in KINDS} | {
+        (kind, "mysql", 3306) for kind in KINDS if kind not in {"daemon", "webserver"}
+    }
+    assert pairs("egress", "tasks_to_databases") == to_databases
+    assert pairs("ingress", "databases") == {(database, kind, port) for kind, database, port in to_databases}
+    assert pairs("ingress", "from_load_balancer") == {("api", "load-balancer", 8000)}
+    assert pairs("ingress", "code_server") == {
+        ("code-server", kind, 4000) for kind in ("daemon", "webserver")
+    }
+    assert resources.all("aws_vpc_security_group_ingress_rule", "operators") == []
+    for service in resources.all("aws_ecs_service", "this") + resources.all("aws_ecs_service", "api"):
+        (group,) = service["network_configuration"][0]["security_groups"]
+        assert kinds[group] == service["name"]
+    for _, container in _containers(story).values():
+        for one in container["environment"]:
+            if one["name"] == "EXCHANGE_PLATFORM_RUN_SECURITY_GROUP":
+                assert kinds[one["value"]] == "run"
+
+
+def test_each_kind_of_task_logs_in_as_its_own_user_and_verifies_the_server(story: Story) -> None:
+    users = {}
+    for kind, (_, container) in _containers(story).items():
+        said = {
+            one["name"].removeprefix("EXCHANGE_PLATFORM_"): one["value"] for one in container["environment"]
+        }
+        users[kind] = {
+            said[name].partition("//")[2].partition("@")[0] or said[name].rpartition("user=")[2]
+            for name in ("DATABASE_URL", "LAKE_CATALOG")
+            if name in said
+        }
+        assert said["DATABASE_TLS"] == "verified"
+        assert "EXCHANGE_PLATFORM_DATABASE_CA" in {one["name"] for one in container["secrets"]}
+        assert all("sslmode" not in said.get(name, "") for name in ("LAKE_CATALOG", "LAKE_READ_CATALOG"))
+        if "DAGSTER_HOST" in said:
+            assert said["PGSSLMODE"] == "verify-full"
+            assert said["PGSSLROOTCERT"] == said["DATABASE_CA_FILE"]
+            assert container["entryPoint"][-1] == "exchange_platform.database_ca"
+            assert said["DAGSTER_USER"] == "exchange_dagster"
+    assert users == {
+        "api": {"exchange_api"},
+        "run": {"exchange_platform"},
+        "code-server": {"exchange_platform"},
+        "daemon": set(),
+        "webserver": set(),
+        "migrate": {"exchange_migrator"},
+        "database-users": {"exchange"},
+    }
+
+
+def test_every_image_runs_by_its_digest(story: Story) -> None:
+    for kind, (_, container) in _containers(story).items():
+        target = "api" if kind == "api" else "dagster"
+        assert container["image"].endswith(f"/{target}@{json.loads(DIGESTS)[target]}"), kind
+
+
+def test_a_request_under_another_name_than_the_api_s_reaches_no_task(story: Story) -> None:
+    resources = Resources(story.state)
+    (default,) = resources.one("aws_lb_listener", "api")["default_action"]
+    assert default["type"] == "fixed-response"
+    assert default["fixed_response"][0]["status_code"] == "421"
+    rule = resources.one("aws_lb_listener_rule", "api")
+    (condition,) = rule["condition"]
+    public = story.outputs["environment_variables"]["api"]["EXCHANGE_PLATFORM_PUBLIC_URL"]
+    assert condition["host_header"][0]["values"] == [public.removeprefix("https://")]
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ('image_digests={dagster="1.2.3",api="1.2.3"}', "a tag can come to name another image"),
+        ("exchange_url=http://exchange.example", "exchange_url begins with https"),
+        ('operators_cidrs=["0.0.0.0/0"]', "operators_cidrs are private addresses"),
+    ],
+)
+def test_what_would_open_the_platform_is_refused_by_name(tmp_path: Path, variable: str, said: str) -> None:
+    plugins = plugin_directory()
+    if plugins is None:
+        pytest.skip("no terraform, or no provider for it, on this machine")
+    account = Account(tmp_path / "emulator.log")
+    try:
+        terraform = Terraform(tmp_path, plugins, "staging", account)
+        with pytest.raises(Refused) as refused:
+            terraform._run("plan", *terraform._variables, f"-var={variable}")
+    finally:
+        account.close()
+    assert said in " ".join(str(refused.value).replace("│", " ").split())

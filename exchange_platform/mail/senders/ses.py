@@ -23,6 +23,7 @@ from exchange_platform.mail.sender import MessageRefused, NotSent, SenderUnavail
 from exchange_platform.settings import Settings
 
 # https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html#API_SendEmail_Errors
+_NOT_SUPPRESSED = "NotFoundException"
 _REFUSED = frozenset({"MessageRejected", "BadRequestException", "InvalidParameterValue"})
 
 
@@ -52,9 +53,19 @@ class SesSender:
         if self._settings.ses_configuration_set is not None:
             request["ConfigurationSetName"] = self._settings.ses_configuration_set
         try:
+            if mail.lifts_suppression:
+                self._lift_suppression(recipient(mail).addr_spec)
             self._client.send_email(**request)
         except (ClientError, BotoCoreError) as error:
             raise _reaction(error) from error
+
+    def _lift_suppression(self, address: str) -> None:
+        """SES takes mail to an address that bounced, and drops it, until the address is off the account's list."""
+        try:
+            self._client.delete_suppressed_destination(EmailAddress=address)
+        except ClientError as error:
+            if error_code(error) != _NOT_SUPPRESSED:
+                raise
 
     def close(self) -> None:
         """Close the client's connections."""

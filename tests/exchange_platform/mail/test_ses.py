@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
@@ -89,3 +95,69 @@ def test_only_what_is_wrong_with_the_mail_itself_is_held_against_it(
     with pytest.raises(reaction) as caught:
         SesSender(ses_settings, _Refusing(error)).send(outgoing())
     assert type(caught.value) is reaction
+
+
+@contextmanager
+def answering(status: int, code: str = "") -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """A server in SES's place: where it is, and what it was asked. It answers so to whoever takes an address off the list."""
+    asked: list[tuple[str, str]] = []
+
+    class Ses(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self._answer(200, b'{"MessageId": "1"}')
+
+        def do_DELETE(self) -> None:
+            self._answer(status, b"{}", {"x-amzn-ErrorType": code} if code else {})
+
+        def _answer(
+            self, with_status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})
+        ) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked.append((self.command, unquote(self.path)))
+            self.send_response(with_status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Ses)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+LIFT, SEND = (
+    ("DELETE", "/v2/email/suppression/addresses/ann@exchange.example"),
+    ("POST", "/v2/email/outbound-emails"),
+)
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, ""), (404, "NotFoundException")])
+def test_an_address_that_bounced_is_taken_off_the_list_before_it_is_mailed_again(
+    ses_settings: Settings, status: int, code: str
+) -> None:
+    with answering(status, code) as (url, asked):
+        with closing(SesSender(ses_settings.model_copy(update={"aws_endpoint_url": url}))) as sender:
+            sender.send(outgoing(to_address="ann@exchange.example"))
+            assert asked == [SEND]
+            sender.send(outgoing(to_address="ann@exchange.example", lifts_suppression=True))
+        assert asked == [SEND, LIFT, SEND]
+
+
+def test_without_the_permission_to_lift_the_suppression_nothing_is_sent_into_the_void(
+    ses_settings: Settings,
+) -> None:
+    with (
+        answering(403, "AccessDeniedException") as (url, asked),
+        closing(SesSender(ses_settings.model_copy(update={"aws_endpoint_url": url}))) as sender,
+        pytest.raises(SenderUnavailable, match="AccessDenied"),
+    ):
+        sender.send(outgoing(to_address="ann@exchange.example", lifts_suppression=True))
+    assert SEND not in asked

@@ -29,7 +29,7 @@ data "aws_iam_policy_document" "lambda" {
   statement {
     sid       = "ReadSecrets"
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = var.secret_arns
+    resources = local.secret_arns
   }
 
   # A function in a network makes its own network interfaces; AWS knows no narrower resource for these calls.
@@ -53,9 +53,22 @@ resource "aws_iam_role_policy" "lambda" {
   policy = data.aws_iam_policy_document.lambda.json
 }
 
+# A zip that the profile did not sign is not deployed, whoever put it into the bucket.
+resource "aws_lambda_code_signing_config" "api" {
+  count       = local.on_lambda && var.sign_function ? 1 : 0
+  description = "What a release signed"
+
+  allowed_publishers {
+    signing_profile_version_arns = [var.signing_profile_arn]
+  }
+
+  policies {
+    untrusted_artifact_on_deployment = "Enforce"
+  }
+}
+
 resource "aws_lambda_function" "api" {
   #checkov:skip=CKV_AWS_116:Called by API Gateway alone, which waits for the answer: nothing to keep
-  #checkov:skip=CKV_AWS_272:Only the role that a version's tag enters writes to the bucket of the zip
   count                          = local.on_lambda ? 1 : 0
   function_name                  = "${var.name}-api"
   description                    = "The HTTP API of the Exchange Platform"
@@ -70,6 +83,7 @@ resource "aws_lambda_function" "api" {
   reserved_concurrent_executions = var.lambda_concurrency
   kms_key_arn                    = var.key_arn
   publish                        = true
+  code_signing_config_arn        = one(aws_lambda_code_signing_config.api[*].arn)
 
   environment {
     variables = merge(var.environment, { for key, source in var.secrets : "${key}_SECRET" => source })

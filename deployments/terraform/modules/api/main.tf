@@ -10,6 +10,7 @@ locals {
   # gives the function the caller's address itself, so there no header is believed.
   task_environment = merge(var.environment, { EXCHANGE_PLATFORM_TRUSTED_PROXIES = "1" })
   environment      = [for key in sort(keys(local.task_environment)) : { name = key, value = local.task_environment[key] }]
+  secret_arns      = distinct([for place in values(var.secrets) : join(":", slice(split(":", place), 0, 7))])
   secrets          = [for key in sort(keys(var.secrets)) : { name = key, valueFrom = var.secrets[key] }]
 }
 
@@ -80,7 +81,7 @@ data "aws_iam_policy_document" "execution" {
   statement {
     sid       = "ReadSecrets"
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = var.secret_arns
+    resources = local.secret_arns
   }
 
   statement {
@@ -188,6 +189,7 @@ resource "aws_lb" "api" {
 }
 
 resource "aws_lb_target_group" "api" {
+  #checkov:skip=CKV_AWS_378:TLS ends at the load balancer, whose group alone reaches the tasks, inside the network
   count                = local.on_fargate ? 1 : 0
   name                 = "${var.name}-api"
   vpc_id               = var.vpc_id
@@ -213,7 +215,29 @@ resource "aws_lb_listener" "api" {
   ssl_policy        = "ELBSecurityPolicy-TLS13-1-2-2021-06"
   certificate_arn   = var.certificate_arn
 
+  # A request under a name that is not the API's reaches no task.
   default_action {
+    type = "fixed-response"
+    fixed_response {
+      content_type = "text/plain"
+      message_body = "This is not the name of this server."
+      status_code  = "421"
+    }
+  }
+}
+
+resource "aws_lb_listener_rule" "api" {
+  count        = local.on_fargate ? 1 : 0
+  listener_arn = aws_lb_listener.api[0].arn
+  priority     = 1
+
+  condition {
+    host_header {
+      values = var.host_names
+    }
+  }
+
+  action {
     type             = "forward"
     target_group_arn = aws_lb_target_group.api[0].arn
   }
@@ -251,7 +275,7 @@ resource "aws_ecs_service" "api" {
     ignore_changes = [desired_count] # autoscaling's
   }
 
-  depends_on = [aws_lb_listener.api]
+  depends_on = [aws_lb_listener_rule.api]
 }
 
 resource "aws_appautoscaling_target" "api" {

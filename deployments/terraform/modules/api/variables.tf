@@ -63,8 +63,12 @@ variable "requests_of_an_address" {
 }
 
 variable "image" {
-  description = "The image of target `api`, by digest or immutable tag."
+  description = "The image of target `api`, by digest."
   type        = string
+  validation {
+    condition     = can(regex("@sha256:[0-9a-f]{64}$", var.image))
+    error_message = "image is named by its digest: repository@sha256:..."
+  }
 }
 
 variable "cpu" {
@@ -97,9 +101,13 @@ variable "secrets" {
   type        = map(string)
 }
 
-variable "secret_arns" {
-  description = "The secrets that the API may read."
+variable "host_names" {
+  description = "The names by which the API is called; a request under another reaches no task."
   type        = list(string)
+  validation {
+    condition     = length(var.host_names) > 0 && length(var.host_names) <= 5 && alltrue([for name in var.host_names : !strcontains(name, "*")])
+    error_message = "host_names are one to five whole names."
+  }
 }
 
 variable "stream_arns" {
@@ -150,4 +158,14 @@ variable "deletion_protection" {
 variable "log_retention_days" {
   description = "How long logs are kept."
   type        = number
+}
+
+variable "signing_profile_arn" {
+  description = "The version of the profile that must have signed the function's zip."
+  type        = string
+}
+
+variable "sign_function" {
+  description = "Whether the function runs signed zips alone."
+  type        = bool
 }

@@ -3,7 +3,13 @@ data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {
-  log_groups = toset(["code-server", "daemon", "webserver", "run"])
+  log_groups = toset(concat(keys(local.services), keys(local.once), ["run"]))
+  # The authority's certificates become a file before the command begins: Dagster's own storage reads them from one.
+  entry_point = ["python", "-m", "exchange_platform.database_ca"]
+  once = {
+    migrate        = { command = ["exchange-platform", "migrate"], role = aws_iam_role.once.arn }
+    database-users = { command = ["exchange-platform", "database-users"], role = aws_iam_role.once.arn }
+  }
   services = {
     code-server = {
       command = ["dagster", "code-server", "start", "-m", "deployments.aws", "-h", "0.0.0.0", "-p", "4000"]
@@ -28,8 +34,17 @@ locals {
       memory  = 1024
     }
   }
-  environment = [for key in sort(keys(var.environment)) : { name = key, value = var.environment[key] }]
-  secrets     = [for key in sort(keys(var.secrets)) : { name = key, valueFrom = var.secrets[key] }]
+  # Runs are started by whoever launches them in a group of their own (deployments/run_launcher.py).
+  launching = {
+    EXCHANGE_PLATFORM_RUN_TASK           = aws_ecs_task_definition.run.family
+    EXCHANGE_PLATFORM_CODE_SERVER_HOST   = "${aws_service_discovery_service.code_server.name}.${aws_service_discovery_private_dns_namespace.this.name}"
+    EXCHANGE_PLATFORM_RUN_SUBNETS        = join(",", var.subnet_ids)
+    EXCHANGE_PLATFORM_RUN_SECURITY_GROUP = var.group_ids["run"]
+  }
+  environment = {
+    for kind, variables in var.environment : kind => [for key in sort(keys(variables)) : { name = key, value = variables[key] }]
+  }
+  secrets = { for kind, variables in var.secrets : kind => [for key in sort(keys(variables)) : { name = key, valueFrom = variables[key] }] }
 }
 
 resource "aws_ecs_cluster" "this" {
@@ -82,24 +97,22 @@ resource "aws_ecs_task_definition" "service" {
   network_mode             = "awsvpc"
   cpu                      = each.value.cpu
   memory                   = each.value.memory
-  execution_role_arn       = aws_iam_role.execution.arn
+  execution_role_arn       = aws_iam_role.execution[each.key].arn
   task_role_arn            = aws_iam_role.services.arn
 
   container_definitions = jsonencode([{
     name                   = "dagster"
     image                  = var.image
+    entryPoint             = local.entry_point
     command                = each.value.command
     essential              = true
     readonlyRootFilesystem = true
     user                   = "10001"
-    environment = concat(local.environment, [
-      { name = "EXCHANGE_PLATFORM_RUN_TASK", value = aws_ecs_task_definition.run.family },
-      { name = "EXCHANGE_PLATFORM_CODE_SERVER_HOST", value = "${aws_service_discovery_service.code_server.name}.${aws_service_discovery_private_dns_namespace.this.name}" },
-    ])
-    secrets         = local.secrets
-    portMappings    = each.value.port == null ? [] : [{ containerPort = each.value.port, protocol = "tcp" }]
-    mountPoints     = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
-    linuxParameters = { initProcessEnabled = true }
+    environment            = concat(local.environment[each.key], [for key in sort(keys(local.launching)) : { name = key, value = local.launching[key] }])
+    secrets                = local.secrets[each.key]
+    portMappings           = each.value.port == null ? [] : [{ containerPort = each.value.port, protocol = "tcp" }]
+    mountPoints            = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
+    linuxParameters        = { initProcessEnabled = true }
     # A password that was rotated reaches a task when it is started anew: one whose password is refused is not healthy.
     healthCheck = {
       command     = ["CMD-SHELL", "${each.value.health} && python -m exchange_platform.passwords"]
@@ -130,17 +143,18 @@ resource "aws_ecs_task_definition" "run" {
   network_mode             = "awsvpc"
   cpu                      = var.run_cpu
   memory                   = var.run_memory
-  execution_role_arn       = aws_iam_role.execution.arn
+  execution_role_arn       = aws_iam_role.execution["run"].arn
   task_role_arn            = aws_iam_role.runs.arn
 
   container_definitions = jsonencode([{
     name                   = "run"
     image                  = var.image
+    entryPoint             = local.entry_point
     essential              = true
     readonlyRootFilesystem = true
     user                   = "10001"
-    environment            = local.environment
-    secrets                = local.secrets
+    environment            = local.environment["run"]
+    secrets                = local.secrets["run"]
     mountPoints            = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
     linuxParameters        = { initProcessEnabled = true }
     stopTimeout            = 60
@@ -150,6 +164,44 @@ resource "aws_ecs_task_definition" "run" {
         awslogs-group         = aws_cloudwatch_log_group.this["run"].name
         awslogs-region        = data.aws_region.current.name
         awslogs-stream-prefix = "run"
+      }
+    }
+  }])
+
+  volume {
+    name = "scratch"
+  }
+}
+
+# Tasks that somebody starts by hand: they change the schemas, and make the databases' users (docs/deployment.md).
+resource "aws_ecs_task_definition" "once" {
+  for_each                 = local.once
+  family                   = "${var.name}-${each.key}"
+  requires_compatibilities = ["FARGATE"]
+  network_mode             = "awsvpc"
+  cpu                      = 512
+  memory                   = 1024
+  execution_role_arn       = aws_iam_role.execution[each.key].arn
+  task_role_arn            = each.value.role
+
+  container_definitions = jsonencode([{
+    name                   = each.key
+    image                  = var.image
+    entryPoint             = local.entry_point
+    command                = each.value.command
+    essential              = true
+    readonlyRootFilesystem = true
+    user                   = "10001"
+    environment            = local.environment[each.key]
+    secrets                = local.secrets[each.key]
+    mountPoints            = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
+    linuxParameters        = { initProcessEnabled = true }
+    logConfiguration = {
+      logDriver = "awslogs"
+      options = {
+        awslogs-group         = aws_cloudwatch_log_group.this[each.key].name
+        awslogs-region        = data.aws_region.current.name
+        awslogs-stream-prefix = each.key
       }
     }
   }])
@@ -180,7 +232,7 @@ resource "aws_ecs_service" "this" {
 
   network_configuration {
     subnets          = var.subnet_ids
-    security_groups  = [var.security_group_id]
+    security_groups  = [var.group_ids[each.key]]
     assign_public_ip = false
   }
 

@@ -30,8 +30,17 @@ output "log_groups" {
 
 output "policies" {
   description = "Each role's policy, for the tests that hold it against what the code calls."
-  value = {
+  value = merge({
     services = data.aws_iam_policy_document.services.json
     runs     = data.aws_iam_policy_document.runs.json
-  }
+  }, { for kind, document in data.aws_iam_policy_document.execution : "${kind}-execution" => document.json })
+}
+
+output "task_families" {
+  description = "The task definition of each kind of task."
+  value = merge(
+    { for kind, task in aws_ecs_task_definition.service : kind => task.family },
+    { for kind, task in aws_ecs_task_definition.once : kind => task.family },
+    { run = aws_ecs_task_definition.run.family },
+  )
 }

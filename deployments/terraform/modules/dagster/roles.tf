@@ -1,4 +1,4 @@
-# Who may do what. `execution` starts containers, `services` are Dagster's own, `runs` are what consumes, notifies and tidies.
+# Who may do what. `execution` starts the containers of one kind of task, `services` are Dagster's own, `runs` are what consumes, notifies and tidies.
 data "aws_iam_policy_document" "tasks_assume" {
   statement {
     actions = ["sts:AssumeRole"]
@@ -14,16 +14,20 @@ data "aws_iam_policy_document" "tasks_assume" {
   }
 }
 
+# Each kind of task is started by a role of its own, which reads that kind's secrets and writes its log.
 resource "aws_iam_role" "execution" {
-  name               = "${var.name}-execution"
+  for_each           = local.log_groups
+  name               = "${var.name}-${each.key}-execution"
   assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
 }
 
 data "aws_iam_policy_document" "execution" {
+  for_each = local.log_groups
+
   statement {
-    sid       = "PullImages"
+    sid       = "PullImage"
     actions   = ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"]
-    resources = var.repository_arns
+    resources = [var.repository_arn]
   }
 
   # A token for the registry as a whole: AWS knows no narrower resource for it.
@@ -36,13 +40,13 @@ data "aws_iam_policy_document" "execution" {
   statement {
     sid       = "WriteLogs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = [for group in aws_cloudwatch_log_group.this : "${group.arn}:*"]
+    resources = ["${aws_cloudwatch_log_group.this[each.key].arn}:*"]
   }
 
   statement {
     sid       = "ReadSecrets"
     actions   = ["secretsmanager:GetSecretValue"]
-    resources = var.secret_arns
+    resources = distinct([for place in values(var.secrets[each.key]) : join(":", slice(split(":", place), 0, 7))])
   }
 
   statement {
@@ -53,9 +57,10 @@ data "aws_iam_policy_document" "execution" {
 }
 
 resource "aws_iam_role_policy" "execution" {
-  name   = "start-containers"
-  role   = aws_iam_role.execution.id
-  policy = data.aws_iam_policy_document.execution.json
+  for_each = local.log_groups
+  name     = "start-containers"
+  role     = aws_iam_role.execution[each.key].id
+  policy   = data.aws_iam_policy_document.execution[each.key].json
 }
 
 resource "aws_iam_role" "services" {
@@ -94,7 +99,7 @@ data "aws_iam_policy_document" "services" {
   statement {
     sid       = "HandRolesToRuns"
     actions   = ["iam:PassRole"]
-    resources = [aws_iam_role.runs.arn, aws_iam_role.execution.arn]
+    resources = [aws_iam_role.runs.arn, aws_iam_role.execution["run"].arn]
     condition {
       test     = "StringEquals"
       variable = "iam:PassedToService"
@@ -143,6 +148,12 @@ resource "aws_iam_role_policy" "services" {
   name   = "run-dagster"
   role   = aws_iam_role.services.id
   policy = data.aws_iam_policy_document.services.json
+}
+
+# The tasks that change the schemas and make the databases' users call nothing of AWS: their role has no policy.
+resource "aws_iam_role" "once" {
+  name               = "${var.name}-once"
+  assume_role_policy = data.aws_iam_policy_document.tasks_assume.json
 }
 
 resource "aws_iam_role" "runs" {
@@ -195,6 +206,13 @@ data "aws_iam_policy_document" "runs" {
     sid       = "SendMail"
     actions   = ["ses:SendEmail", "ses:SendRawEmail"]
     resources = [var.mail_identity_arn, var.mail_configuration_set_arn]
+  }
+
+  # An address that bounced is suppressed until its owner asks for another confirmation. AWS knows no narrower resource for it.
+  statement {
+    sid       = "LiftSuppression"
+    actions   = ["ses:DeleteSuppressedDestination"]
+    resources = ["*"]
   }
 
   statement {

@@ -23,34 +23,33 @@ variable "subnet_ids" {
   type        = list(string)
 }
 
-variable "security_group_id" {
-  description = "Security group of tasks."
-  type        = string
+variable "group_ids" {
+  description = "Security group of each kind of task."
+  type        = map(string)
 }
 
 variable "image" {
-  description = "The image of target `dagster`, by digest or immutable tag."
+  description = "The image of target `dagster`, by digest."
+  type        = string
+  validation {
+    condition     = can(regex("@sha256:[0-9a-f]{64}$", var.image))
+    error_message = "image is named by its digest: repository@sha256:..."
+  }
+}
+
+variable "repository_arn" {
+  description = "From where the image may be pulled."
   type        = string
 }
 
-variable "repository_arns" {
-  description = "From where images may be pulled."
-  type        = list(string)
-}
-
 variable "environment" {
-  description = "What configures the platform: environment variables without secrets."
-  type        = map(string)
+  description = "What configures each kind of task: environment variables without secrets."
+  type        = map(map(string))
 }
 
 variable "secrets" {
-  description = "Environment variables that are secrets: where each is kept."
-  type        = map(string)
-}
-
-variable "secret_arns" {
-  description = "The secrets that tasks are started with."
-  type        = list(string)
+  description = "Environment variables of each kind of task that are secrets: where each is kept."
+  type        = map(map(string))
 }
 
 variable "stream_arns" {

@@ -7,6 +7,7 @@ locals {
       version = var.mysql_version
       port    = 3306
       name    = "exchange"
+      group   = "mysql"
       family  = "aurora-mysql8.0"
       parameters = {
         require_secure_transport = "ON"
@@ -21,6 +22,7 @@ locals {
       version = var.postgresql_version
       port    = 5432
       name    = "lake"
+      group   = "postgresql"
       family  = "aurora-postgresql16"
       parameters = {
         "rds.force_ssl"            = "1"
@@ -68,7 +70,7 @@ resource "aws_rds_cluster" "this" {
   port                                = each.value.port
   db_subnet_group_name                = aws_db_subnet_group.this.name
   db_cluster_parameter_group_name     = aws_rds_cluster_parameter_group.this[each.key].name
-  vpc_security_group_ids              = [var.security_group_id]
+  vpc_security_group_ids              = [var.security_group_ids[each.value.group]]
   storage_encrypted                   = true
   kms_key_id                          = var.key_arn
   iam_database_authentication_enabled = true

@@ -13,9 +13,9 @@ variable "subnet_ids" {
   type        = list(string)
 }
 
-variable "security_group_id" {
-  description = "Lets tasks in, and nobody else."
-  type        = string
+variable "security_group_ids" {
+  description = "Of `mysql` and `postgresql`: each lets the tasks in that work with it, and nobody else."
+  type        = map(string)
 }
 
 variable "instances" {

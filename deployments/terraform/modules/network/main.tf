@@ -13,6 +13,30 @@ locals {
   private  = { for index, zone in local.zones : zone => cidrsubnet(var.cidr, 4, index + 4) }
   isolated = { for index, zone in local.zones : zone => cidrsubnet(var.cidr, 4, index + 8) }
   nat      = var.nat_per_zone ? local.zones : slice(local.zones, 0, 1)
+
+  # Which kinds of task there are, which databases each works with, and whether it calls Elasticsearch or the exchange.
+  database_ports = { mysql = 3306, postgresql = 5432 }
+  kinds = {
+    api            = { description = "The API", databases = ["mysql", "postgresql"], outside = true }
+    code-server    = { description = "The code server, in which sensors work", databases = ["mysql", "postgresql"], outside = true }
+    daemon         = { description = "Dagster's daemon", databases = ["postgresql"], outside = false }
+    webserver      = { description = "The Dagster UI", databases = ["postgresql"], outside = false }
+    run            = { description = "Dagster's runs", databases = ["mysql", "postgresql"], outside = true }
+    migrate        = { description = "The task that changes the schemas", databases = ["mysql", "postgresql"], outside = true }
+    database-users = { description = "The task that makes the databases' users", databases = ["mysql", "postgresql"], outside = false }
+  }
+  callers_of_code_server = toset(["daemon", "webserver"])
+  outside_ports          = distinct(concat(["443"], var.outside_ports))
+  out = {
+    for pair in flatten([
+      for kind, one in local.kinds : [for port in(one.outside ? local.outside_ports : ["443"]) : { kind = kind, port = port }]
+    ]) : "${pair.kind}-${pair.port}" => pair
+  }
+  to_databases = {
+    for pair in flatten([
+      for kind, one in local.kinds : [for database in one.databases : { kind = kind, database = database }]
+    ]) : "${pair.kind}-${pair.database}" => pair
+  }
 }
 
 resource "aws_vpc" "this" {
@@ -126,17 +150,20 @@ resource "aws_security_group" "load_balancer" {
   vpc_id      = aws_vpc.this.id
 }
 
+# One for each kind of task: each reaches what its work takes, and is reached by whom it answers.
 resource "aws_security_group" "tasks" {
   #checkov:skip=CKV2_AWS_5:Attached in the modules of the API, of Dagster and of the databases
-  name        = "${var.name}-tasks"
-  description = "Tasks and functions"
+  for_each    = local.kinds
+  name        = "${var.name}-${each.key}"
+  description = each.value.description
   vpc_id      = aws_vpc.this.id
 }
 
 resource "aws_security_group" "databases" {
   #checkov:skip=CKV2_AWS_5:Attached in the modules of the API, of Dagster and of the databases
-  name        = "${var.name}-databases"
-  description = "MySQL and PostgreSQL, from tasks alone"
+  for_each    = local.database_ports
+  name        = "${var.name}-${each.key}"
+  description = "${each.key}, from the tasks that work with it alone"
   vpc_id      = aws_vpc.this.id
 }
 
@@ -156,80 +183,91 @@ resource "aws_vpc_security_group_ingress_rule" "outside" {
   ip_protocol       = "tcp"
 }
 
-resource "aws_vpc_security_group_egress_rule" "to_tasks" {
-  for_each                     = { api = 8000 }
+resource "aws_vpc_security_group_egress_rule" "to_api" {
   security_group_id            = aws_security_group.load_balancer.id
-  description                  = each.key
-  referenced_security_group_id = aws_security_group.tasks.id
-  from_port                    = each.value
-  to_port                      = each.value
+  description                  = "api"
+  referenced_security_group_id = aws_security_group.tasks["api"].id
+  from_port                    = 8000
+  to_port                      = 8000
   ip_protocol                  = "tcp"
 }
 
 resource "aws_vpc_security_group_ingress_rule" "from_load_balancer" {
-  for_each                     = { api = 8000 }
-  security_group_id            = aws_security_group.tasks.id
-  description                  = each.key
+  security_group_id            = aws_security_group.tasks["api"].id
+  description                  = "The load balancer"
   referenced_security_group_id = aws_security_group.load_balancer.id
-  from_port                    = each.value
-  to_port                      = each.value
+  from_port                    = 8000
+  to_port                      = 8000
   ip_protocol                  = "tcp"
 }
 
-resource "aws_vpc_security_group_ingress_rule" "among_tasks" {
-  for_each                     = { code_server = 4000, pages = 3000 }
-  security_group_id            = aws_security_group.tasks.id
-  description                  = each.key
-  referenced_security_group_id = aws_security_group.tasks.id
-  from_port                    = each.value
-  to_port                      = each.value
-  ip_protocol                  = "tcp"
-}
-
-resource "aws_vpc_security_group_egress_rule" "tasks_out" {
-  for_each          = toset(distinct(concat(["443"], var.outside_ports)))
-  security_group_id = aws_security_group.tasks.id
-  description       = "HTTPS to services, Elasticsearch and the exchange"
-  cidr_ipv4         = "0.0.0.0/0"
-  from_port         = tonumber(each.value)
-  to_port           = tonumber(each.value)
+resource "aws_vpc_security_group_ingress_rule" "operators" {
+  for_each          = toset(var.operators_cidrs)
+  security_group_id = aws_security_group.tasks["webserver"].id
+  description       = "Operators"
+  cidr_ipv4         = each.value
+  from_port         = 3000
+  to_port           = 3000
   ip_protocol       = "tcp"
 }
 
-resource "aws_vpc_security_group_egress_rule" "tasks_among" {
-  for_each                     = { code_server = 4000, pages = 3000 }
-  security_group_id            = aws_security_group.tasks.id
+# The daemon and the UI ask the code server, and nobody else does.
+resource "aws_vpc_security_group_ingress_rule" "code_server" {
+  for_each                     = local.callers_of_code_server
+  security_group_id            = aws_security_group.tasks["code-server"].id
   description                  = each.key
-  referenced_security_group_id = aws_security_group.tasks.id
-  from_port                    = each.value
-  to_port                      = each.value
+  referenced_security_group_id = aws_security_group.tasks[each.key].id
+  from_port                    = 4000
+  to_port                      = 4000
   ip_protocol                  = "tcp"
 }
 
+resource "aws_vpc_security_group_egress_rule" "code_server" {
+  for_each                     = local.callers_of_code_server
+  security_group_id            = aws_security_group.tasks[each.key].id
+  description                  = "The code server"
+  referenced_security_group_id = aws_security_group.tasks["code-server"].id
+  from_port                    = 4000
+  to_port                      = 4000
+  ip_protocol                  = "tcp"
+}
+
+# AWS's services, and for those that need them Elasticsearch and the exchange, whose addresses are names: so the port is what can be held to.
+resource "aws_vpc_security_group_egress_rule" "tasks_out" {
+  for_each          = local.out
+  security_group_id = aws_security_group.tasks[each.value.kind].id
+  description       = "HTTPS to services"
+  cidr_ipv4         = "0.0.0.0/0"
+  from_port         = tonumber(each.value.port)
+  to_port           = tonumber(each.value.port)
+  ip_protocol       = "tcp"
+}
+
 resource "aws_vpc_security_group_egress_rule" "tasks_to_databases" {
-  for_each                     = { mysql = 3306, postgresql = 5432 }
-  security_group_id            = aws_security_group.tasks.id
-  description                  = each.key
-  referenced_security_group_id = aws_security_group.databases.id
-  from_port                    = each.value
-  to_port                      = each.value
+  for_each                     = local.to_databases
+  security_group_id            = aws_security_group.tasks[each.value.kind].id
+  description                  = each.value.database
+  referenced_security_group_id = aws_security_group.databases[each.value.database].id
+  from_port                    = local.database_ports[each.value.database]
+  to_port                      = local.database_ports[each.value.database]
   ip_protocol                  = "tcp"
 }
 
 resource "aws_vpc_security_group_ingress_rule" "databases" {
-  for_each                     = { mysql = 3306, postgresql = 5432 }
-  security_group_id            = aws_security_group.databases.id
-  description                  = each.key
-  referenced_security_group_id = aws_security_group.tasks.id
-  from_port                    = each.value
-  to_port                      = each.value
+  for_each                     = local.to_databases
+  security_group_id            = aws_security_group.databases[each.value.database].id
+  description                  = each.value.kind
+  referenced_security_group_id = aws_security_group.tasks[each.value.kind].id
+  from_port                    = local.database_ports[each.value.database]
+  to_port                      = local.database_ports[each.value.database]
   ip_protocol                  = "tcp"
 }
 
 resource "aws_vpc_security_group_ingress_rule" "endpoints" {
+  for_each                     = local.kinds
   security_group_id            = aws_security_group.endpoints.id
-  description                  = "HTTPS"
-  referenced_security_group_id = aws_security_group.tasks.id
+  description                  = each.key
+  referenced_security_group_id = aws_security_group.tasks[each.key].id
   from_port                    = 443
   to_port                      = 443
   ip_protocol                  = "tcp"

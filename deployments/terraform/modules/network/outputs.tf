@@ -23,12 +23,12 @@ output "load_balancer_group_id" {
   value       = aws_security_group.load_balancer.id
 }
 
-output "tasks_group_id" {
-  description = "Security group of tasks and functions."
-  value       = aws_security_group.tasks.id
+output "task_group_ids" {
+  description = "Security group of each kind of task."
+  value       = { for kind, group in aws_security_group.tasks : kind => group.id }
 }
 
-output "databases_group_id" {
-  description = "Security group of databases."
-  value       = aws_security_group.databases.id
+output "database_group_ids" {
+  description = "Security group of each database."
+  value       = { for database, group in aws_security_group.databases : database => group.id }
 }

@@ -27,6 +27,11 @@ variable "allowed_cidrs" {
   type        = list(string)
 }
 
+variable "operators_cidrs" {
+  description = "From where operators reach the Dagster UI."
+  type        = list(string)
+}
+
 variable "interface_endpoints" {
   description = "AWS services reached inside the network. Each costs by the hour and zone."
   type        = list(string)

@@ -38,6 +38,18 @@ module "artifacts" {
   deletion_protection = var.deletion_protection
 }
 
+# The function runs only what this profile signed (modules/api/lambda.tf).
+resource "aws_signer_signing_profile" "function" {
+  count       = var.sign_function ? 1 : 0
+  platform_id = "AWSLambda-SHA384-ECDSA"
+  name_prefix = "exchange_"
+
+  signature_validity_period {
+    value = 5
+    type  = "YEARS"
+  }
+}
+
 resource "aws_iam_openid_connect_provider" "github" {
   url            = "https://token.actions.githubusercontent.com"
   client_id_list = ["sts.amazonaws.com"]
@@ -84,6 +96,7 @@ resource "aws_iam_role" "publish" {
 }
 
 data "aws_iam_policy_document" "publish" {
+  #checkov:skip=CKV_AWS_356:The calls for the registry's token and for a signing job know no narrower resource
   statement {
     sid       = "EnterRegistry"
     actions   = ["ecr:GetAuthorizationToken"]
@@ -114,6 +127,35 @@ data "aws_iam_policy_document" "publish" {
       test     = "Null"
       variable = "s3:if-none-match"
       values   = ["false"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = aws_signer_signing_profile.function
+    content {
+      sid       = "SignFunction"
+      actions   = ["signer:StartSigningJob"]
+      resources = [statement.value.arn]
+    }
+  }
+
+  # A job has no name before it is started: AWS knows no narrower resource that could be named here.
+  dynamic "statement" {
+    for_each = aws_signer_signing_profile.function
+    content {
+      sid       = "FollowSigning"
+      actions   = ["signer:DescribeSigningJob"]
+      resources = ["*"]
+    }
+  }
+
+  # Signing reads a version of the zip, and writes what it signed beside it; from there it is published as everything else is.
+  dynamic "statement" {
+    for_each = aws_signer_signing_profile.function
+    content {
+      sid       = "SignedBySigner"
+      actions   = ["s3:PutObject", "s3:GetObjectVersion"]
+      resources = ["${module.artifacts.arn}/signing/*"]
     }
   }
 

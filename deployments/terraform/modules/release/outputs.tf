@@ -32,3 +32,13 @@ output "plan_role_arn" {
   description = "The role that a version's tag enters to plan."
   value       = aws_iam_role.plan.arn
 }
+
+output "signing_profile_arn" {
+  description = "The version of the profile that signs the function's zip; null where it is not signed."
+  value       = one(aws_signer_signing_profile.function[*].version_arn)
+}
+
+output "signing_profile" {
+  description = "Its name; empty where the zip is not signed."
+  value       = var.sign_function ? aws_signer_signing_profile.function[0].name : ""
+}

@@ -42,3 +42,8 @@ variable "deletion_protection" {
   description = "Refuse to delete repositories and the bucket while they hold anything."
   type        = bool
 }
+
+variable "sign_function" {
+  description = "Whether the function's zip is signed, and the function runs nothing else."
+  type        = bool
+}
