@@ -121,6 +121,17 @@ class Settings(BaseSettings):
     lake_data_path: str | None = Field(
         None, description="Where the lake's Parquet lies. Default: a folder in data_dir."
     )
+    lake_query_max_s: float = Field(
+        60.0, gt=0, le=86_400, description="An analyst's query of the lake ends after so long."
+    )
+    lake_query_memory_mb: int = Field(
+        1000, ge=100, description="Memory of such a query, and once more of its answer."
+    )
+    lake_query_spill_mb: int = Field(
+        4000,
+        ge=0,
+        description="What such a query may write to a temporary directory when memory does not suffice.",
+    )
 
     aws_region: str = Field("eu-west-1", description="AWS region of streams and tables.")
     aws_endpoint_url: str | None = Field(

@@ -34,6 +34,7 @@ from exchange_platform.stores.lake_connection import LakeConnection, may_pass
 from exchange_platform.stores.lake_fence import QueryError as QueryError
 from exchange_platform.stores.lake_fence import checked
 from exchange_platform.stores.lake_files import LakeDamaged
+from exchange_platform.stores.lake_query_limits import QueryLimits
 from exchange_platform.stores.lake_rows import Batch, bets_batch, executions_batch, windows_touched
 from exchange_platform.stores.lake_s3 import S3Access
 from exchange_platform.stores.lake_windows import ClosedDay, Recomputed, literal
@@ -88,18 +89,21 @@ class Lake:
         memory_mb: int | None = None,
         s3: S3Access | None = None,
         shared: bool = False,
+        query_limits: QueryLimits | None = None,
     ) -> None:
         self._connection = LakeConnection(
             catalog, data_path, read_only=read_only, threads=threads, memory_mb=memory_mb, s3=s3
         )
+        self._query_limits = query_limits or QueryLimits()
         self._queries = LakeConnection(
             read_catalog or catalog,
             data_path,
             read_only=True,
             threads=threads,
-            memory_mb=memory_mb,
+            memory_mb=memory_mb or self._query_limits.memory_mb,
             s3=s3,
             fenced=True,
+            spill_mb=self._query_limits.spill_mb,
         )
         self._checkpoints = LakeCheckpoints(self._connection)
         self._shared = shared
@@ -127,6 +131,9 @@ class Lake:
             memory_mb=memory_mb,
             s3=S3Access(settings.aws_region, settings.aws_endpoint_url),
             shared=shared,
+            query_limits=QueryLimits(
+                settings.lake_query_max_s, settings.lake_query_memory_mb, settings.lake_query_spill_mb
+            ),
         )
 
     @property
@@ -287,15 +294,17 @@ class Lake:
     def query(self, sql: str) -> pa.Table:
         """Run one reading statement; the lake's tables need no prefix, instants are UTC. Raises `QueryError` with what was wrong.
 
-        It may read the lake's tables and nothing else (lake_fence.py), on a connection of its own that sees what is committed.
+        It may read the lake's tables and nothing else (lake_fence.py), on a connection of its own that sees what is committed, within its limits
+        of time, memory and disk (lake_query_limits.py).
         """
         with self._queries.translated():
             session = self._queries.session
         try:
-            *before, last = checked(session, sql)
-            for statement in before:
-                session.execute(statement)
-            return session.execute(last).to_arrow_table()
+            with self._query_limits.bounding(session):
+                *before, last = checked(session, sql)
+                for statement in before:
+                    session.execute(statement)
+                return self._query_limits.collected(session.execute(last))
         except duckdb.Error as error:
             damage = self._queries.damage_behind(error)
             if damage is not None:

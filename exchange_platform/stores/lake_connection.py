@@ -72,8 +72,12 @@ class LakeConnection:
         memory_mb: int | None = None,
         s3: S3Access | None = None,
         fenced: bool = False,
+        spill_mb: int | None = None,
     ) -> None:
-        """`fenced`: for what others write. It only reads, reaches no file but the lake's, and can't be configured."""
+        """`fenced`: for what others write. It only reads, reaches no file but the lake's, and can't be configured.
+
+        `spill_mb` bounds what DuckDB writes to its temporary directory; None: nine tenths of the free space.
+        """
         kind, _, place = catalog.partition(":")
         if kind not in ("sqlite", "postgres"):
             raise ValueError(f"lake catalog {kind!r} is not known: sqlite:PATH and postgres:... are")
@@ -84,6 +88,7 @@ class LakeConnection:
         self._threads = threads
         self._memory_mb = memory_mb or (_READER_MEMORY_MB if read_only else _WRITER_MEMORY_MB)
         self._s3 = s3
+        self._spill_mb = spill_mb
         self._fenced = fenced
         self._secrets = _passwords(catalog)
         self._session: duckdb.DuckDBPyConnection | None = None
@@ -247,6 +252,7 @@ class LakeConnection:
                 "temp_directory": str(Path(tempfile.gettempdir()) / f"exchange-platform-lake-{uuid4().hex}"),
                 # A consumer lives long beside other processes, and reads no file twice.
                 "enable_external_file_cache": "true" if self.read_only else "false",
+                **({} if self._spill_mb is None else {"max_temp_directory_size": f"{self._spill_mb}MB"}),
                 **lake_extensions.CONFIG,
             }
         )
