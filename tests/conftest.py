@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -26,6 +27,13 @@ if (
     and threading.current_thread() is threading.main_thread()
 ):
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what was imported: it stays, and looking through it takes a tenth of the suite's time."""
+    gc.collect()
+    gc.freeze()
+
 
 MYSQL_URL = "EXCHANGE_PLATFORM_TEST_MYSQL_URL"
 FEEDS = Path(__file__).parents[1].parent / "shared" / "feeds"

@@ -110,6 +110,8 @@ class Health:
 
 def _is_healthy(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=2.0, trust_env=False).is_success
+        return httpx.get(
+            f"{url}/health", timeout=2.0, trust_env=False, verify=url.startswith("https:")
+        ).is_success
     except httpx.HTTPError:
         return False

@@ -62,7 +62,7 @@ def webserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]:
     def answers() -> bool:
         assert process.poll() is None
         try:
-            return httpx.get(f"{url}/server_info", trust_env=False).is_success
+            return httpx.get(f"{url}/server_info", trust_env=False, verify=False).is_success
         except httpx.HTTPError:
             return False
 
@@ -89,7 +89,7 @@ def test_an_image_on_any_page_deletes_nothing(webserver: Webserver) -> None:
         {"Host": "evil.example"},
     ):
         answer = httpx.get(
-            f"{webserver.url}/graphql?query={quote(mutation)}", headers=headers, trust_env=False
+            f"{webserver.url}/graphql?query={quote(mutation)}", headers=headers, trust_env=False, verify=False
         )
         assert answer.status_code == 403, headers
     assert webserver.has(run_id)
@@ -109,7 +109,7 @@ def test_an_image_on_any_page_deletes_nothing(webserver: Webserver) -> None:
 def test_a_mutation_by_get_is_refused_however_it_is_wrapped(webserver: Webserver, disguise: str) -> None:
     run_id, mutation = webserver.deletion()
     parts = disguise.format(quote(mutation))
-    answer = httpx.get(f"{webserver.url}/graphql?{parts}", trust_env=False)
+    answer = httpx.get(f"{webserver.url}/graphql?{parts}", trust_env=False, verify=False)
     assert answer.status_code == 403
     assert webserver.has(run_id)
 
@@ -140,6 +140,7 @@ def test_another_sites_post_deletes_nothing(
         content=json.dumps({"query": mutation}),
         headers={"Content-Type": "application/json", **headers},
         trust_env=False,
+        verify=False,
     )
     assert answer.status_code == 403
     assert webserver.has(run_id)
@@ -155,13 +156,16 @@ def test_the_pages_own_requests_and_programs_are_served(webserver: Webserver, na
             json={"query": mutation},
             headers={"Host": host, **headers},
             trust_env=False,
+            verify=False,
         )
         assert answer.json()["data"]["deleteRun"]["__typename"] == "DeletePipelineRunSuccess"
         assert not webserver.has(run_id)
 
 
 def test_a_query_by_get_is_answered(webserver: Webserver) -> None:
-    answer = httpx.get(f"{webserver.url}/graphql", params={"query": "{ version }"}, trust_env=False)
+    answer = httpx.get(
+        f"{webserver.url}/graphql", params={"query": "{ version }"}, trust_env=False, verify=False
+    )
     assert answer.json()["data"]["version"]
 
 
@@ -170,14 +174,20 @@ def test_another_site_reports_nothing_of_an_asset(webserver: Webserver, what: st
     url = f"{webserver.url}/report_asset_{what}/bets"
     for headers in ({"Origin": EVIL}, CROSS_SITE, {"Content-Type": "text/plain"}, {"Host": "evil.example"}):
         answer = httpx.post(
-            url, headers={"Content-Type": "application/json", **headers}, content="{}", trust_env=False
+            url,
+            headers={"Content-Type": "application/json", **headers},
+            content="{}",
+            trust_env=False,
+            verify=False,
         )
         assert answer.status_code == 403
     assert webserver.instance.get_latest_materialization_event(dg.AssetKey("bets")) is None
 
 
 def test_a_materialisation_may_be_reported_by_a_program(webserver: Webserver) -> None:
-    answer = httpx.post(f"{webserver.url}/report_asset_materialization/reported", json={}, trust_env=False)
+    answer = httpx.post(
+        f"{webserver.url}/report_asset_materialization/reported", json={}, trust_env=False, verify=False
+    )
     assert answer.is_success
     assert webserver.instance.get_latest_materialization_event(dg.AssetKey("reported")) is not None
 
@@ -194,10 +204,12 @@ def test_a_websocket_of_another_site_is_refused_and_the_pages_own_is_served(webs
 
 def test_a_link_to_the_ui_may_be_followed_and_no_page_may_frame_it(webserver: Webserver) -> None:
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
-    answer = httpx.get(f"{webserver.url}/runs", headers=link, trust_env=False)
+    answer = httpx.get(f"{webserver.url}/runs", headers=link, trust_env=False, verify=False)
     assert answer.is_success
     assert answer.headers["X-Frame-Options"] == "DENY"
-    framed = httpx.get(f"{webserver.url}/runs", headers={**link, "Sec-Fetch-Dest": "iframe"}, trust_env=False)
+    framed = httpx.get(
+        f"{webserver.url}/runs", headers={**link, "Sec-Fetch-Dest": "iframe"}, trust_env=False, verify=False
+    )
     assert framed.status_code == 403
 
 

@@ -50,7 +50,9 @@ class Locked:
 
     def put(self, headers: dict[str, str], body: bytes = PUT) -> httpx.Response:
         given = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "Kinesis_20131202.PutRecords"}
-        return httpx.post(f"{self.url}/", headers={**given, **headers}, content=body, trust_env=False)
+        return httpx.post(
+            f"{self.url}/", headers={**given, **headers}, content=body, trust_env=False, verify=False
+        )
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def locked() -> Iterator[Locked]:
     server = Emulator(0, secret=KEY)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
-    with httpx.Client(trust_env=False) as http:
+    with httpx.Client(trust_env=False, verify=False) as http:
         emulator = Locked(f"http://127.0.0.1:{server.port}", http)
         ensure_stream(emulator.client("kinesis"), STREAM)
         yield emulator
@@ -201,8 +203,11 @@ def test_no_header_of_any_form_is_a_signature(locked: Locked, text: str, cut: in
 def test_nobody_resets_the_emulator(locked: Locked, path: str) -> None:
     """`POST /moto-api/reset` deleted every stream."""
     for headers in ({}, signed(locked.url)):
-        assert httpx.post(f"{locked.url}{path}", headers=headers, trust_env=False).status_code == 403
-        assert httpx.get(f"{locked.url}{path}", trust_env=False).status_code == 403
+        assert (
+            httpx.post(f"{locked.url}{path}", headers=headers, trust_env=False, verify=False).status_code
+            == 403
+        )
+        assert httpx.get(f"{locked.url}{path}", trust_env=False, verify=False).status_code == 403
     assert locked.records() >= 0
 
 
@@ -224,7 +229,11 @@ def test_no_page_of_a_browser_gets_in_whatever_its_origin(
     """It echoed any Origin, and so let its page read and write."""
     for url in (locked.url, emulator_url):  # with a key, and without one
         answer = httpx.request(
-            method, f"{url}/", headers={"Access-Control-Request-Method": "POST", **headers}, trust_env=False
+            method,
+            f"{url}/",
+            headers={"Access-Control-Request-Method": "POST", **headers},
+            trust_env=False,
+            verify=False,
         )
         assert answer.status_code == 403
         assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
@@ -238,4 +247,4 @@ def test_what_is_let_in_is_answered_without_cors(locked: Locked) -> None:
 
 
 def test_its_health_needs_no_key(locked: Locked) -> None:
-    assert httpx.get(f"{locked.url}/health", trust_env=False).json() == {"healthy": True}
+    assert httpx.get(f"{locked.url}/health", trust_env=False, verify=False).json() == {"healthy": True}
