@@ -16,7 +16,7 @@ from resources.run_requests import requested_at_us
 
 exchange_feed = dg.AssetSpec(
     "exchange_feed",
-    description="The exchange's event feed over HTTP: every event and market as it changes (docs/feed.md).",
+    description="The exchange's event feed over HTTP: every event and market as it changes (docs/exchange.md).",
     group_name="streams",
     kinds={"http"},
     owners=OWNERS,

@@ -1,6 +1,6 @@
 """Accounts: their states, what an address and a display name may be, which mail an owner wants. Pure; no I/O, no clock.
 
-Not here: whether a domain takes mail (mail_domains.py), or how an address is confirmed (confirmation.py).
+Not here: whether a domain takes mail (mail_domains.py), or how an address is confirmed (confirmation/).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The exchange's event feed as a source of the consumer engine: one shard, read by long polls over HTTP (docs/feed.md).
+"""The exchange's event feed as a source of the consumer engine: one shard, read by long polls over HTTP (docs/exchange.md).
 
 Not here: what its updates mean (exchange_platform/events.py), or what becomes of them (exchange_feed.py).
 """

@@ -1,4 +1,4 @@
-"""An event feed over real HTTP, as docs/feed.md has it, that misbehaves on demand."""
+"""An event feed over real HTTP, as docs/exchange.md has it, that misbehaves on demand."""
 
 from __future__ import annotations
 
