@@ -8,7 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv --system-certs --no-progress
 DEMO_FOR ?=
-PYTEST_WORKERS ?= 2
+# One more than the two cores of a small machine: a third of the tests wait for a disk, a process or a clock.
+PYTEST_WORKERS ?= 3
 
 # Cached bytecode halves the start of every Dagster process.
 unexport PYTHONDONTWRITEBYTECODE

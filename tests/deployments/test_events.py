@@ -81,6 +81,7 @@ def test_a_run_materialises_the_events_and_their_index(platform: PlatformResourc
     assert FINISHED_EVENTS_TAKE_NO_BETS.ask(platform, EVERYTHING).passed
 
 
+@pytest.mark.long
 def test_the_index_is_made_anew_from_the_database_by_a_job(platform: PlatformResource) -> None:
     _consume(platform)
     with platform.event_index() as index:

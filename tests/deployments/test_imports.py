@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CHECKOUT = Path(__file__).parents[2]
 
 NOT_FOR_CONSUMERS = {
@@ -20,6 +22,8 @@ CONSUME = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
 
 import deployments.local
 from exchange_platform.memory import without_data_frames
@@ -53,6 +57,8 @@ with without_data_frames():
 CONSUME_FEED = """
 import sys
 from pathlib import Path
+
+import pytest
 
 import deployments.local
 from exchange_platform.memory import without_data_frames
@@ -89,6 +95,7 @@ def test_a_consumer_run_imports_nothing_that_it_can_do_without(tmp_path: Path) -
     assert imported & NOT_FOR_CONSUMERS == set()
 
 
+@pytest.mark.long
 def test_the_feed_s_run_imports_its_index_and_nothing_else_that_it_can_do_without(tmp_path: Path) -> None:
     imported = imported_by(CONSUME_FEED, tmp_path)
     assert {"dagster", "httpx", "tantivy"} <= imported

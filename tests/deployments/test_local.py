@@ -328,6 +328,7 @@ def test_a_check_catches_what_was_corrupted(
     assert not _passes(check, consumed)
 
 
+@pytest.mark.long
 def test_a_changed_window_is_caught_and_recomputing_its_day_mends_it(platform: PlatformResource) -> None:
     _consumed(platform)
     lake = Lake.from_settings(platform.settings)

@@ -134,6 +134,7 @@ def test_the_windows_are_reported_on_when_none_was_closed_too() -> None:
     assert event.metadata["closed"].value == 0
 
 
+@pytest.mark.long
 def test_a_check_that_can_not_be_evaluated_does_not_stay_passed(watched: Watched) -> None:
     with dg.instance_for_test() as instance:
         watched.tick(instance)
@@ -177,6 +178,7 @@ def test_a_check_that_breaks_fails_and_silences_no_other(
         assert shown(instance)["profiles/money_conserved"]
 
 
+@pytest.mark.long
 def test_a_failed_run_fails_a_check_for_ten_minutes(watched: Watched) -> None:
     with dg.instance_for_test() as instance:
         watched.tick(instance)

@@ -35,6 +35,7 @@ def published(settings: Settings) -> list[Execution]:
     return [one for record in records if isinstance(one := decode(record.data), Execution)]
 
 
+@pytest.mark.long
 def test_it_publishes_what_it_follows_until_it_is_interrupted(settings: Settings, tmp_path: Path) -> None:
     certificate = Certificate(tmp_path)
     prepare(settings)

@@ -114,6 +114,7 @@ def test_young_live_and_newly_failed_runs_stay(instance: dg.DagsterInstance, set
     assert instance.has_run(live)
 
 
+@pytest.mark.long
 def test_files_that_earlier_releases_left_of_deleted_runs_go(instance: dg.DagsterInstance) -> None:
     gone, kept, recent = a_run(instance), a_run(instance), a_run(instance)
     for run_id in (gone, recent):

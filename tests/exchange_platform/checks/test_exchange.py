@@ -120,6 +120,7 @@ def test_an_execution_deleted_from_the_lake_is_named_and_comes_back(world: World
     _all_is_well(world)
 
 
+@pytest.mark.long
 def test_a_bets_version_deleted_from_the_lake_is_named_and_comes_back(world: World) -> None:
     lost = _settled(world)
     _lake_deletes(world, f"bet_history WHERE bet_id = '{lost.bet_id}' AND version = {lost.version}")

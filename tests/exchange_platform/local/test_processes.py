@@ -93,6 +93,7 @@ def test_one_program_can_be_stopped_and_stays_so(start: Start) -> None:
     assert second.state == "STOPPED"
 
 
+@pytest.mark.long
 def test_a_program_that_can_not_live_is_seen_dying_and_its_last_lines_kept(
     tmp_path: Path, up_id: str
 ) -> None:
@@ -114,6 +115,7 @@ def died(processes: Processes) -> bool:
     return processes._supervisord.poll() is not None  # type: ignore[union-attr]
 
 
+@pytest.mark.long
 def test_a_supervisord_that_keeps_dying_is_started_ever_later_and_its_reason_is_said_once(
     tmp_path: Path, up_id: str
 ) -> None:

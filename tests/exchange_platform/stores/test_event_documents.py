@@ -133,6 +133,7 @@ def test_open_is_an_event_that_takes_bets_or_will(
     assert (document.open, document.in_play) == (is_open, is_in_play)
 
 
+@pytest.mark.long
 def test_pages_have_every_event_once_and_some_are_read_by_their_ids(database: Database) -> None:
     ids = [str(number) for number in range(2300)]
     store(database, *ids)

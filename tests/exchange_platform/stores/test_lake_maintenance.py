@@ -93,6 +93,7 @@ def test_a_query_that_began_before_maintenance_is_answered(lake: Lake, tmp_path:
     reader.close()
 
 
+@pytest.mark.long
 def test_commits_keep_their_own_files_few(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exchange_platform.stores.lake._MERGE_EVERY", 8)
     feed = Feed(lake)

@@ -73,6 +73,7 @@ def kill_a_writer(directory: Path) -> None:
     writer.stdout.close()
 
 
+@pytest.mark.long
 def test_the_file_of_a_writer_that_was_killed_between_insert_and_commit_is_deleted(
     lake: Lake, tmp_path: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_the_file_of_a_writer_that_was_killed_between_insert_and_commit_is_delet
     assert feed.commit([execution(10_000)]).executions == 1
 
 
+@pytest.mark.long
 def test_a_file_that_a_transaction_may_be_writing_stays(lake: Lake, tmp_path: Path) -> None:
     Feed(lake).commit([execution(1)])
     kill_a_writer(tmp_path)
@@ -135,6 +137,7 @@ def test_a_lake_that_was_moved_or_is_reached_by_a_link_loses_nothing(
     again.close()
 
 
+@pytest.mark.long
 def test_nothing_is_deleted_where_the_catalog_knows_a_file_by_another_path(
     lake: Lake, tmp_path: Path
 ) -> None:

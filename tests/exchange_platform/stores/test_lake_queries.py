@@ -237,6 +237,7 @@ def test_a_killed_writer_leaves_whole_commits_and_no_lock(lake: Lake, tmp_path: 
     assert lake.counts().executions == (int(last.position or 0) - 1) * 10 + 1
 
 
+@pytest.mark.long
 def test_writers_in_two_processes_wait_for_each_other(lake: Lake, tmp_path: Path) -> None:
     writer = start(WRITER, tmp_path, 1)
     assert writer.stdout is not None

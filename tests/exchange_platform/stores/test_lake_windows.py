@@ -107,6 +107,7 @@ def markets(draw: st.DrawFn) -> list[Execution]:
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stream=markets(), order=st.randoms(use_true_random=False), pieces=st.integers(1, 4))
+@pytest.mark.long
 def test_any_order_with_repeats_and_any_closing_gives_the_reference(
     shared: Feed, stream: list[Execution], order: random.Random, pieces: int
 ) -> None:

@@ -43,6 +43,7 @@ def largest_file(settings: Settings) -> Path:
 
 
 @pytest.mark.parametrize("damage", [cut, deleted, bit_flipped])
+@pytest.mark.long
 def test_a_damaged_file_of_the_lake_stops_no_bets_and_is_restored_from_the_stream(
     prepared: Settings, damage: Damaging
 ) -> None:

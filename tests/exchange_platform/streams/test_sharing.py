@@ -166,6 +166,7 @@ def test_splits_and_merges_under_load_lose_and_double_nothing(shared: Settings, 
     assert lake_rows(shared) == lake_rows(calm)
 
 
+@pytest.mark.long
 def test_another_number_of_consumers_takes_over_from_the_old_ones(shared: Settings) -> None:
     database = Database(shared.operational_database_url)
     rows = ConsumerRows(database)

@@ -156,6 +156,7 @@ def test_a_replay_with_the_sports_data_is_newer_than_one_without_and_never_the_o
     assert (without.status, complete.status) == (EventStatus.FINISHED,) * 2
 
 
+@pytest.mark.long
 def test_a_second_replay_tells_the_same_at_the_same_versions(
     feeds: Path, cricket: Sequence[FeedUpdate]
 ) -> None:

@@ -173,6 +173,7 @@ def test_books_stay_small_and_finished_markets_are_forgotten(tmp_path: Path) -> 
     assert rows <= len(running.exchange.markets)
 
 
+@pytest.mark.long
 def test_the_same_seed_and_time_make_the_same_exchange(tmp_path: Path) -> None:
     one = RunningExchange(tmp_path / "one.sqlite", MadeUpTime(), seed=5)
     same = RunningExchange(tmp_path / "same.sqlite", MadeUpTime(), seed=5)
@@ -308,6 +309,7 @@ def test_a_bet_that_waits_to_be_voided_is_no_longer_its_owners_to_cancel(quiet: 
     assert {newest[bet_id].status for bet_id in placed} == {BetStatus.VOIDED}
 
 
+@pytest.mark.long
 def test_markets_whose_time_passed_during_a_long_stop_are_settled_to_the_penny(tmp_path: Path) -> None:
     clock = MadeUpTime()
     before = RunningExchange(tmp_path / "journal.sqlite", clock, rate=100)

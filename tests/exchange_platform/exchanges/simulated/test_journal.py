@@ -119,6 +119,7 @@ def test_a_settlement_cut_off_in_the_middle_goes_on_with_the_same_result(tmp_pat
     _assert_one_unbroken_history(told)
 
 
+@pytest.mark.long
 def test_a_lost_journal_repeats_no_id(tmp_path: Path) -> None:
     before = RunningExchange(tmp_path / "one.sqlite", MadeUpTime(), rate=2000)
     before.run(5)

@@ -246,6 +246,7 @@ def test_a_second_exchange_on_the_same_directory_is_refused(settings: Settings, 
     assert str(settings.data_dir) in refused[0]
 
 
+@pytest.mark.long
 def test_trading_pauses_while_too_much_is_unpublished_and_goes_on_when_it_is_out(
     settings: Settings, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
