@@ -174,3 +174,18 @@ def test_no_mail_is_rendered_while_its_token_can_t_be_stored(parts: AccountParts
 )
 def test_lifetimes_are_told_in_words(seconds: int, words: str) -> None:
     assert in_words(seconds) == words
+
+
+def test_only_a_confirmation_that_was_asked_for_again_lifts_ses_suppression(parts: AccountParts) -> None:
+    """SES keeps a list of addresses that bounced and drops what is sent to them without a word."""
+    account_id = parts.register()
+    assert not _only_mail(parts).lifts_suppression
+    parts.clock.now += MINUTE
+    parts.service.ask_again(account_id)
+    assert _only_mail(parts).lifts_suppression
+    dead = parts.register("nobody@example.com")
+    assert not _only_mail(parts).lifts_suppression
+    _refuse(parts, dead)
+    parts.clock.now += MINUTE
+    parts.service.ask_again(dead)
+    assert _only_mail(parts).lifts_suppression
