@@ -77,6 +77,8 @@ class RequestCheck:
     def __init__(self, keys: tuple[str, ...], now_ms: Callable[[], int]) -> None:
         self._keys = keys
         self._now_ms = now_ms
+        self._since_ms = now_ms()
+        """What was signed before may have been taken by the process before this one, whose numbers nobody knows any more."""
         self._used: dict[str, int] = {}
         """Each number used, the oldest first, and when it may be forgotten: its request is too old by then."""
 
@@ -91,6 +93,8 @@ class RequestCheck:
         now_ms = self._now_ms()
         if abs(now_ms - request.timestamp_ms) > WINDOW_S * 1000:
             raise Unsigned(f"the request is more than {WINDOW_S:g} s old or ahead, by this exchange's clock")
+        if request.timestamp_ms < self._since_ms:
+            raise Unsigned("the request was signed before this exchange's gateway began; sign it again")
         self._forget(now_ms)
         if nonce in self._used:
             raise Unsigned("the request was sent before")

@@ -25,6 +25,12 @@ def keep_new_files_private() -> None:
     os.umask(UMASK)
 
 
+def is_strangers(data_dir: Path) -> bool:
+    """Whether another user than this process's, and than root, owns the directory, so that he may exchange what is in it. Root decides for itself."""
+    owner, us = data_dir.stat().st_uid, os.geteuid()
+    return us != 0 and owner not in (us, 0)
+
+
 def looser(data_dir: Path) -> list[Path]:
     """What is in the data directory, and itself, that others than its owner may get at; links are not followed."""
     if (

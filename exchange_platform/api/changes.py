@@ -31,6 +31,8 @@ from exchange_platform.stores.outbox import ChangeRow, Outbox
 router = APIRouter(tags=["bets"])
 
 MOST_LISTENERS = 1000
+MAX_LISTENERS_OF_ONE = 800
+"""Of one application: another's users still find a place."""
 _LOOK_S = 0.2
 _HEARTBEAT_S = 15.0
 _LOOK_AGAIN_S = 0.5
@@ -49,23 +51,25 @@ class ChangeFeed:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._listeners: defaultdict[str, set[asyncio.Queue[ChangeRow | None]]] = defaultdict(set)
-        self._count = 0
+        self._holders: dict[asyncio.Queue[ChangeRow | None], str] = {}
         self._read_to = 0
         self._reading: asyncio.Task[None] | None = None
 
     async def listen(
-        self, account_id: str, after: int | None
+        self, account_id: str, after: int | None, application: str
     ) -> tuple[list[ChangeRow], asyncio.Queue[ChangeRow | None]]:
         """Begin to listen: the account's changes since `after` that were missed, and a queue of those to come (None: too slow, ended)."""
-        if self._count >= MOST_LISTENERS:
+        of_it = sum(1 for holder in self._holders.values() if holder == application)
+        if len(self._holders) >= MOST_LISTENERS or of_it >= MAX_LISTENERS_OF_ONE:
             raise Problem(
                 503,
                 "too_many_listeners",
-                f"{MOST_LISTENERS} listen already; try again later, or read the bets",
+                f"{len(self._holders)} listen already, {of_it} of them for this application; {MOST_LISTENERS} and"
+                f" {MAX_LISTENERS_OF_ONE} are allowed. Try again later, or read the bets",
                 headers={"Retry-After": "5"},
             )
         queue: asyncio.Queue[ChangeRow | None] = asyncio.Queue(_MOST_WAITING)
-        self._count += 1
+        self._holders[queue] = application
         self._listeners[account_id].add(queue)
         try:
             if self._reading is None or self._reading.done():
@@ -81,7 +85,7 @@ class ChangeFeed:
         """Listen no more."""
         if queue in self._listeners[account_id]:
             self._listeners[account_id].discard(queue)
-            self._count -= 1
+            del self._holders[queue]
         if not self._listeners[account_id]:
             del self._listeners[account_id]
 
@@ -103,7 +107,7 @@ class ChangeFeed:
         return missed
 
     async def _read(self) -> None:
-        while self._count:
+        while self._holders:
             with suppress(StoreUnavailable):
                 rows = await asyncio.to_thread(self._outbox.after, self._read_to, _MOST_ROWS)
                 for row in rows:
@@ -164,7 +168,7 @@ async def changes(
     """
     if not await asyncio.to_thread(_is_there, caller, account_id):
         raise Problem(404, "no_such_account", f"there is no account {account_id}")
-    missed, queue = await parts.change_feed.listen(account_id, last_event_id)
+    missed, queue = await parts.change_feed.listen(account_id, last_event_id, caller.grant.application)
     return StreamingResponse(
         _told(caller, account_id, missed, queue),
         media_type="text/event-stream",

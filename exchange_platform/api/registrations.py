@@ -1,4 +1,4 @@
-"""Which accounts an application registered: what one process remembers of it. That never changes, so only what was not found is asked for again."""
+"""Which accounts an application registered: what one process remembers of it. That never changes, so what was found is not asked for again."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Registrations:
 
     def are_of(self, application: str, account_id: str) -> bool:
         """Whether the application registered the account."""
-        registered_by = self._known.get(account_id)
-        if registered_by is None:
-            registered_by = self._accounts.registered_by(account_id)
-            if registered_by is None:
-                return False
-            self._known[account_id] = registered_by
-            if len(self._known) > MAX_REMEMBERED:
-                self._known.popitem(last=False)
-        return registered_by == application
+        if self._known.get(account_id) == application:
+            return True
+        # Another's account and one that does not exist are asked for each time: else the second answer's time, or its error while the database is away, tells which it is.
+        if self._accounts.registered_by(account_id) != application:
+            return False
+        self._known[account_id] = application
+        if len(self._known) > MAX_REMEMBERED:
+            self._known.popitem(last=False)
+        return True

@@ -2,7 +2,7 @@
 change that it says (stores/security_events.py).
 
 Refusals are counted, so that nobody can fill the disk: each kind, application and client is one row at once, and one more with the count when `PERIOD_S` is
-over. At most `MAX_KEYS` of these are told apart in a period, what is over counts as from `others`. No request waits for the log: a thread of its own writes it.
+over. At most `MAX_KEYS` of these are told apart in a period for each token, and for all strangers together; what is over counts as from `others`. No request waits for the log: a thread of its own writes it.
 """
 
 from __future__ import annotations
@@ -71,14 +71,23 @@ class SecurityLog:
         key = _Key(kind, application, token_id, client, detail)
         with self._lock:
             self._turn()
-            if key not in self._counts and len(self._counts) >= MAX_KEYS:
-                key = _Key(kind, None, None, OTHERS, "more kinds of refusals than are told apart")
+            if key not in self._counts and self._count_of(key) >= MAX_KEYS:
+                # Who was let in is still named: strangers must not hide what a stolen token does.
+                key = _Key(kind, application, token_id, OTHERS, "more kinds of refusals than are told apart")
             if key in self._counts:
                 self._counts[key] += 1
                 return
             self._counts[key] = 0
             self._add(key, 1)
         self._begin()
+
+    def _count_of(self, key: _Key) -> int:
+        """How many are told apart of the same token; without one, of all strangers together."""
+        return sum(
+            1
+            for one in self._counts
+            if (one.application, one.token_id) == (key.application, key.token_id) and one.client != OTHERS
+        )
 
     def let_in(self, grant: Grant, client: str) -> None:
         """Note that a token was used: when, to the minute, and the first time in a day from a network address."""

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from exchange_platform.local.leftovers import is_alive
-from exchange_platform.private_files import tighten
+from exchange_platform.private_files import is_strangers, tighten
 from exchange_platform.settings import FAULTS, PLATFORM_FILE, Settings, read_platform_file
 
 LOCK_FILE = "up.lock"
@@ -42,6 +42,10 @@ def data_dir_held(data_dir: Path) -> Iterator[None]:
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
+        if is_strangers(data_dir):
+            raise CannotStart(
+                f"the data directory {data_dir} is another user's, who could exchange what is in it; name one of yours with --data-dir"
+            )
         tighten(data_dir)
         lock = FileLock(data_dir / LOCK_FILE, timeout=2.0)  # a reader of `is_running` holds it for a moment
         with lock:

@@ -67,7 +67,7 @@ def test_this_machine_is_asked_for_nothing_unless_somebody_asks(host: str, tmp_p
         "postgres://me@localhost,db.example/lake",
         "postgresql:///lake?host=db.example",
         "host='db.example' dbname=lake",
-        "dbname=lake HOST = db.example",
+        "dbname=lake host = db.example",
         "dbname=lake host=127.0.0.1,db.example",
         "dbname=lake host=localhost hostaddr=10.0.0.7",
         "service=elsewhere",

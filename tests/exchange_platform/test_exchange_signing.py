@@ -25,7 +25,9 @@ from exchange_platform.exchange_signing import (
     SIGNATURE,
     TIMESTAMP,
     WINDOW_S,
+    RequestCheck,
     SignedRequest,
+    Unsigned,
     keys_of,
     sha256,
     sign_request,
@@ -333,3 +335,19 @@ def test_a_request_s_answer_is_signed_for_its_body_too() -> None:
     request = SignedRequest("POST", "/missing?a=1", 5, "n", sha256(b"body"))
     assert sent[0].headers[SIGNATURE] == sign_request(KEY, request)
     assert keys_of(f" {KEY} ,{OTHER}") == (KEY, OTHER)
+
+
+def test_a_request_that_a_gateway_may_have_taken_before_it_was_started_again_is_not_taken() -> None:
+    now = [1_800_000_000_000]
+
+    def headers(at_ms: int) -> dict[str, str]:
+        request = SignedRequest("POST", "/missing", at_ms, "a-number", sha256(b""))
+        return {TIMESTAMP: str(at_ms), NONCE: "a-number", SIGNATURE: sign_request(KEY, request)}
+
+    captured = headers(now[0])
+    RequestCheck((KEY,), lambda: now[0]).check(captured, "POST", "/missing", b"")
+    now[0] += 1_000
+    again = RequestCheck((KEY,), lambda: now[0])
+    with pytest.raises(Unsigned, match="before this exchange's gateway began"):
+        again.check(captured, "POST", "/missing", b"")
+    again.check(headers(now[0]), "POST", "/missing", b"")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from exchange_platform.cli import run
-from exchange_platform.local.running import data_dir_held
+from exchange_platform.local.running import CannotStart, data_dir_held
 from exchange_platform.private_files import looser, tighten
 from exchange_platform.settings import Settings
 from tests.prepared import prepare
@@ -120,3 +120,14 @@ def test_another_users_process_reads_nothing(old: Path, tmp_path: Path) -> None:
     assert subprocess.run(reading, user=65534, capture_output=True, check=False).returncode == 0
     tighten(old)
     assert subprocess.run(reading, user=65534, capture_output=True, check=False).returncode != 0
+
+
+def test_up_takes_no_directory_that_another_user_owns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = tmp_path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    if owner == 0:
+        os.chown(tmp_path, 65534, -1)
+    with pytest.raises(CannotStart, match="another user's"), data_dir_held(tmp_path):
+        pass

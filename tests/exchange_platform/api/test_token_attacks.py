@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import http.client
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,7 +17,10 @@ from pydantic import SecretStr
 
 from exchange_platform.api import known_tokens, security_log
 from exchange_platform.api.app import create_app
+from exchange_platform.api.changes import ChangeFeed
 from exchange_platform.api.known_tokens import LOOKS_AT_ONCE, LOOKS_PER_S, MAX_AGE_S, KnownTokens
+from exchange_platform.api.problems import Problem
+from exchange_platform.api.registrations import Registrations
 from exchange_platform.api.security_log import MAX_KEYS, PERIOD_S, SecurityLog
 from exchange_platform.api.serving import Server
 from exchange_platform.api_tokens import MAX_CHARS, Grant, Scope, digest_of, draw_token
@@ -230,6 +235,59 @@ def test_who_guesses_fills_no_disk_and_the_log_says_how_often(
     assert sum(row.occurrences for row in rows) == 10_000, "none is uncounted"
     assert sum(row.occurrences for row in rows if row.client == security_log.OTHERS) == 7_500
     log.close()
+
+
+def test_strangers_do_not_hide_what_a_stolen_token_does(database: Database, clock: StandingClock) -> None:
+    log = SecurityLog(database, clock)
+    for number in range(2 * MAX_KEYS):
+        log.refused(SecurityKind.AUTHENTICATION_FAILED, "unknown", client=f"192.0.2.{number}")
+    log.refused(
+        SecurityKind.ACCOUNT_OUT_OF_REACH, "GET", client="198.51.100.1", application="shop", token_id="t1"
+    )
+    log.flush()
+    (row,) = read_events(database, Wanted(kind=SecurityKind.ACCOUNT_OUT_OF_REACH), limit=10)
+    assert (row.application, row.token_id, row.client) == ("shop", "t1", "198.51.100.1")
+    log.close()
+
+
+def test_another_s_account_is_asked_for_as_often_as_one_that_does_not_exist() -> None:
+    """What was remembered answered sooner, and while the database was away."""
+    asked: list[str] = []
+
+    class Counting:
+        def registered_by(self, account_id: str) -> str | None:
+            asked.append(account_id)
+            return {"hers": "other", "mine": "shop"}.get(account_id)
+
+    registrations = Registrations(Counting())  # type: ignore[arg-type]
+    for _ in range(3):
+        assert registrations.are_of("shop", "mine")
+        assert not registrations.are_of("shop", "hers")
+        assert not registrations.are_of("shop", "nobodys")
+    assert asked.count("hers") == asked.count("nobodys") == 3
+    assert asked.count("mine") == 1
+
+
+def test_one_application_leaves_places_to_listen_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exchange_platform.api.changes.MAX_LISTENERS_OF_ONE", 2)
+
+    class Still:
+        def newest(self) -> int:
+            return 0
+
+        def after(self, *_: int) -> list[Any]:
+            return []
+
+    async def listening() -> None:
+        feed = ChangeFeed(Still())  # type: ignore[arg-type]
+        taken = [await feed.listen("a", None, "greedy") for _ in range(2)]
+        with pytest.raises(Problem, match="2 of them for this application"):
+            await feed.listen("a", None, "greedy")
+        await feed.listen("b", None, "modest")
+        feed.leave("a", taken[0][1])
+        await feed.listen("a", None, "greedy")
+
+    asyncio.run(asyncio.wait_for(listening(), 5))
 
 
 def test_a_log_that_can_not_be_written_waits_within_bounds(
