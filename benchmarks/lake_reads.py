@@ -24,7 +24,7 @@ from benchmarks.lake_seed import lake_in, seed
 from exchange_platform.records import Execution
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.lake import Lake
-from tests.workload import START, matched_pairs
+from tests.support.workload import START, matched_pairs
 
 TARGET_MS = 100
 INTERVAL_S = 0.5

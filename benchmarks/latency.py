@@ -31,7 +31,7 @@ from exchange_platform.records import encode
 from exchange_platform.settings import Settings, load_settings, read_platform_file
 from exchange_platform.stores.lake import Lake
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from tests.workload import matched_pairs
+from tests.support.workload import matched_pairs
 
 CHECKOUT = Path(__file__).parents[1]
 Samples = list[tuple[float, int]]

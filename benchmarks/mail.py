@@ -32,8 +32,8 @@ from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.notification_figures import notification_figures
 from tests.exchange_platform.stores.bet_lives import matched, opened
-from tests.notification_parts import change, ready, register
-from tests.platform_parts import environment
+from tests.support.notification_parts import change, ready, register
+from tests.support.platform_parts import environment
 
 FROM = "Exchange <mail@exchange.example>"
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from exchange_platform.records import BetUpdate
 from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.database import Database, metadata
-from tests.workload import matched_pairs
+from tests.support.workload import matched_pairs
 
 FEW = 50_000
 _FILL = """

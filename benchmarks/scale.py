@@ -41,8 +41,8 @@ from exchange_platform.streams.kinesis import Publisher, ensure_stream
 from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
 from exchange_platform.streams.sharing import consumer_names
 from exchange_platform.streams.source import HASHES, SHARD_END
-from tests.platform_parts import encoded, environment, lake_rows, operational_rows, wait_for
-from tests.workload import matched_pairs
+from tests.support.platform_parts import encoded, environment, lake_rows, operational_rows, wait_for
+from tests.support.workload import matched_pairs
 
 SHARDS = 4
 TARGET = 3.0

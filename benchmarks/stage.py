@@ -14,7 +14,7 @@ from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
 from exchange_platform.stores.schema import migrate
 from exchange_platform.streams.exchange_bets import build_consumer
-from tests.memory_source import MemorySource
+from tests.support.memory_source import MemorySource
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from pathlib import Path
 from benchmarks.stage import consume, emulator
 from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.records import encode
-from tests.memory_source import MemorySource
-from tests.workload import matched_pairs
+from tests.support.memory_source import MemorySource
+from tests.support.workload import matched_pairs
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from exchange_platform.settings import Settings
-from tests.postgres_parts import Postgres
+from tests.support.postgres_parts import Postgres
 
 # A busy machine is no failure; and what passed here passes there.
 hypothesis.settings.register_profile("unhurried", deadline=None, derandomize=True)

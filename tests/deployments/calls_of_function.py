@@ -13,11 +13,11 @@ from exchange_platform.api.lambda_handler import Function
 from exchange_platform.aws import aws_client
 from exchange_platform.kept_secrets import Place, read_secrets
 from exchange_platform.settings import KEPT, PREFIX, Settings
-from tests.account_parts import codes_in
 from tests.deployments.api_gateway import through_gateway
 from tests.deployments.calls_of_tasks import BET, TOKEN, mails, own_variables, records
 from tests.deployments.recorded_calls import Recorder
-from tests.platform_parts import wait_for
+from tests.support.account_parts import codes_in
+from tests.support.platform_parts import wait_for
 
 FUNCTION = "lambda"
 TAKES_NO_PASSWORD = {

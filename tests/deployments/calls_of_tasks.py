@@ -37,13 +37,13 @@ from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.order_outbox import write_orders
 from exchange_platform.stores.profile_view import ProfileView
 from exchange_platform.stores.schema import migrate
-from tests.account_parts import codes_in
 from tests.deployments.iam_of_requests import ACCOUNT
 from tests.deployments.recorded_calls import Recorder
 from tests.exchange_platform.betting import NOW, add_account, add_event, add_market
-from tests.notification_parts import mail_states, register, running_notifier
-from tests.platform_parts import consume_all, encoded, publish, wait_for
-from tests.workload import START, matched_pairs
+from tests.support.account_parts import codes_in
+from tests.support.notification_parts import mail_states, register, running_notifier
+from tests.support.platform_parts import consume_all, encoded, publish, wait_for
+from tests.support.workload import START, matched_pairs
 
 TOKEN = "a-token-of-an-application-000000"
 DAGSTER_YAML = Path(__file__).parents[2] / "deployments" / "aws" / "dagster.yaml"

@@ -29,7 +29,7 @@ from exchange_platform.settings import Settings
 from tests.deployments.ecs_agent import Agent, command_of, given_by_ecs
 from tests.deployments.terraforming import Account
 from tests.exchange_platform.local.conftest import wait_until
-from tests.postgres_parts import Postgres
+from tests.support.postgres_parts import Postgres
 
 CHECKOUT = Path(__file__).parents[2]
 AWS = CHECKOUT / "deployments" / "aws"

@@ -29,8 +29,8 @@ from exchange_platform.stores.database import Database
 from resources.platform import PlatformResource
 from sensors.cloud_metrics import cloud_metrics_sensor, failed_checks
 from sensors.evaluations import report
-from tests.postgres_parts import Postgres
-from tests.prepared import prepare
+from tests.support.postgres_parts import Postgres
+from tests.support.prepared import prepare
 
 CHECKOUT = Path(__file__).parents[2]
 REGION = "eu-west-1"

@@ -16,8 +16,8 @@ from exchange_platform.settings import Settings
 from resources.platform import PlatformResource
 from sensors.exchange_feed import exchange_feed_sensor
 from tests.exchange_platform.streams.feed_server import FeedServer, feed_server
-from tests.feed_updates import event, market
-from tests.prepared import prepare
+from tests.support.feed_updates import event, market
+from tests.support.prepared import prepare
 
 
 @pytest.fixture

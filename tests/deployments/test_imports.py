@@ -32,7 +32,7 @@ from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.lake import Lake
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, build_consumer
 from exchange_platform.records import Execution
-from tests.workload import matched_pairs
+from tests.support.workload import matched_pairs
 
 settings = Settings(data_dir=Path(sys.argv[1]), aws_endpoint_url="http://127.0.0.1:1")
 with without_data_frames():

@@ -27,8 +27,8 @@ from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake_s3 import S3Access
 from tests.deployments import api_gateway
 from tests.exchange_platform.betting import add_event, add_market
-from tests.postgres_parts import Postgres
-from tests.prepared import prepare
+from tests.support.postgres_parts import Postgres
+from tests.support.prepared import prepare
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"

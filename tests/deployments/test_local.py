@@ -39,9 +39,9 @@ from resources.platform import PlatformResource
 from sensors.exchange_bets import exchange_bets_sensor
 from sensors.reconciliation import reconciliation_sensor
 from tests.exchange_platform.stores.bet_lives import matched, opened
-from tests.notification_parts import change, register
-from tests.prepared import prepare
-from tests.workload import START, matched_pairs
+from tests.support.notification_parts import change, register
+from tests.support.prepared import prepare
+from tests.support.workload import START, matched_pairs
 
 CHECKS: dict[str, Check] = {check.key: check for check in ALL}
 ALIVE = {check.key for check in CONSUMERS_ALIVE}

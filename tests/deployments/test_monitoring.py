@@ -24,7 +24,7 @@ from resources.freshness import LIVE
 from resources.platform import PlatformResource
 from resources.run_sizes import SENSOR_LAKE_MB
 from sensors.reconciliation import EVALUATED_WITHIN_S, reconciliation_sensor
-from tests.prepared import prepare
+from tests.support.prepared import prepare
 
 LIVE_ASSETS = {
     *("bets", "profiles", "profile_view", "executions", "bet_history", "odds_windows"),

@@ -26,14 +26,14 @@ from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
 from exchange_platform.settings import load_settings
 from exchange_platform.status import StatusReader
 from exchange_platform.stores.lake import Lake
-from tests.account_parts import codes_in
-from tests.certificates import Certificate
 from tests.deployments.tasks import SERVICES, TOKEN, Servers, Tasks, put_secrets
 from tests.deployments.terraforming import Account, Terraform, plugin_directory
 from tests.exchange_platform.local.conftest import wait_until
 from tests.exchange_platform.local.test_up import assert_all_agrees
 from tests.exchange_platform.stores.event_index_parts import index_settings
-from tests.postgres_parts import Postgres
+from tests.support.account_parts import codes_in
+from tests.support.certificates import Certificate
+from tests.support.postgres_parts import Postgres
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 

@@ -21,8 +21,8 @@ from resources.submission import BetSubmissionResource
 from sensors.orders import orders_sensor
 from tests.exchange_platform.betting import add_account, add_event, add_market, order
 from tests.exchange_platform.recording import RecordingStream
-from tests.platform_parts import environment
-from tests.prepared import prepare_database
+from tests.support.platform_parts import environment
+from tests.support.prepared import prepare_database
 
 
 @pytest.fixture

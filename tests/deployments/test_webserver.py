@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from exchange_platform.local.programs import free_ports
-from tests.platform_parts import wait_for
+from tests.support.platform_parts import wait_for
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -31,7 +31,6 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores import event_index_elasticsearch
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.event_index_elasticsearch import ElasticsearchEventIndex
-from tests.certificates import Certificate
 from tests.exchange_platform.mail.mails import outgoing
 from tests.exchange_platform.mail.test_unbounded_servers import serving
 from tests.exchange_platform.test_bounded_http import (
@@ -41,6 +40,7 @@ from tests.exchange_platform.test_bounded_http import (
     dripped_body,
     endless_body,
 )
+from tests.support.certificates import Certificate
 
 BOUND_S = 0.4
 """The time-outs in these tests; what is read drips faster than that, so that no single read ever times out."""

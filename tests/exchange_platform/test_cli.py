@@ -19,7 +19,7 @@ from exchange_platform.stores.consumers import Checkpoints
 from exchange_platform.stores.database import Database, dead_letters
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lost_spans import Loss, LostSpans
-from tests.prepared import prepare
+from tests.support.prepared import prepare
 
 NONSENSE = [
     (["up", "--rate", "-1"], "allowed is more than 0, up to 2000"),

@@ -19,11 +19,11 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.restatements import Restatements
 from exchange_platform.streams.kinesis import KinesisSource, ensure_stream
-from tests.certificates import Certificate
 from tests.exchange_platform.exchanges.betfair.stream_server import APP_KEY, SESSION, stream_server
 from tests.exchange_platform.exchanges.betfair.test_live import made_lines, of_recording
-from tests.platform_parts import environment, wait_for
-from tests.prepared import prepare
+from tests.support.certificates import Certificate
+from tests.support.platform_parts import environment, wait_for
+from tests.support.prepared import prepare
 
 
 def published(settings: Settings) -> list[Execution]:

@@ -11,7 +11,7 @@ from exchange_platform.cli import run
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from tests.exchange_platform.checks.stores import EPOCH, Stores, make_stores
 from tests.exchange_platform.stores.damaging import emptied
-from tests.workload import matched_pairs
+from tests.support.workload import matched_pairs
 
 
 @pytest.fixture

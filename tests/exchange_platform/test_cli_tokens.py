@@ -17,8 +17,8 @@ from exchange_platform.stores.api_tokens import MAX_LIVE, ApiTokens
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.security_events import SecurityKind, Wanted, read_events
 from tests.exchange_platform.betting import add_account
-from tests.prepared import prepare_database
-from tests.token_parts import make_token
+from tests.support.prepared import prepare_database
+from tests.support.token_parts import make_token
 
 Said = tuple[int, str, str]
 

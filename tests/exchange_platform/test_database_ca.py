@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.certificates import Certificate
+from tests.support.certificates import Certificate
 
 SHOW = "import os, pathlib; print(pathlib.Path(os.environ['PGSSLROOTCERT']).read_text(), end='')"
 

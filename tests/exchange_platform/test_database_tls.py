@@ -20,8 +20,8 @@ from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.dagster_database import dagster_answers, dagster_database
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
-from tests.certificates import Certificate
-from tests.postgres_parts import Postgres
+from tests.support.certificates import Certificate
+from tests.support.postgres_parts import Postgres
 
 PUBLIC = certifi.where()
 

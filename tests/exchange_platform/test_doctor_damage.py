@@ -31,7 +31,7 @@ from exchange_platform.stores.event_index import open_event_index
 from exchange_platform.stores.schema import migrate
 from tests.exchange_platform.checks.stores import make_stores
 from tests.exchange_platform.stores.damaging import cut, deleted, emptied, replaced_by_a_directory
-from tests.workload import matched_pairs
+from tests.support.workload import matched_pairs
 
 BY_NAME = {file.name: file for file in FILES}
 PAGE = 4096

@@ -10,7 +10,7 @@ from exchange_platform import doctor, doctor_permissions
 from exchange_platform.aws import aws_client
 from exchange_platform.local.emulator import provision
 from exchange_platform.settings import Settings
-from tests.prepared import prepare
+from tests.support.prepared import prepare
 
 
 @pytest.fixture

@@ -47,8 +47,8 @@ from exchange_platform.streams.feed import FeedSource
 from exchange_platform.streams.source import SourceUnavailable
 from tests.exchange_platform.betting import NOW, SetClock, add_account, order
 from tests.exchange_platform.recording import RecordingStream
-from tests.platform_parts import wait_for
-from tests.workload import matched_pairs
+from tests.support.platform_parts import wait_for
+from tests.support.workload import matched_pairs
 
 KEY, OTHER = "the-key-of-both-000000000000000000", "another-key-00000000000000000000000"
 

@@ -28,7 +28,7 @@ from exchange_platform.machine import (
     room_at,
     room_fault,
 )
-from tests.namespaces import in_a_small_file_system, without_ipv4
+from tests.support.namespaces import in_a_small_file_system, without_ipv4
 
 FILL = """
 import sys

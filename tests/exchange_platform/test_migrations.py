@@ -18,7 +18,7 @@ from exchange_platform.stores.lost_spans import lost_spans
 from exchange_platform.stores.purge_rounds import Budget
 from exchange_platform.stores.schema import _alembic_config, migrate_database, schema_revisions
 from exchange_platform.stores.security_events import SecurityKind, Wanted, purge_events, read_events
-from tests.token_parts import OPERATOR, make_token
+from tests.support.token_parts import OPERATOR, make_token
 
 
 def test_each_migration_follows_the_one_before_it() -> None:

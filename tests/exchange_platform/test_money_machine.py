@@ -32,7 +32,7 @@ from exchange_platform.refusals import InsufficientFunds
 from exchange_platform.stores.database import Database, metadata
 from exchange_platform.stores.schema import migrate_database
 from tests.exchange_platform.money_world import ACCOUNTS, APPLICATIONS, MARKETS, SELECTIONS, Death, World
-from tests.prepared import prepare_database
+from tests.support.prepared import prepare_database
 
 ODDS = [Decimal(text) for text in ("1.01", "1.5", "2", "2.02", "3.05", "3.1", "7.4", "32")]
 accounts = st.sampled_from(sorted(ACCOUNTS))

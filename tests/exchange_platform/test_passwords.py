@@ -25,7 +25,7 @@ from exchange_platform.stores.dagster_database import dagster_answers
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.schema import migrate
 from tests.deployments.api_gateway import through_gateway
-from tests.postgres_parts import Postgres
+from tests.support.postgres_parts import Postgres
 
 pytestmark = pytest.mark.servers
 GUARDED = "with_a_password"

@@ -15,7 +15,7 @@ from exchange_platform.cli import run
 from exchange_platform.local.running import CannotStart, data_dir_held
 from exchange_platform.private_files import looser, tighten
 from exchange_platform.settings import Settings
-from tests.prepared import prepare
+from tests.support.prepared import prepare
 
 
 def mode(path: Path) -> int:

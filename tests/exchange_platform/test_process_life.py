@@ -13,7 +13,7 @@ import pytest
 
 from exchange_platform import process_life
 from exchange_platform.process_life import Life, ProcessId, kill, life_of, process_of, this_process
-from tests.platform_parts import wait_for
+from tests.support.platform_parts import wait_for
 
 
 @pytest.fixture

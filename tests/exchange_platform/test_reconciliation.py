@@ -37,7 +37,7 @@ from tests.exchange_platform.betting import SetClock, add_account, order
 from tests.exchange_platform.recording import RecordingStream
 from tests.exchange_platform.stores.bet_lives import later
 from tests.exchange_platform.stores.bet_tables import applied
-from tests.platform_parts import wait_for
+from tests.support.platform_parts import wait_for
 
 KEPT_S = 3600.0
 

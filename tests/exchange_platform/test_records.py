@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from exchange_platform import events, orders
 from exchange_platform.odds import CLASSIC
 from exchange_platform.records import BetUpdate, Execution, UndecodableRecord, decode, encode, json_schema
-from tests.workload import matched_pairs
+from tests.support.workload import matched_pairs
 
 DOCUMENTS = Path(__file__).parents[2] / "docs"
 

@@ -19,7 +19,7 @@ from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.source import Read, Shard, StreamRecord
 from tests.exchange_platform.checks.stores import EPOCH, SHARD, Stores, make_stores
 from tests.exchange_platform.stores.damaging import FILE_DAMAGES, Damaging, bit_flipped, deleted, emptied
-from tests.workload import matched_pairs
+from tests.support.workload import matched_pairs
 
 RECORDS = list(matched_pairs(40, users=20))
 PARTS = 4

@@ -17,7 +17,7 @@ from exchange_platform.kept_secrets import Place, SecretUnreadable
 from exchange_platform.settings import InvalidSettings, Settings, load_settings, secret_settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.database import Database
-from tests.certificates import Certificate
+from tests.support.certificates import Certificate
 
 CHECKOUT = Path(__file__).parents[2]
 CA_FILE = "EXCHANGE_PLATFORM_TEST_MYSQL_CA_FILE"

@@ -14,7 +14,7 @@ from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
-from tests.prepared import prepare
+from tests.support.prepared import prepare
 
 NOW_US = 1_800_000_000_000_000
 

@@ -38,8 +38,8 @@ from tests.exchange_platform.betting import add_account, add_event, add_market, 
 from tests.exchange_platform.recording import RecordingStream
 from tests.exchange_platform.stores.bet_lives import later
 from tests.exchange_platform.stores.bet_tables import applied
-from tests.platform_parts import wait_for
-from tests.prepared import prepare_database
+from tests.support.platform_parts import wait_for
+from tests.support.prepared import prepare_database
 
 
 def wallet_of(database: Database, account_id: str = "a1") -> tuple[int, int, int]:

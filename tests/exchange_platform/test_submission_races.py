@@ -24,7 +24,7 @@ from tests.exchange_platform.recording import RecordingStream
 from tests.exchange_platform.stores.bet_lives import later
 from tests.exchange_platform.stores.bet_tables import applied
 from tests.exchange_platform.submitting import submit_at_once
-from tests.prepared import prepare_database
+from tests.support.prepared import prepare_database
 
 THREADS, FUNDED, PROCESSES = 50, 17, 20
 

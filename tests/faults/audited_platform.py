@@ -26,9 +26,9 @@ from tests.exchange_platform.recording import RecordingStream
 from tests.faults.audit import exchange, view
 from tests.faults.audit.audit import Evidence
 from tests.faults.audit.customers import Acknowledged, Customer
-from tests.notification_parts import register, running_notifier
-from tests.platform_parts import consume_all, publish, wait_for
-from tests.prepared import prepare
+from tests.support.notification_parts import register, running_notifier
+from tests.support.platform_parts import consume_all, publish, wait_for
+from tests.support.prepared import prepare
 
 CUSTOMER, ADDRESS = "c1", "c1@customer.example.org"
 DEPOSIT_MINOR = 2_000_000

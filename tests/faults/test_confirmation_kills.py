@@ -17,9 +17,9 @@ from exchange_platform.confirmation.service import Pressed
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.schema import migrate_database
-from tests.account_parts import CLIENT, AccountParts, codes_in
-from tests.platform_parts import environment, wait_for
-from tests.smtp_server import SmtpServer
+from tests.support.account_parts import CLIENT, AccountParts, codes_in
+from tests.support.platform_parts import environment, wait_for
+from tests.support.smtp_server import SmtpServer
 
 pytestmark = pytest.mark.faults
 

@@ -31,7 +31,7 @@ from exchange_platform.orders import CancelOrder, Order, PlaceOrder, ReplaceOrde
 from exchange_platform.records import BetUpdate, Execution, decode
 from exchange_platform.settings import Settings
 from exchange_platform.streams.kinesis import KinesisSource, Publisher, ensure_stream
-from tests.platform_parts import environment, wait_for
+from tests.support.platform_parts import environment, wait_for
 
 ENDS = (BetStatus.REJECTED, BetStatus.CANCELLED, BetStatus.LAPSED, BetStatus.VOIDED, BetStatus.SETTLED)
 PACE = 12

@@ -27,7 +27,7 @@ from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.kinesis import ensure_stream
 from exchange_platform.supervision import Decision, Requests, decide
 from tests.faults.test_kills import undisturbed
-from tests.platform_parts import (
+from tests.support.platform_parts import (
     consume_all,
     encoded,
     lake_rows,
@@ -36,7 +36,7 @@ from tests.platform_parts import (
     start_consumer,
     wait_for,
 )
-from tests.workload import matched_pairs
+from tests.support.workload import matched_pairs
 
 MOMENTS = ("begun", "claimed")
 VICTIMS = ("the successor", "the predecessor", "both")

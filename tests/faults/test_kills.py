@@ -32,7 +32,7 @@ from exchange_platform.stores.schema import migrate
 from exchange_platform.streams.dead_letters import replay_dead_letters
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, build_consumer
 from exchange_platform.streams.kinesis import ensure_stream
-from tests.platform_parts import (
+from tests.support.platform_parts import (
     consume_all,
     encoded,
     environment,
@@ -43,7 +43,7 @@ from tests.platform_parts import (
     start_consumer,
     wait_for,
 )
-from tests.workload import START, matched_pairs
+from tests.support.workload import START, matched_pairs
 
 
 @pytest.fixture

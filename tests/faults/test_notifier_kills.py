@@ -25,9 +25,9 @@ from exchange_platform.stores.mail_tables import mail_changes
 from exchange_platform.stores.notification_figures import notification_figures
 from exchange_platform.stores.outbox import NOTIFICATIONS
 from tests.exchange_platform.stores.bet_lives import matched, opened, settled
-from tests.notification_parts import Subscriber, change, mail_states, ready, register
-from tests.platform_parts import environment, wait_for
-from tests.smtp_server import SmtpServer
+from tests.support.notification_parts import Subscriber, change, mail_states, ready, register
+from tests.support.platform_parts import environment, wait_for
+from tests.support.smtp_server import SmtpServer
 
 KILLS = 20
 USERS = 30

@@ -28,8 +28,8 @@ from exchange_platform.stores.database import Database, bets
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.profile_view import ProfileView
 from tests.exchange_platform.streams.gateway import running_gateway
-from tests.platform_parts import environment, start_consumer, wait_for
-from tests.prepared import prepare
+from tests.support.platform_parts import environment, start_consumer, wait_for
+from tests.support.prepared import prepare
 
 RETAINED_S = 4.0
 """Ten minutes in everyday life."""

@@ -28,7 +28,7 @@ from tests.exchange_platform.answering import AnsweringExchange
 from tests.exchange_platform.betting import EVENT, MARKET, add_account, add_event, add_market, order
 from tests.exchange_platform.stores.bet_tables import applied
 from tests.faults.submitting_process import Point, submit_until_killed
-from tests.platform_parts import wait_for
+from tests.support.platform_parts import wait_for
 
 KILLS = 20
 BETS_A_PROCESS = 6

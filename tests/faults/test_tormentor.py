@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.faults.storm.tormentor import Tormentor
-from tests.platform_parts import wait_for
+from tests.support.platform_parts import wait_for
 
 KINDS = ("one", "two", "three")
 

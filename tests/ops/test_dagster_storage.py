@@ -14,7 +14,7 @@ from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
 from exchange_platform.stores.purge_rounds import Budget, Purged
 from ops.dagster_storage import give_space_back, purge_runless, purge_runs, purge_strays
-from tests.stepping_clock import SteppingClock
+from tests.support.stepping_clock import SteppingClock
 
 MANY = 205
 """More than the purge of the release before deleted in a night."""

@@ -25,7 +25,7 @@ from resources.platform import PlatformResource
 from sensors import run_life
 from sensors.exchange_bets import exchange_bets_sensor
 from sensors.run_life import launcher_probe
-from tests.prepared import prepare_database
+from tests.support.prepared import prepare_database
 
 S = 1_000_000
 

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from exchange_platform.api.app import create_app
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
-from tests.account_parts import AccountParts, AccountsApi
-from tests.prepared import prepare, prepare_database
+from tests.support.account_parts import AccountParts, AccountsApi
+from tests.support.prepared import prepare, prepare_database
 
 TOKEN = "a-token-of-an-application-000000"
 

@@ -14,7 +14,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
 from tests.exchange_platform.stores.lake_feed import Feed
-from tests.platform_parts import wait_for
+from tests.support.platform_parts import wait_for
 
 
 @pytest.fixture

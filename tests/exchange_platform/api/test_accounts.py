@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from exchange_platform.stores.accounts import mark_undeliverable
 from exchange_platform.stores.database import profiles
-from tests.account_parts import MINUTE, AccountsApi
+from tests.support.account_parts import MINUTE, AccountsApi
 
 ANN = {"email": "ann@example.com", "display_name": "Ann"}
 

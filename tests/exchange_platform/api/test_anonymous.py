@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 from exchange_platform.api.app import ROUTERS, create_app
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
-from tests.event_data import event, market, store
 from tests.exchange_platform.api.conftest import TOKEN
 from tests.exchange_platform.api.event_parts import database
+from tests.support.event_data import event, market, store
 
 __all__ = ["database"]
 

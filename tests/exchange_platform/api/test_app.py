@@ -12,7 +12,7 @@ from exchange_platform.api.headers import MOST_BODY_BYTES
 from exchange_platform.api.serving import names_served
 from exchange_platform.origins import allowed_names
 from exchange_platform.settings import Settings
-from tests.account_parts import AccountsApi
+from tests.support.account_parts import AccountsApi
 
 
 def test_health_says_that_the_database_answers(anybody: TestClient) -> None:

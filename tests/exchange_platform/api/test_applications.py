@@ -25,10 +25,10 @@ from exchange_platform.stores.api_tokens import ApiTokens
 from exchange_platform.stores.database import Database, metadata
 from exchange_platform.stores.security_events import SecurityKind, Wanted, read_events
 from exchange_platform.stores.security_tables import api_tokens, security_events
-from tests.account_parts import StandingClock
 from tests.exchange_platform.betting import add_account, add_event, add_market
-from tests.prepared import prepare_database
-from tests.token_parts import OPERATOR, bearer, make_token
+from tests.support.account_parts import StandingClock
+from tests.support.prepared import prepare_database
+from tests.support.token_parts import OPERATOR, bearer, make_token
 
 BET = {
     "account_id": "a1",

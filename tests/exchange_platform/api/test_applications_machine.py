@@ -26,11 +26,11 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.api_tokens import ApiTokens
 from exchange_platform.stores.database import Database, metadata
 from exchange_platform.stores.security_tables import api_tokens, security_events
-from tests.account_parts import StandingClock
 from tests.exchange_platform.api.test_applications import ACCOUNT, CALLS
 from tests.exchange_platform.betting import add_account, add_event, add_market, order
-from tests.prepared import prepare_database
-from tests.token_parts import OPERATOR, bearer, make_token
+from tests.support.account_parts import StandingClock
+from tests.support.prepared import prepare_database
+from tests.support.token_parts import OPERATOR, bearer, make_token
 
 ENDLESS = ("GET", f"{ACCOUNT}/changes")
 calls = st.sampled_from([call for call in CALLS if call not in (ENDLESS, ("POST", "/accounts"))])

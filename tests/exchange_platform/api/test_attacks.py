@@ -21,9 +21,9 @@ from exchange_platform.confirmation.service import Pressed
 from exchange_platform.mail.message import OutgoingMail, compose
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
-from tests.account_parts import CLIENT, HOUR, MINUTE, AccountsApi
 from tests.exchange_platform.api.conftest import serving_accounts
-from tests.platform_parts import wait_for
+from tests.support.account_parts import CLIENT, HOUR, MINUTE, AccountsApi
+from tests.support.platform_parts import wait_for
 
 ALPHABET = string.ascii_letters + string.digits + "-_"
 

@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 from exchange_platform.events import EventStatus, MarketStatus, Score
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
-from tests.event_data import KICK_OFF, MINUTE, event, index, market, selections_of, store
 from tests.exchange_platform.api.event_parts import database, feed
 from tests.exchange_platform.stores.lake_feed import Feed, execution
+from tests.support.event_data import KICK_OFF, MINUTE, event, index, market, selections_of, store
 
 __all__ = ["database", "feed"]
 

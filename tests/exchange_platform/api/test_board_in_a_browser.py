@@ -17,9 +17,9 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from exchange_platform.events import EventStatus, MarketStatus
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
-from tests.event_data import event, index, market, selections_of, store
 from tests.exchange_platform.api.event_parts import Serving, database, feed, serving
 from tests.exchange_platform.stores.lake_feed import SOURCE, Feed, execution
+from tests.support.event_data import event, index, market, selections_of, store
 
 __all__ = ["database", "feed"]
 

@@ -20,9 +20,9 @@ from exchange_platform.confirmation.run import build_run
 from exchange_platform.settings import Settings
 from exchange_platform.stores.confirmation_tokens import draw_token
 from exchange_platform.unsubscribing import PreferenceLinks
-from tests.account_parts import AccountParts, mailed_texts
 from tests.exchange_platform.api.conftest import serving_accounts
-from tests.platform_parts import wait_for
+from tests.support.account_parts import AccountParts, mailed_texts
+from tests.support.platform_parts import wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 

@@ -20,11 +20,11 @@ from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.window_reading import WindowReader, _ended_after
-from tests.event_data import event, market, store
 from tests.exchange_platform.api.conftest import TOKEN
 from tests.exchange_platform.api.event_parts import Serving, database, serving
 from tests.exchange_platform.betting import add_account
-from tests.platform_parts import wait_for
+from tests.support.event_data import event, market, store
+from tests.support.platform_parts import wait_for
 
 __all__ = ["database"]
 

@@ -24,8 +24,8 @@ from exchange_platform.streams.kinesis import ensure_stream
 from tests.exchange_platform.api.conftest import TOKEN
 from tests.exchange_platform.betting import add_account, add_event, add_market
 from tests.exchange_platform.stores.bet_lives import later
-from tests.platform_parts import wait_for
-from tests.token_parts import make_token
+from tests.support.platform_parts import wait_for
+from tests.support.token_parts import make_token
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from exchange_platform.settings import Settings
-from tests.account_parts import HOUR, SECOND, AccountsApi
 from tests.exchange_platform.api.conftest import serving_accounts
+from tests.support.account_parts import HOUR, SECOND, AccountsApi
 
 
 def _heading(page: str) -> str:

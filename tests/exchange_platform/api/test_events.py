@@ -9,9 +9,9 @@ from exchange_platform.api.app import create_app
 from exchange_platform.events import EventStatus, MarketStatus
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
-from tests.event_data import KICK_OFF, MINUTE, event, index, market, store
 from tests.exchange_platform.api.conftest import TOKEN
 from tests.exchange_platform.api.event_parts import database
+from tests.support.event_data import KICK_OFF, MINUTE, event, index, market, store
 
 __all__ = ["database"]
 

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from exchange_platform.mail.message import OutgoingMail, compose
 from exchange_platform.settings import Settings
 from exchange_platform.stores.account_tables import accounts as table
-from tests.account_parts import SECOND, AccountsApi
 from tests.exchange_platform.api.conftest import serving_accounts
+from tests.support.account_parts import SECOND, AccountsApi
 
 BOUNDLESS = dict.fromkeys(
     (

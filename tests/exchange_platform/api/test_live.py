@@ -16,10 +16,10 @@ from exchange_platform.api.following import Client
 from exchange_platform.events import MarketStatus
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
-from tests.event_data import event, market, store
 from tests.exchange_platform.api.event_parts import Serving, database, feed, serving
 from tests.exchange_platform.stores.lake_feed import SOURCE, Feed, execution
-from tests.platform_parts import wait_for
+from tests.support.event_data import event, market, store
+from tests.support.platform_parts import wait_for
 
 __all__ = ["database", "feed"]
 

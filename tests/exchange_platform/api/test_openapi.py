@@ -24,8 +24,8 @@ from exchange_platform.stores.database import Database, metadata
 from exchange_platform.stores.security_tables import security_events
 from exchange_platform.submission import BetSubmission
 from tests.exchange_platform.betting import add_account, add_event, add_market, order
-from tests.prepared import prepare
-from tests.token_parts import make_token
+from tests.support.prepared import prepare
+from tests.support.token_parts import make_token
 
 TOKEN = "a-token-of-an-application-000000"
 # What a text may be, no JSON schema can say: a schema-valid address, name or bet may be refused with 422.

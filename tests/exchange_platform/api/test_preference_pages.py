@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.account_parts import AccountsApi
+from tests.support.account_parts import AccountsApi
 
 
 def _link(accounts: AccountsApi, account_id: str) -> str:

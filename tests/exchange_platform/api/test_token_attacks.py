@@ -28,11 +28,11 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.api_tokens import ApiTokens, NewToken, StoredToken
 from exchange_platform.stores.database import Database, metadata
 from exchange_platform.stores.security_events import SecurityKind, Wanted, read_events
-from tests.account_parts import StandingClock
 from tests.exchange_platform.betting import add_account
-from tests.platform_parts import wait_for
-from tests.prepared import prepare_database
-from tests.token_parts import OPERATOR, bearer, make_token
+from tests.support.account_parts import StandingClock
+from tests.support.platform_parts import wait_for
+from tests.support.prepared import prepare_database
+from tests.support.token_parts import OPERATOR, bearer, make_token
 
 OLD = "an-older-token-of-the-setting-000"
 WALLET = "/accounts/a1/wallet"

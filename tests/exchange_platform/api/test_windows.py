@@ -8,9 +8,9 @@ from fastapi.testclient import TestClient
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from exchange_platform.windows import WINDOW
-from tests.event_data import event, market, store
 from tests.exchange_platform.api.event_parts import database, feed
 from tests.exchange_platform.stores.lake_feed import NOON, SOURCE, Feed, execution
+from tests.support.event_data import event, market, store
 
 __all__ = ["database", "feed"]
 

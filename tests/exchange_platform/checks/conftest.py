@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.exchange_platform.checks.stores import Stores, make_stores
-from tests.workload import matched_pairs
+from tests.support.workload import matched_pairs
 
 PAIRS = 60
 

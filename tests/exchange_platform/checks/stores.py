@@ -18,7 +18,7 @@ from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
-from tests.prepared import copy_file, copy_lake, prepare_database, prepare_lake
+from tests.support.prepared import copy_file, copy_lake, prepare_database, prepare_lake
 
 SHARD = "shardId-000000000000@1"
 EPOCH = 1

@@ -26,7 +26,7 @@ from exchange_platform.stores.event_tables import events
 from tests.exchange_platform.stores.bet_tables import new_database
 from tests.exchange_platform.stores.event_index_parts import delete_directory
 from tests.exchange_platform.stores.event_store import NOW_US, applied
-from tests.feed_updates import event, market
+from tests.support.feed_updates import event, market
 
 
 class _Later(SystemClock):

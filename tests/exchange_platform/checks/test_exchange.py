@@ -25,7 +25,7 @@ from tests.exchange_platform.checks.exchange_world import World, traded_once, wo
 from tests.exchange_platform.checks.stores import DATABASE_FILE, LAKE_FOLDER
 from tests.exchange_platform.exchanges.simulated.running import START_US
 from tests.exchange_platform.streams.gateway import running_gateway
-from tests.prepared import copy_file, copy_lake
+from tests.support.prepared import copy_file, copy_lake
 
 NOW_US = START_US + 4 * 60_000_000
 

@@ -11,7 +11,7 @@ from exchange_platform.checks import ALWAYS, Span, lake_agrees, span_before, win
 from exchange_platform.records import Record
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from tests.exchange_platform.checks.stores import EPOCH, Stores
-from tests.workload import START, matched_pairs
+from tests.support.workload import START, matched_pairs
 
 SECOND = timedelta(seconds=1)
 

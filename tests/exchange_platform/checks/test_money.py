@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from exchange_platform.checks import EVERYONE, Users, bets_conserved, money_conserved, some_users
 from exchange_platform.records import BetUpdate
 from tests.exchange_platform.checks.stores import Stores
-from tests.workload import matched_pairs
+from tests.support.workload import matched_pairs
 
 USER = "user-00007"
 SCOPES = (EVERYONE, Users("user-00006", USER), Users("z", "z", (USER,)))

@@ -14,7 +14,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.purge_rounds import Purged, PurgeRounds
-from tests.prepared import prepare_database
+from tests.support.prepared import prepare_database
 
 HOUR_US = 3_600_000_000
 

@@ -15,7 +15,7 @@ from exchange_platform.checks import (
 )
 from exchange_platform.records import Execution
 from tests.exchange_platform.checks.stores import Stores
-from tests.workload import START, matched_pairs
+from tests.support.workload import START, matched_pairs
 
 PASSED = CheckOutcome(True, "")
 

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
-from tests.account_parts import AccountParts
-from tests.prepared import prepare_database
+from tests.support.account_parts import AccountParts
+from tests.support.prepared import prepare_database
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mysql", marks=pytest.mark.servers)])

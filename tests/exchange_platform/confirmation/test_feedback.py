@@ -18,7 +18,7 @@ from exchange_platform.confirmation.feedback_channel import FEEDBACK, FeedbackCh
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.database import from_us
 from exchange_platform.stores.dead_letters import DeadLetters
-from tests.account_parts import CLIENT, MINUTE, NOW_US, AccountParts
+from tests.support.account_parts import CLIENT, MINUTE, NOW_US, AccountParts
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:mail-feedback"
 AT = from_us(NOW_US + MINUTE).isoformat().replace("+00:00", "Z")

@@ -16,7 +16,7 @@ from exchange_platform.mail.message import OutgoingMail, compose
 from exchange_platform.stores.accounts import mark_address_undeliverable, mark_undeliverable
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.confirmation_tokens import ConfirmationTokens
-from tests.account_parts import CLIENT, MINUTE, AccountParts, codes_in
+from tests.support.account_parts import CLIENT, MINUTE, AccountParts, codes_in
 
 
 def _only_mail(parts: AccountParts) -> OutgoingMail:

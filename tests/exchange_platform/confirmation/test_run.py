@@ -22,11 +22,11 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.dead_letters import DeadLetters
-from tests.account_parts import CLIENT, AccountParts, codes_in
 from tests.exchange_platform.confirmation.test_feedback import bounce
-from tests.platform_parts import wait_for
-from tests.prepared import prepare_database
-from tests.smtp_server import SmtpServer, first_times
+from tests.support.account_parts import CLIENT, AccountParts, codes_in
+from tests.support.platform_parts import wait_for
+from tests.support.prepared import prepare_database
+from tests.support.smtp_server import SmtpServer, first_times
 
 
 @pytest.fixture

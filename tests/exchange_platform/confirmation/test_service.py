@@ -27,7 +27,7 @@ from exchange_platform.stores.accounts import (
 from exchange_platform.stores.database import bets, profiles
 from exchange_platform.stores.limits import TooMany, purge_idle
 from exchange_platform.stores.purge_rounds import Budget
-from tests.account_parts import CLIENT, DAY, HOUR, MINUTE, SECOND, AccountParts
+from tests.support.account_parts import CLIENT, DAY, HOUR, MINUTE, SECOND, AccountParts
 
 T = TypeVar("T")
 

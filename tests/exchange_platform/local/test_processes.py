@@ -17,7 +17,7 @@ from exchange_platform.local.leftovers import is_alive, marked
 from exchange_platform.local.processes import Processes
 from exchange_platform.local.supervisord import LossyLog
 from tests.exchange_platform.local.conftest import MovedClock, living_processes, wait_until
-from tests.namespaces import in_a_small_file_system
+from tests.support.namespaces import in_a_small_file_system
 
 Start = Callable[..., Processes]
 

@@ -10,9 +10,9 @@ import time
 import httpx
 import pytest
 
-from tests.account_parts import codes_in, mailed_texts
 from tests.exchange_platform.local.conftest import wait_until
 from tests.exchange_platform.local.test_up import StartUp, start_up
+from tests.support.account_parts import codes_in, mailed_texts
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

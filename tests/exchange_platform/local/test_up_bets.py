@@ -13,9 +13,9 @@ import pytest
 
 from exchange_platform.bets import BetStatus
 from exchange_platform.client import ExchangeClient
-from tests.account_parts import codes_in, mailed_texts
 from tests.exchange_platform.local.conftest import wait_until
 from tests.exchange_platform.local.test_up import StartUp, assert_all_agrees, start_up
+from tests.support.account_parts import codes_in, mailed_texts
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from exchange_platform.settings import Settings
-from tests.smtp_server import SmtpServer
+from tests.support.smtp_server import SmtpServer
 
 FROM = "Exchange <mail@exchange.example>"
 

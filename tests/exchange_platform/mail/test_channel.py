@@ -30,7 +30,7 @@ from exchange_platform.stores.mails import (
 )
 from tests.exchange_platform.mail.mails import outgoing
 from tests.exchange_platform.stores.bet_tables import new_database
-from tests.platform_parts import wait_for
+from tests.support.platform_parts import wait_for
 
 SOURCE = "a-source"
 

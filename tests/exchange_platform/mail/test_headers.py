@@ -17,7 +17,7 @@ from exchange_platform.notifications import samples
 from exchange_platform.settings import Settings
 from exchange_platform.stores.mail_contents import BetNames
 from tests.exchange_platform.mail.mails import outgoing
-from tests.smtp_server import SmtpServer
+from tests.support.smtp_server import SmtpServer
 
 OWN_HEADERS = {
     "From",

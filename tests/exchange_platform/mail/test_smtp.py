@@ -22,7 +22,7 @@ from exchange_platform.mail.sender import (
 from exchange_platform.mail.senders.smtp import SmtpSender
 from exchange_platform.settings import Settings
 from tests.exchange_platform.mail.mails import outgoing
-from tests.smtp_server import HANG_UP, SmtpServer, certificate, first_times
+from tests.support.smtp_server import HANG_UP, SmtpServer, certificate, first_times
 
 
 def test_an_accepted_mail_has_arrived_and_the_connection_is_kept(

@@ -8,8 +8,8 @@ import pytest
 
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
-from tests.notification_parts import ready
-from tests.smtp_server import SmtpServer
+from tests.support.notification_parts import ready
+from tests.support.smtp_server import SmtpServer
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from exchange_platform.stores.purge_rounds import Budget
 from exchange_platform.stores.purging import purge_changes, purge_mails
 from tests.exchange_platform.stores.bet_lives import matched, opened
 from tests.exchange_platform.stores.bet_tables import new_database
-from tests.notification_parts import change, mail_states, register
+from tests.support.notification_parts import change, mail_states, register
 
 PACE = Pace(0, 0, 60_000_000, time(0))
 

@@ -25,15 +25,15 @@ from exchange_platform.stores.mails import MailCount, MailQueue
 from exchange_platform.stores.outbox import NOTIFICATIONS
 from exchange_platform.streams.dead_letters import Replayed, replay_dead_letters
 from tests.exchange_platform.stores.bet_lives import later, matched, opened, settled, unsettled, voided
-from tests.notification_parts import (
+from tests.support.notification_parts import (
     Subscriber,
     change,
     mail_states,
     register,
     running_notifier,
 )
-from tests.platform_parts import wait_for
-from tests.smtp_server import HANG_UP, SmtpServer, first_times
+from tests.support.platform_parts import wait_for
+from tests.support.smtp_server import HANG_UP, SmtpServer, first_times
 
 
 def a_bet(number: int, user_id: str, **changes: object) -> Bet:

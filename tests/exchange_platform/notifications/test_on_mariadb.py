@@ -21,9 +21,16 @@ from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.outbox import Outbox
 from tests.exchange_platform.stores.bet_lives import matched, opened
-from tests.notification_parts import Subscriber, change, mail_states, ready, register, running_notifier
-from tests.platform_parts import wait_for
-from tests.smtp_server import SmtpServer
+from tests.support.notification_parts import (
+    Subscriber,
+    change,
+    mail_states,
+    ready,
+    register,
+    running_notifier,
+)
+from tests.support.platform_parts import wait_for
+from tests.support.smtp_server import SmtpServer
 
 pytestmark = pytest.mark.servers
 URL = "EXCHANGE_PLATFORM_TEST_MYSQL_URL"

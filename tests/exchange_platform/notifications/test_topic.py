@@ -29,8 +29,8 @@ from exchange_platform.stores.dead_letters import DeadLetters
 from exchange_platform.stores.outbox import ChangeRow, Outbox
 from tests.exchange_platform.stores.bet_lives import lost, matched, opened
 from tests.exchange_platform.stores.bet_tables import new_database
-from tests.notification_parts import Subscriber, change, ready, running_notifier
-from tests.platform_parts import wait_for
+from tests.support.notification_parts import Subscriber, change, ready, running_notifier
+from tests.support.platform_parts import wait_for
 
 
 @pytest.fixture

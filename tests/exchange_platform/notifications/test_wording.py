@@ -30,7 +30,7 @@ from exchange_platform.stores.mails import Fate, MailState
 from exchange_platform.unsubscribing import PreferenceLinks
 from tests.exchange_platform.stores.bet_lives import ended_as, lives, opened
 from tests.exchange_platform.stores.bet_tables import new_database
-from tests.notification_parts import change, register
+from tests.support.notification_parts import change, register
 
 PACE = Pace(0, 0, 60_000_000, time(0))
 LINKS = PreferenceLinks((b"k" * 32,), "https://exchange.example")

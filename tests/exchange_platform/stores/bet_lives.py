@@ -1,6 +1,6 @@
 """Bets' lives for tests of the operational stores: single steps, and random legal lives.
 
-Not here: streams of many users' bets (tests/workload.py).
+Not here: streams of many users' bets (tests/support/workload.py).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from exchange_platform.stores.database import (
     profiles,
 )
 from exchange_platform.stores.verdicts import Verdict
-from tests.prepared import prepare_database
+from tests.support.prepared import prepare_database
 
 TABLES = (bets, positions, market_exposures, profiles, ledger, outbox)
 Rows = dict[str, list[dict[str, Any]]]

@@ -36,7 +36,7 @@ from tests.exchange_platform.stores.bet_lives import (
     won,
 )
 from tests.exchange_platform.stores.bet_tables import Rows, applied, new_database, stored
-from tests.workload import matched_pairs
+from tests.support.workload import matched_pairs
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from exchange_platform.stores.checkpoints import Advance, Superseded
 from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
 from exchange_platform.stores.database import Database, restatements
 from exchange_platform.stores.purge_rounds import Budget, Purged
-from tests.prepared import prepare_database
+from tests.support.prepared import prepare_database
 
 SOURCE, SHARD, OTHER = "exchange-bets", "shard-0", "shard-1"
 

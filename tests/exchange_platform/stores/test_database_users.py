@@ -25,9 +25,9 @@ from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.schema import migrate, schema_revisions
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from tests.exchange_platform.betting import add_account, add_event, add_market
-from tests.platform_parts import consume_all, encoded, publish
-from tests.postgres_parts import Postgres
-from tests.workload import matched_pairs
+from tests.support.platform_parts import consume_all, encoded, publish
+from tests.support.postgres_parts import Postgres
+from tests.support.workload import matched_pairs
 
 pytestmark = pytest.mark.servers
 DAGSTER = "exchange_dagster"

@@ -29,7 +29,7 @@ from tests.exchange_platform.stores.event_index_parts import (
     names,
     opened,
 )
-from tests.prepared import prepare, prepare_database
+from tests.support.prepared import prepare, prepare_database
 
 
 @pytest.fixture

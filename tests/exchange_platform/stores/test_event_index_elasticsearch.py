@@ -15,7 +15,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.event_index import EventIndex, EventQuery, open_event_index
 from tests.exchange_platform.stores.event_index_parts import Source, event, index_settings, names, opened
-from tests.platform_parts import wait_for
+from tests.support.platform_parts import wait_for
 
 
 @pytest.fixture

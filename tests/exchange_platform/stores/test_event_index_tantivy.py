@@ -17,7 +17,7 @@ from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.event_index import EventDocument, EventQuery, open_event_index
 from exchange_platform.stores.event_index_directory import FORMAT, IndexDirectory
 from tests.exchange_platform.stores.event_index_parts import Source, delete_directory, event, names, opened
-from tests.platform_parts import wait_for
+from tests.support.platform_parts import wait_for
 
 WRITING = """
 import sys, time

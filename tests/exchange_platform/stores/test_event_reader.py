@@ -10,8 +10,8 @@ from exchange_platform.events import EventStatus
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.event_reader import EventReader
-from tests.event_data import KICK_OFF, MINUTE, event, market, store
-from tests.prepared import prepare
+from tests.support.event_data import KICK_OFF, MINUTE, event, market, store
+from tests.support.prepared import prepare
 
 
 @pytest.fixture

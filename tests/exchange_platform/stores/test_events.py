@@ -25,7 +25,7 @@ from exchange_platform.stores.event_reader import EventReader
 from exchange_platform.stores.verdicts import APPLIED, REPEATED
 from tests.exchange_platform.stores.bet_tables import new_database
 from tests.exchange_platform.stores.event_store import NOW_US, applied, event_rows, index_versions
-from tests.feed_updates import STARTS, event, market, selection, updates
+from tests.support.feed_updates import STARTS, event, market, selection, updates
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.exchange_platform.stores.lake_feed import (
     execution,
     lake_in,
 )
-from tests.prepared import prepare_lake
+from tests.support.prepared import prepare_lake
 
 
 @pytest.fixture

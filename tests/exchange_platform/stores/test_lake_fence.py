@@ -20,7 +20,7 @@ from exchange_platform.stores.lake_fence import SIDE_EFFECTS_KNOWN
 from tests.exchange_platform.stores.fence_attacks import ATTACKS
 from tests.exchange_platform.stores.fence_honest import HONEST
 from tests.exchange_platform.stores.lake_feed import Feed, bet, execution
-from tests.prepared import prepare
+from tests.support.prepared import prepare
 
 SECRET = "hunter2"
 

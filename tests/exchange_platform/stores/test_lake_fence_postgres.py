@@ -17,7 +17,7 @@ from exchange_platform.stores.lake_connection import LakeConnection
 from tests.exchange_platform.stores.fence_attacks import ATTACKS
 from tests.exchange_platform.stores.fence_honest import HONEST
 from tests.exchange_platform.stores.lake_feed import Feed, bet, execution
-from tests.postgres_parts import Postgres
+from tests.support.postgres_parts import Postgres
 
 pytestmark = pytest.mark.servers
 

@@ -11,7 +11,7 @@ import pytest
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.lake import Lake, LakeCommit
 from tests.exchange_platform.stores.lake_feed import NOON, Feed, bet, execution, lake_in
-from tests.prepared import prepare_lake
+from tests.support.prepared import prepare_lake
 
 ANSWERS = (
     "SELECT * FROM executions ORDER BY execution_id",

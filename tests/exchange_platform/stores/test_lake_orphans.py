@@ -15,7 +15,7 @@ import pytest
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake_maintenance import KnownFiles
 from tests.exchange_platform.stores.lake_feed import Feed, bet, execution, lake_in
-from tests.prepared import prepare_lake
+from tests.support.prepared import prepare_lake
 
 _WRITER = """
 import sys

@@ -14,7 +14,7 @@ from exchange_platform.stores.checkpoints import Superseded
 from exchange_platform.stores.lake import Lake, LakeCommit, QueryError
 from exchange_platform.stores.lake_maintenance import KnownFiles
 from tests.exchange_platform.stores.lake_feed import SHARD, SOURCE, Feed, bet, execution
-from tests.postgres_parts import Postgres
+from tests.support.postgres_parts import Postgres
 
 pytestmark = pytest.mark.servers
 

@@ -21,7 +21,7 @@ from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.lake import Lake, QueryError
 from exchange_platform.stores.lake_connection import without_password
 from tests.exchange_platform.stores.lake_feed import NOON, SHARD, SOURCE, Feed, bet, execution, lake_in
-from tests.prepared import copy_lake, prepare_lake
+from tests.support.prepared import copy_lake, prepare_lake
 
 ROOT = Path(__file__).parents[3]
 

@@ -13,7 +13,7 @@ from exchange_platform.cli import run
 from exchange_platform.settings import Settings
 from exchange_platform.stores.lake import Lake, QueryError
 from exchange_platform.stores.lake_query_limits import QueryLimits
-from tests.prepared import prepare
+from tests.support.prepared import prepare
 
 
 @pytest.fixture(scope="module")

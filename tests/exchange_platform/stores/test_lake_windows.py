@@ -22,7 +22,7 @@ from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake_windows import ClosedDay, Recomputed
 from exchange_platform.windows import WINDOW, aggregate
 from tests.exchange_platform.stores.lake_feed import NOON, SOURCE, Feed, bet, execution, lake_in
-from tests.prepared import prepare_lake
+from tests.support.prepared import prepare_lake
 
 COLUMNS = [
     "market_id",

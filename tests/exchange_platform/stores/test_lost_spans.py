@@ -10,7 +10,7 @@ import pytest
 
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.lost_spans import Loss, LostSpans
-from tests.prepared import prepare_database
+from tests.support.prepared import prepare_database
 
 LOSS = Loss("exchange-bets", "shard-0@1", "10", "14", 1_000, 2_000, 3, "dropped")
 

@@ -24,8 +24,8 @@ from exchange_platform.stores.outbox import NOTIFICATIONS, POSITION, TOPIC
 from exchange_platform.stores.purge_rounds import Budget, Purged, PurgeRounds
 from exchange_platform.stores.purging import purge_changes, purge_mails
 from exchange_platform.stores.wallet_tables import order_outbox, pending_bets
-from tests.prepared import prepare_database
-from tests.stepping_clock import NOW_US, SteppingClock
+from tests.support.prepared import prepare_database
+from tests.support.stepping_clock import NOW_US, SteppingClock
 
 MANY = 7_300
 """More than the purges of the release before took of accounts or orders in a night, and no multiple of what one transaction deletes."""

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database, restatements
 from exchange_platform.stores.restatements import Restatement, RestatementClass, Restatements
-from tests.prepared import prepare
+from tests.support.prepared import prepare
 
 ONE = Restatement(
     "1.2-0000000000001-00000001-00000",

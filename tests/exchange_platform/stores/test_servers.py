@@ -30,8 +30,8 @@ from exchange_platform.stores.schema import migrate, migrate_database, schema_re
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.kinesis import ensure_stream
 from tests.exchange_platform.stores.event_store import applied, event_rows
-from tests.feed_updates import any_updates
-from tests.platform_parts import (
+from tests.support.feed_updates import any_updates
+from tests.support.platform_parts import (
     COMPARED,
     consume_all,
     encoded,
@@ -41,7 +41,7 @@ from tests.platform_parts import (
     start_consumer,
     wait_for,
 )
-from tests.workload import matched_pairs
+from tests.support.workload import matched_pairs
 
 pytestmark = pytest.mark.servers
 PID_FILE = "EXCHANGE_PLATFORM_TEST_MYSQL_PID_FILE"

@@ -14,7 +14,7 @@ from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.purge_rounds import Budget
 from exchange_platform.stores.sqlite_space import GivenBack, give_back
-from tests.prepared import prepare_database
+from tests.support.prepared import prepare_database
 
 MB = 1_000_000
 

@@ -25,7 +25,7 @@ from exchange_platform.stores.wallets import Wallets
 from exchange_platform.submission import BetSubmission
 from tests.exchange_platform.betting import NOW_US, SetClock, add_account, add_event, add_market, order
 from tests.exchange_platform.recording import RecordingStream
-from tests.prepared import prepare_database
+from tests.support.prepared import prepare_database
 
 WEB = Actor("web", token_id="t1", client="192.0.2.1")
 SHOP = Actor("shop", token_id="t2", client="192.0.2.2")

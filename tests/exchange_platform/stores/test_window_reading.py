@@ -21,7 +21,7 @@ from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.window_reading import MarketWindow, Span, WindowReader
 from exchange_platform.windows import WINDOW, aggregate
 from tests.exchange_platform.stores.lake_feed import NOON, SECOND, SOURCE, Feed, execution
-from tests.prepared import prepare
+from tests.support.prepared import prepare
 
 ALL = Span()
 

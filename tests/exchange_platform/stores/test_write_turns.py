@@ -12,7 +12,7 @@ import pytest
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.write_turns import WriteTurns
 from tests.exchange_platform.stores.bet_tables import new_database
-from tests.platform_parts import wait_for
+from tests.support.platform_parts import wait_for
 
 
 def is_locked(path: Path) -> bool:

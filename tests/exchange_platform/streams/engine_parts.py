@@ -23,10 +23,10 @@ from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, BetsSink
 from exchange_platform.streams.reports import ConsumerReport
 from exchange_platform.streams.sink import Sink, SinkCommit
 from exchange_platform.streams.source import Read, ShardBatch, StreamRecord
-from tests.memory_source import MemorySource
-from tests.platform_parts import wait_for
-from tests.prepared import prepare_database
-from tests.workload import matched_pairs
+from tests.support.memory_source import MemorySource
+from tests.support.platform_parts import wait_for
+from tests.support.prepared import prepare_database
+from tests.support.workload import matched_pairs
 
 Place = tuple[str, str, int]
 """Shard, position, part."""

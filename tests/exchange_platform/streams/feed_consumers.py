@@ -18,8 +18,8 @@ from exchange_platform.stores.event_reader import EventReader
 from exchange_platform.streams.exchange_feed import EXCHANGE_FEED, build_consumer
 from exchange_platform.streams.feed import FeedSource
 from tests.exchange_platform.streams.engine_parts import HastyClock, Running
-from tests.platform_parts import wait_for
-from tests.prepared import prepare_database
+from tests.support.platform_parts import wait_for
+from tests.support.prepared import prepare_database
 
 
 class FeedPlatform:

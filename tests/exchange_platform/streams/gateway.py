@@ -11,7 +11,7 @@ import uvicorn
 
 from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.exchanges.gateway.app import create_app
-from tests.platform_parts import wait_for
+from tests.support.platform_parts import wait_for
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from tests.exchange_platform.streams.engine_parts import (
     of_a_user,
     unavailable_in_a_row,
 )
-from tests.memory_source import MemorySource
+from tests.support.memory_source import MemorySource
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from exchange_platform.stores.lake_inspection import inspect
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.kinesis import KinesisSource, ensure_stream
 from tests.exchange_platform.stores.damaging import Damaging, bit_flipped, cut, deleted
-from tests.platform_parts import consume_all, encoded, lake_rows, operational_rows, publish
-from tests.prepared import prepare
-from tests.workload import matched_pairs
+from tests.support.platform_parts import consume_all, encoded, lake_rows, operational_rows, publish
+from tests.support.prepared import prepare
+from tests.support.workload import matched_pairs
 
 DATA = encoded(matched_pairs(60, users=20, markets=5))
 

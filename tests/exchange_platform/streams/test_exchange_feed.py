@@ -15,9 +15,9 @@ from tests.exchange_platform.stores.event_index_parts import delete_directory
 from tests.exchange_platform.stores.event_store import applied
 from tests.exchange_platform.streams.feed_consumers import FeedPlatform, feed_platform
 from tests.exchange_platform.streams.feed_server import FeedServer, feed_server
-from tests.feed_fuzz import fuzzed_messages
-from tests.feed_updates import event, market
-from tests.platform_parts import wait_for
+from tests.support.feed_fuzz import fuzzed_messages
+from tests.support.feed_updates import event, market
+from tests.support.platform_parts import wait_for
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from exchange_platform.streams.feed import READ_LIMIT, FeedSource
 from exchange_platform.streams.source import ShardsChanged, SourceUnavailable, StreamRecord, Unread
 from tests.exchange_platform.streams.feed_server import FeedServer, feed_server
 from tests.exchange_platform.streams.gateway import running_gateway
-from tests.feed_updates import event
+from tests.support.feed_updates import event
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.exchange_platform.streams.engine_parts import (
     of_a_user,
     poisoned_by,
 )
-from tests.memory_source import MemorySource
+from tests.support.memory_source import MemorySource
 
 
 @pytest.fixture

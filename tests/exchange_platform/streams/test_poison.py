@@ -24,7 +24,7 @@ from tests.exchange_platform.streams.engine_parts import (
     poisoned_by,
     unavailable_in_a_row,
 )
-from tests.memory_source import MemorySource
+from tests.support.memory_source import MemorySource
 
 BETS = [of_a_user(number) for number in range(60)]
 DATA = [encode(bet) for bet in BETS]

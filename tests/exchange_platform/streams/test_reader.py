@@ -26,8 +26,8 @@ from exchange_platform.streams.source import (
     SourceUnavailable,
     Throttled,
 )
-from tests.memory_source import MemorySource
-from tests.platform_parts import wait_for
+from tests.support.memory_source import MemorySource
+from tests.support.platform_parts import wait_for
 
 START_US = 1_800_000_000_000_000
 

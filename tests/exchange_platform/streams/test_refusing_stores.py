@@ -42,10 +42,10 @@ from tests.exchange_platform.streams.engine_parts import (
     of_a_user,
     poisoned_by,
 )
-from tests.memory_source import MemorySource
-from tests.platform_parts import wait_for
-from tests.prepared import prepare
-from tests.workload import matched_pairs
+from tests.support.memory_source import MemorySource
+from tests.support.platform_parts import wait_for
+from tests.support.prepared import prepare
+from tests.support.workload import matched_pairs
 
 
 @pytest.fixture

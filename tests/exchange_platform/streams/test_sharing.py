@@ -22,9 +22,9 @@ from exchange_platform.streams.kinesis import KinesisSource, ensure_stream
 from exchange_platform.streams.sharing import Share, consumer_names, shares
 from exchange_platform.streams.source import HASHES, SHARD_END, Shard
 from tests.exchange_platform.streams.engine_parts import Running
-from tests.platform_parts import consume_all, encoded, lake_rows, operational_rows, publish, wait_for
-from tests.prepared import prepare
-from tests.workload import matched_pairs
+from tests.support.platform_parts import consume_all, encoded, lake_rows, operational_rows, publish, wait_for
+from tests.support.prepared import prepare
+from tests.support.workload import matched_pairs
 
 
 def cut(bounds: list[int]) -> list[Shard]:

@@ -10,8 +10,8 @@ from exchange_platform.streams.sink import SinkCommit
 from exchange_platform.streams.source import ShardBatch, StreamRecord
 from exchange_platform.streams.worker import SinkWorker
 from tests.exchange_platform.streams.engine_parts import HastyClock
-from tests.memory_source import MemorySource
-from tests.platform_parts import wait_for
+from tests.support.memory_source import MemorySource
+from tests.support.platform_parts import wait_for
 
 
 class JealousSink:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tests.certificates import Certificate
+from tests.support.certificates import Certificate
 
 Step = tuple[Any, ...]
 APP_KEY, SESSION = "an-app-key", "a-session"

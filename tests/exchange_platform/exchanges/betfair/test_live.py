@@ -30,7 +30,6 @@ from exchange_platform.exchanges.betfair.messages import decode_line
 from exchange_platform.exchanges.betfair.states import FeedStates
 from exchange_platform.exchanges.betfair.volumes import VolumeLadders
 from exchange_platform.records import Execution, decode
-from tests.certificates import Certificate
 from tests.exchange_platform.exchanges.betfair.messages import definition, line, rc
 from tests.exchange_platform.exchanges.betfair.stream_server import (
     APP_KEY,
@@ -40,7 +39,8 @@ from tests.exchange_platform.exchanges.betfair.stream_server import (
     StreamServer,
     stream_server,
 )
-from tests.platform_parts import wait_for
+from tests.support.certificates import Certificate
+from tests.support.platform_parts import wait_for
 
 MARKETS = Subscription(market_ids=["1.2", "1.3"], heartbeat_ms=HEARTBEAT_MS)
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from exchange_platform.exchanges.betfair.connection import ConnectionEnded
 from exchange_platform.exchanges.betfair.live import NotAllowed
 from exchange_platform.exchanges.betfair.login import Account, AccountLogin, GivenToken
-from tests.certificates import Certificate
+from tests.support.certificates import Certificate
 
 SECRETS = ("an-app-key", "ann", "correct horse", "token-1")
 

@@ -17,7 +17,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.restatements import Restatement, Restatements
 from tests.exchange_platform.exchanges.betfair.messages import line, rc, write
-from tests.prepared import prepare
+from tests.support.prepared import prepare
 
 
 class SetClock:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from exchange_platform.events import FeedUpdate, encode_update
-from tests.feed_updates import any_updates
+from tests.support.feed_updates import any_updates
 
 _STRANGE: list[Any] = [
     None, True, -1, 0, 2**63, 1.5, 1e400, "", "x" * 5000, "\x00", "NaN", [], {}, [[]], {"kind": "event"}, "1.1 ", "é",

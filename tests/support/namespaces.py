@@ -52,7 +52,7 @@ def _in_namespace(kind: str, prepare: str, code: str, *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         timeout=50,
     )
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,7 @@ from exchange_platform.stores import accounts
 from exchange_platform.stores.bets import apply_bet_updates
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.mail_tables import mails
-from tests.prepared import prepare_database
+from tests.support.prepared import prepare_database
 
 
 def ready(settings: Settings) -> Database:
