@@ -144,7 +144,8 @@ def work(settings: Settings, recorder: Recorder) -> None:
     with recorder.at_work("api"), _api(settings) as client:
         market = records()[0].market_id
         add_market(database, market)
-        answer = client.get(f"/markets/{market}/windows", params={"since": START.isoformat()})
+        span = {"since": START.isoformat(), "until": (START + timedelta(days=1)).isoformat()}
+        answer = client.get(f"/markets/{market}/windows", params=span)
         assert answer.json()["windows"], answer.text
     database.dispose()
 
