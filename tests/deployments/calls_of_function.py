@@ -14,7 +14,7 @@ from exchange_platform.aws import aws_client
 from exchange_platform.kept_secrets import Place, read_secrets
 from exchange_platform.settings import KEPT, PREFIX, Settings
 from tests.deployments.api_gateway import through_gateway
-from tests.deployments.calls_of_tasks import BET, TOKEN, mails, own_variables, records
+from tests.deployments.calls_of_tasks import BET, DAY, TOKEN, mails, own_variables, records
 from tests.deployments.recorded_calls import Recorder
 from tests.support.account_parts import codes_in
 from tests.support.platform_parts import wait_for
@@ -76,7 +76,5 @@ def _ask(client: httpx.Client, code: str) -> None:
     assert placed.status_code in {200, 201, 202}, placed.text
     profile = client.get(f"/accounts/{BET['account_id']}/profile")
     assert profile.status_code in {200, 404}, profile.text
-    windows = client.get(
-        f"/markets/{records()[0].market_id}/windows", params={"since": "2020-01-01T00:00:00Z"}
-    )
+    windows = client.get(f"/markets/{records()[0].market_id}/windows", params=DAY)
     assert windows.json()["windows"], windows.text

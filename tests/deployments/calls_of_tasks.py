@@ -50,6 +50,9 @@ DAGSTER_YAML = Path(__file__).parents[2] / "deployments" / "aws" / "dagster.yaml
 NOT_THERE = ("database_", "lake_catalog", "lake_read_", "dagster_", "elasticsearch_", "exchange_url")
 """Settings of servers that no emulator of AWS has."""
 
+DAY = {"since": START.isoformat(), "until": (START + timedelta(days=1)).isoformat()}
+"""In which the bets are executed."""
+
 BET = {
     "account_id": "better",
     "market_id": "m1",
@@ -144,8 +147,7 @@ def work(settings: Settings, recorder: Recorder) -> None:
     with recorder.at_work("api"), _api(settings) as client:
         market = records()[0].market_id
         add_market(database, market)
-        span = {"since": START.isoformat(), "until": (START + timedelta(days=1)).isoformat()}
-        answer = client.get(f"/markets/{market}/windows", params=span)
+        answer = client.get(f"/markets/{market}/windows", params=DAY)
         assert answer.json()["windows"], answer.text
     database.dispose()
 
