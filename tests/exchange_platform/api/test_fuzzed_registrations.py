@@ -224,7 +224,7 @@ def _check_what_was_taken(accounts: AccountsApi, most: int) -> None:
     ("count", "checked"), [(1_000, 50), pytest.param(10_000, 10_000, marks=pytest.mark.faults)]
 )
 def test_strange_registrations_break_nothing(settings: Settings, count: int, checked: int) -> None:
-    with serving_accounts(settings, **BOUNDLESS) as accounts:
+    with serving_accounts(settings, **BOUNDLESS, anonymous_requests_per_s=10_000) as accounts:
         statuses = _registered(accounts, count)
         assert set(statuses) == {202, 422}
         assert statuses[202] > count / 20
