@@ -35,11 +35,11 @@ from tests.support.account_parts import codes_in
 from tests.support.certificates import Certificate
 from tests.support.postgres_parts import Postgres
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
 ADDRESS = "ann@exchange.example"
 STAKE_MINOR = 200
-PATIENCE_S = 240.0
+PATIENCE_S = 180.0
 REBUILD = """mutation { launchRun(executionParams: {runConfigData: "{}", selector: {repositoryName: "__repository__",
     repositoryLocationName: "exchange-platform", jobName: "rebuild_event_index"}}) {
     ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
