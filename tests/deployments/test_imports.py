@@ -23,8 +23,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 import deployments.local
 from exchange_platform.memory import without_data_frames
 from exchange_platform.settings import Settings
@@ -57,8 +55,6 @@ with without_data_frames():
 CONSUME_FEED = """
 import sys
 from pathlib import Path
-
-import pytest
 
 import deployments.local
 from exchange_platform.memory import without_data_frames
