@@ -191,7 +191,7 @@ class Tasks:
     def start(self) -> None:
         """Start the exchange, which is somebody else's, and the services."""
         data = ("--data-dir", str(self.data_dir))
-        exchange = [sys.executable, "-m", "exchange_platform.exchanges.simulated", *data, "--rate", "10"]
+        exchange = [sys.executable, "-m", "exchange_platform.exchanges.simulated", *data, "--rate", "30"]
         gateway = [sys.executable, "-m", "exchange_platform.exchanges.gateway", *data]
         self._commands = {
             EXCHANGE: exchange,
