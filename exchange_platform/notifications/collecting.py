@@ -31,7 +31,7 @@ from exchange_platform.stores.dead_letters import bury_again
 from exchange_platform.stores.mail_tables import mail_changes, mails
 from exchange_platform.stores.mails import MAIL, MailState, queue_mails
 from exchange_platform.stores.outbox import NOTIFICATIONS, POSITION, ChangeRow, Outbox
-from exchange_platform.stores.upsert import Bulk, chunks, insert
+from exchange_platform.stores.upsert import ByKey, chunks, insert
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +39,7 @@ _PAGE = 1000
 _MOST_PAGES = 10
 _KEEP_EVERY_S = 1.0
 _insert_tells = insert(mail_changes, ignore_known=True)
-_putting_off = (
-    sa.update(mails)
-    .where(mails.c.mail_id == sa.bindparam("key_mail_id"), mails.c.state == sa.bindparam("key_state"))
-    .values(due_at_us=sa.bindparam("until_us"))
-)
-_put_off = Bulk({"sqlite": _putting_off, "mysql": _putting_off}, [])
+_put_off = ByKey(mails, ["mail_id"], change=["due_at_us"], only=f"state = '{MailState.WAITING.value}'")
 
 
 class Collector:
@@ -160,10 +155,7 @@ class Collector:
             )
             _put_off.execute(
                 connection,
-                [
-                    {"key_mail_id": mail_id, "key_state": MailState.WAITING.value, "until_us": due_at_us}
-                    for mail_id, due_at_us in planned.due.items()
-                ],
+                [{"mail_id": mail_id, "due_at_us": due_at_us} for mail_id, due_at_us in planned.due.items()],
             )
             for row, reason in self._unreadable:
                 bury_again(connection, _dead_letter(row, reason, now_us))

@@ -29,7 +29,7 @@ from exchange_platform.stores.ledger import CLEARING, COMMISSION, Books, Occasio
 from exchange_platform.stores.positions import SelectionKey, Standings
 from exchange_platform.stores.profile_sums import ProfileSums
 from exchange_platform.stores.replacements import Replacements
-from exchange_platform.stores.upsert import Bulk, Lookup, insert, upsert
+from exchange_platform.stores.upsert import ByKey, Lookup, insert, upsert
 from exchange_platform.stores.verdicts import APPLIED, REPEATED, Verdict
 from exchange_platform.stores.wallet_tables import pending_bets
 
@@ -41,8 +41,7 @@ _encoder = msgspec.json.Encoder()
 _FIXED = {"bet_id", "placed_at_us", *IDENTITY}
 _upsert_bets = upsert(bets, replace=[column.name for column in bets.columns if column.name not in _FIXED])
 _insert_pending = insert(pending_bets)
-_answer = sa.delete(pending_bets).where(pending_bets.c.bet_id == sa.bindparam("key_bet_id"))
-_delete_pending = Bulk({"sqlite": _answer, "mysql": _answer}, [])
+_delete_pending = ByKey(pending_bets)
 
 
 def apply_bet_updates(connection: sa.Connection, updates: Sequence[Bet]) -> list[Verdict]:
@@ -194,7 +193,7 @@ class BetFold:
             self._standings.write(connection)
             self._replacements.write(connection)
             _insert_pending.execute(connection, [_pending_row(bet) for bet in self._now_pending.values()])
-            _delete_pending.execute(connection, [{"key_bet_id": bet_id} for bet_id in sorted(self._answered)])
+            _delete_pending.execute(connection, [{"bet_id": bet_id} for bet_id in sorted(self._answered)])
         self._profiles.write(connection)
         self._books.write(connection)
         outbox.append(connection, self._outbox)

@@ -22,7 +22,7 @@ from exchange_platform.events import (
 from exchange_platform.stores.bet_rows import decimal_text
 from exchange_platform.stores.database import to_us
 from exchange_platform.stores.event_tables import events, markets, selections
-from exchange_platform.stores.upsert import Bulk, chunks, upsert
+from exchange_platform.stores.upsert import ByKey, chunks, upsert
 from exchange_platform.stores.verdicts import APPLIED, REPEATED, Verdict
 
 _encoder = msgspec.json.Encoder()
@@ -32,12 +32,7 @@ _upsert_markets = upsert(
     markets, replace=[column.name for column in markets.columns if not column.primary_key]
 )
 _upsert_selections = upsert(selections, replace=["place", "name", "status"])
-_delete_selection = sa.delete(selections).where(
-    selections.c.market_id == sa.bindparam("key_market_id"),
-    selections.c.selection_id == sa.bindparam("key_selection_id"),
-    selections.c.handicap == sa.bindparam("key_handicap"),
-)
-_delete_selections = Bulk({"sqlite": _delete_selection, "mysql": _delete_selection}, [])
+_delete_selections = ByKey(selections, ["market_id", "selection_id", "handicap"])
 
 
 def apply_feed_updates(
@@ -161,7 +156,7 @@ class _Fold:
         _delete_selections.execute(
             connection,
             [
-                {"key_market_id": market_id, "key_selection_id": selection_id, "key_handicap": handicap}
+                {"market_id": market_id, "selection_id": selection_id, "handicap": handicap}
                 for market_id, selection_id, handicap in stored
             ],
         )

@@ -17,7 +17,7 @@ from exchange_platform.stores.consumers import Checkpoints
 from exchange_platform.stores.database import Database
 from exchange_platform.stores.dead_letters import DeadLetter, bury_again
 from exchange_platform.stores.mail_tables import mail_counts, mails
-from exchange_platform.stores.upsert import Bulk, chunks, insert, upsert
+from exchange_platform.stores.upsert import ByKey, chunks, insert, upsert
 
 MAIL = "mail"
 """The channel's name: the sink of its checkpoints, the shard of its dead letters."""
@@ -94,14 +94,9 @@ class MailCount:
 
 _add_to_counts = upsert(mail_counts, add=["mails"])
 _insert = insert(mails, ignore_known=True, leave_out=["sequence", "ended_at_us", "reason"])
-_MARKED: dict[str, sa.BindParameter[Any]] = {
-    name: sa.bindparam(name) for name in ("state", "reason", "attempts", "ended_at_us")
-}
-_this_mail = sa.update(mails).where(mails.c.mail_id == sa.bindparam("key_mail_id"))
-_ending = _this_mail.values(_MARKED)
-_waiting_on = _this_mail.values(_MARKED | {"due_at_us": sa.bindparam("due_at_us")})
-_end = Bulk({"sqlite": _ending, "mysql": _ending}, [])
-_wait_on = Bulk({"sqlite": _waiting_on, "mysql": _waiting_on}, [])
+_MARKED = ("state", "reason", "attempts", "ended_at_us")
+_end = ByKey(mails, ["mail_id"], change=_MARKED)
+_wait_on = ByKey(mails, ["mail_id"], change=(*_MARKED, "due_at_us"))
 
 
 def queue_mails(connection: sa.Connection, new: Sequence[NewMail]) -> None:
@@ -233,7 +228,7 @@ class MailQueue:
 
 def _marked(fate: Fate, now_us: int) -> dict[str, Any]:
     return {
-        "key_mail_id": fate.mail.mail_id,
+        "mail_id": fate.mail.mail_id,
         "state": fate.state.value,
         "reason": fate.reason,
         "attempts": fate.mail.attempts + (fate.state is not MailState.SKIPPED),

@@ -10,12 +10,14 @@ import sqlalchemy as sa
 
 from exchange_platform.bets import FLAT, Position, market_exposure_minor
 from exchange_platform.stores.database import market_exposures, positions
-from exchange_platform.stores.upsert import Bulk, Lookup, upsert
+from exchange_platform.stores.upsert import ByKey, Lookup, upsert
 
 SelectionKey = tuple[int, str]
 """A selection's id and its handicap as text."""
 
 _upsert_positions = upsert(positions, replace=["if_wins_minor", "if_loses_minor"])
+_delete_positions = ByKey(positions)
+_delete_exposures = ByKey(market_exposures)
 _upsert_exposures = upsert(
     market_exposures, replace=["number_of_winners", "number_of_selections", "exposure_minor"]
 )
@@ -88,10 +90,10 @@ class Standings:
                 if position is None:
                     flat.append(
                         {
-                            "key_user_id": user_id,
-                            "key_market_id": market_id,
-                            "key_selection_id": selection_id,
-                            "key_handicap": handicap,
+                            "user_id": user_id,
+                            "market_id": market_id,
+                            "selection_id": selection_id,
+                            "handicap": handicap,
                         }
                     )
                 else:
@@ -118,21 +120,11 @@ class Standings:
                     }
                 )
             else:
-                left.append({"key_user_id": user_id, "key_market_id": market_id})
+                left.append({"user_id": user_id, "market_id": market_id})
         _delete_positions.execute(connection, flat)
         _delete_exposures.execute(connection, left)
         _upsert_positions.execute(connection, held)
         _upsert_exposures.execute(connection, standing)
-
-
-def _delete(table: sa.Table) -> Bulk:
-    keys = [column.name for column in table.primary_key.columns]
-    statement = sa.delete(table).where(*(table.c[key] == sa.bindparam(f"key_{key}") for key in keys))
-    return Bulk({"sqlite": statement, "mysql": statement}, [])
-
-
-_delete_positions = _delete(positions)
-_delete_exposures = _delete(market_exposures)
 
 
 _EXPOSURES = Lookup(sa.select(market_exposures), market_exposures.c.user_id)

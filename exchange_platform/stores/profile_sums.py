@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from exchange_platform.stores.database import profiles
-from exchange_platform.stores.upsert import Bulk, Lookup, insert, upsert
+from exchange_platform.stores.upsert import ByKey, Lookup, insert, upsert
 
 SUMS = (
     "version",
@@ -35,8 +35,7 @@ SUMS = (
 
 _upsert_profiles = upsert(profiles, add=SUMS, newest=["last_bet_at_us", "updated_at_us"])
 _insert_missing = insert(profiles, keep_known=True)
-_deletion = sa.delete(profiles).where(profiles.c.user_id == sa.bindparam("key_user_id"))
-_delete_profiles = Bulk({"sqlite": _deletion, "mysql": _deletion}, [])
+_delete_profiles = ByKey(profiles)
 _HELD = Lookup(
     sa.select(
         profiles.c.user_id,
@@ -113,7 +112,7 @@ class ProfileSums:
 
     def write(self, connection: sa.Connection) -> None:
         """Write what was added. Profiles that were only made to be locked are gone again unless something was."""
-        _delete_profiles.execute(connection, [{"key_user_id": user_id} for user_id in self._made])
+        _delete_profiles.execute(connection, [{"user_id": user_id} for user_id in self._made])
         _upsert_profiles.execute(connection, [self._added[user_id] for user_id in sorted(self._added)])
 
     def _read(self, connection: sa.Connection, users: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from exchange_platform.stores.database import Database, bets, profiles
-from exchange_platform.stores.upsert import Bulk, chunks
+from exchange_platform.stores.upsert import ByKey, chunks
 from exchange_platform.stores.wallet_tables import profile_view_due
 
 LAST_BETS = 10
@@ -74,11 +74,7 @@ _LAST = (
 )
 
 
-_deletion = sa.delete(profile_view_due).where(
-    profile_view_due.c.user_id == sa.bindparam("key_user_id"),
-    profile_view_due.c.cause == sa.bindparam("key_cause"),
-)
-_delete_due = Bulk({"sqlite": _deletion, "mysql": _deletion}, [])
+_delete_due = ByKey(profile_view_due, ["user_id", "cause"])
 
 
 class Profiles:
@@ -114,7 +110,7 @@ class Profiles:
         with self._database.write() as connection:
             _delete_due.execute(
                 connection,
-                [{"key_user_id": user_id, "key_cause": cause} for user_id, cause in sorted(due.items())],
+                [{"user_id": user_id, "cause": cause} for user_id, cause in sorted(due.items())],
             )
 
     def pages(self, size: int = 500) -> Iterator[list[Profile]]:

@@ -13,12 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from exchange_platform.bets import FLAT, LIVE, Bet, BetStatus, Position, Side, lay_liability_minor
-from exchange_platform.stores.upsert import Bulk, Lookup, upsert
+from exchange_platform.stores.upsert import ByKey, Lookup, upsert
 from exchange_platform.stores.wallet_tables import replacements
 
 _upsert = upsert(replacements, replace=["credit_wins_minor", "credit_loses_minor"])
-_deletion = sa.delete(replacements).where(replacements.c.new_bet_id == sa.bindparam("key_new_bet_id"))
-_delete = Bulk({"sqlite": _deletion, "mysql": _deletion}, [])
+_delete = ByKey(replacements)
 _OF_USERS = Lookup(sa.select(replacements), replacements.c.user_id)
 
 
@@ -118,7 +117,7 @@ class Replacements:
             if one.new_bet_id not in self._answered
         ]
         _upsert.execute(connection, rows)
-        _delete.execute(connection, [{"key_new_bet_id": bet_id} for bet_id in sorted(self._answered)])
+        _delete.execute(connection, [{"new_bet_id": bet_id} for bet_id in sorted(self._answered)])
 
     def _add(self, replacement: Replacement) -> None:
         self._by_bet[replacement.bet_id] = replacement

@@ -103,6 +103,61 @@ class ListUpdate:
             connection.exec_driver_sql(sql, (*set_to, *filled))
 
 
+class ByKey:
+    """A deletion, or a change, of the rows with given keys.
+
+    On a server it is one statement for all rows that are set to the same: a statement a row would be a way there and back for each.
+    """
+
+    def __init__(
+        self, table: sa.Table, key: Sequence[str] = (), *, change: Sequence[str] = (), only: str = ""
+    ) -> None:
+        """Without `change`, columns that are set, rows are deleted. The key is the table's, unless another is named; `only` is a condition in SQL on all."""
+        self._table = table
+        self._key = list(key) or [column.name for column in table.primary_key.columns]
+        self._change = list(change)
+        self._only = f" AND {only}" if only else ""
+        # With many conditions the optimizer may take reading the whole table for cheaper; then rows of other writers are waited for.
+        leads = next(iter(table.primary_key.columns)).name in self._key
+        self._hint = " FORCE INDEX (PRIMARY)" if leads else ""
+
+    def execute(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute for every row, a mapping with the key and the columns that are set. Nothing happens without rows, nor for a key that is not there."""
+        if connection.dialect.name == "sqlite":
+            many = [self._values(row, self._change) + self._values(row, self._key) for row in rows]
+            if many:
+                connection.exec_driver_sql(self._text("?", 1, ""), many)
+            return
+        same: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+        for row in rows:
+            same.setdefault(self._values(row, self._change), []).append(self._values(row, self._key))
+        for set_to, keys in same.items():
+            for some in chunks(keys, _KEYS_AT_ONCE):
+                filled = _filled(some)
+                sql = self._text("%s", len(filled), self._hint)
+                connection.exec_driver_sql(sql, (*set_to, *itertools.chain.from_iterable(filled)))
+
+    def _text(self, place: str, count: int, hint: str) -> str:
+        table, what = self._table.name, ""
+        if self._change:
+            what = f"UPDATE {table}{hint} SET {', '.join(f'{name} = {place}' for name in self._change)}"
+        else:
+            what = f"DELETE {table if hint else ''} FROM {table}{hint}"
+        if len(self._key) == 1:
+            rows = f"{self._key[0]} IN ({', '.join([place] * count)})"
+        else:
+            rows = " OR ".join([f"({' AND '.join(f'{name} = {place}' for name in self._key)})"] * count)
+        return f"{what} WHERE ({rows}){self._only}"
+
+    @staticmethod
+    def _values(row: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in names)
+
+
+_KEYS_AT_ONCE = 128
+"""Keys of several columns in one statement: above some thousand conditions servers stop looking each up by itself."""
+
+
 _LISTS = ("FIRST_LIST_GOES_HERE", "SECOND_LIST_GOES_HERE")
 
 
