@@ -35,7 +35,7 @@ from exchange_platform.streams.sharing import consumer_names, source_of
 
 SOURCES = (EXCHANGE_BETS, EXCHANGE_FEED)
 CAUGHT_UP_WAIT_S = 3.0
-_ASK_AGAIN_S = 0.1
+_ASK_AGAIN_S = 0.25
 _MACHINE_EVERY_S = 5.0
 """The machine is looked at by writing a small file."""
 
