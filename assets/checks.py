@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from exchange_platform import checks
-from exchange_platform.checks import EVERYTHING, CheckOutcome, Scope
-from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.confirmation.wishes import CONFIRMATIONS
-from exchange_platform.exchange_asking import ExchangeUnavailable
+from exchange_platform.operations import checks
+from exchange_platform.operations.checks import EVERYTHING, CheckOutcome, Scope
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.stores.checkpoints import StoreDamaged
-from exchange_platform.stores.consumers import ConsumerRows
 from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.outbox import NOTIFICATIONS
+from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
+from exchange_platform.submission.exchange_asking import ExchangeUnavailable
 from resources.failed_runs import no_failed_runs
 from resources.platform import PlatformResource
 from resources.run_sizes import SENSOR_LAKE_MB

@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from exchange_platform.streams.consumer import Consumer
-from exchange_platform.streams.reports import ConsumerReport
+from exchange_platform.streams.engine.consumer import Consumer
+from exchange_platform.streams.engine.reports import ConsumerReport
 
 OWNERS = ["team:exchange-data"]
 

@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 
 from assets.consumer_runs import OWNERS, ConsumerConfig, materialised
-from exchange_platform.memory import without_data_frames
+from exchange_platform.process.memory import without_data_frames
+from exchange_platform.streams.engine.reports import ClosedWindows, ConsumerReport
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, LAKE, PROFILE_VIEW
-from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
-from exchange_platform.streams.reports import ClosedWindows, ConsumerReport
+from exchange_platform.streams.sinks.operational import OPERATIONAL_DATABASE
 from resources.freshness import LIVE
 from resources.platform import PlatformResource
 from resources.run_priorities import LONG_LIVED

@@ -6,9 +6,9 @@ from typing import Any
 import dagster as dg
 
 from assets.consumer_runs import OWNERS, ConsumerConfig, materialised
-from exchange_platform.memory import without_data_frames
+from exchange_platform.process.memory import without_data_frames
 from exchange_platform.streams.exchange_feed import EVENT_INDEX, EXCHANGE_FEED
-from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
+from exchange_platform.streams.sinks.operational import OPERATIONAL_DATABASE
 from resources.freshness import LIVE
 from resources.platform import PlatformResource
 from resources.run_priorities import LONG_LIVED

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.consumer_runs import OWNERS
-from exchange_platform.stores.lake_windows import Recomputed
+from exchange_platform.stores.lake.windows import Recomputed
 from resources.freshness import LIVE
 from resources.platform import PlatformResource
 from resources.run_priorities import LAKE_WRITERS

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks import event_names
-from exchange_platform.events import EventStatus
+from exchange_platform.domain.events import EventStatus
 from exchange_platform.search.aliases import OPTIONAL
 from exchange_platform.search.documents import EventDocument
 from exchange_platform.search.terms import compounds

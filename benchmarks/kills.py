@@ -18,13 +18,13 @@ from pathlib import Path
 
 import psutil
 
-from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.local.leftovers import marked
 from exchange_platform.local.programs import free_ports
+from exchange_platform.operations.status import SOURCES, StatusReader
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import load_settings, read_platform_file
-from exchange_platform.status import SOURCES, StatusReader
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.database import Database
 
 CHECKOUT = Path(__file__).parents[1]
 WITHIN_S = 20.0

@@ -21,7 +21,7 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 
 from benchmarks.lake_seed import lake_in, seed
-from exchange_platform.records import Execution
+from exchange_platform.domain.records import Execution
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.lake import Lake
 from tests.support.workload import START, matched_pairs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.lake_connection import LakeConnection
+from exchange_platform.stores.lake.connection import LakeConnection
 
 MARKETS = 50
 _PIECE = 500_000

@@ -22,15 +22,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.stage import emulator
-from exchange_platform.bets import Bet
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.domain.bets import Bet
 from exchange_platform.local.programs import free_ports
 from exchange_platform.mail.message import to_bytes
 from exchange_platform.notifications.samples import samples
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.bets import apply_bet_updates
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.notification_figures import notification_figures
+from exchange_platform.stores.operational.bets.bets import apply_bet_updates
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.mails.figures import notification_figures
 from tests.exchange_platform.stores.bet_lives import matched, opened
 from tests.support.notification_parts import change, ready, register
 from tests.support.platform_parts import environment

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from exchange_platform.records import BetUpdate
-from exchange_platform.stores.bets import apply_bet_updates
-from exchange_platform.stores.database import Database, metadata
+from exchange_platform.domain.records import BetUpdate
+from exchange_platform.stores.operational.bets.bets import apply_bet_updates
+from exchange_platform.stores.operational.database import Database, metadata
 from tests.support.workload import matched_pairs
 
 FEW = 50_000

@@ -30,17 +30,17 @@ import psutil
 
 from benchmarks.scale_run import REAL, ROWS, RunFigures, identity
 from benchmarks.stage import emulator
-from exchange_platform.aws import aws_client
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
-from exchange_platform.stores.database import Database
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.operational.consumers.consumers import Checkpoints, ConsumerRows
+from exchange_platform.stores.operational.database import Database
 from exchange_platform.stores.schema import migrate
+from exchange_platform.streams.engine.sharing import consumer_names
+from exchange_platform.streams.engine.source import HASHES, SHARD_END
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.kinesis import Publisher, ensure_stream
-from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
-from exchange_platform.streams.sharing import consumer_names
-from exchange_platform.streams.source import HASHES, SHARD_END
+from exchange_platform.streams.sinks.operational import OPERATIONAL_DATABASE
+from exchange_platform.streams.sources.kinesis import Publisher, ensure_stream
 from tests.support.platform_parts import encoded, environment, lake_rows, operational_rows, wait_for
 from tests.support.workload import matched_pairs
 
@@ -156,7 +156,7 @@ class Cores:
         self._emulator = [
             child
             for child in psutil.Process().children()
-            if "exchange_platform.local.emulator" in child.cmdline()
+            if "exchange_platform.local.emulator.server" in child.cmdline()
         ]
         self.began_at = time.monotonic()
         self._samples = [self._look()]

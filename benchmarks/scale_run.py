@@ -19,20 +19,20 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from exchange_platform.aws import aws_client
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.records import BetUpdate, Execution, decode
+from exchange_platform.domain.records import BetUpdate, Execution, decode
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings, load_settings
+from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.checkpoints import Advance
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database
-from exchange_platform.streams.consumer import Consumer
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.streams.engine.consumer import Consumer
+from exchange_platform.streams.engine.sharing import Share, shares
+from exchange_platform.streams.engine.sink import SinkCommit
+from exchange_platform.streams.engine.source import ShardBatch
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, build_consumer
-from exchange_platform.streams.kinesis import KinesisSource
-from exchange_platform.streams.operational_sink import OperationalSink
-from exchange_platform.streams.sharing import Share, shares
-from exchange_platform.streams.sink import SinkCommit
-from exchange_platform.streams.source import ShardBatch
+from exchange_platform.streams.sinks.operational import OperationalSink
+from exchange_platform.streams.sources.kinesis import KinesisSource
 
 REAL = "real"
 ROWS = 50

@@ -31,11 +31,12 @@ from pydantic import SecretStr
 
 from benchmarks.event_fixtures import generated_events, typed
 from benchmarks.search_accuracy import like_baseline, report
-from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.local.programs import free_ports
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.search.documents import EventDocument
 from exchange_platform.settings import Settings
-from exchange_platform.stores.event_index import EventIndex, open_event_index
+from exchange_platform.stores.event_index.index import EventIndex
+from exchange_platform.stores.event_index.opening import open_event_index
 from exchange_platform.stores.schema import migrate
 
 TOKEN = "a-token-for-benchmarks-alone-0000"

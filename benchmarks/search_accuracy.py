@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from benchmarks.event_fixtures import Typed, typed
 from exchange_platform.search.documents import EventDocument, EventQuery
-from exchange_platform.stores.event_index import EventIndex
+from exchange_platform.stores.event_index.index import EventIndex
 
 FIRST = 5
 Finder = Callable[[str], Sequence[str]]

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from exchange_platform.aws import aws_client
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
+from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.schema import migrate
 from exchange_platform.streams.exchange_bets import build_consumer
 from tests.support.memory_source import MemorySource
@@ -30,7 +30,7 @@ def emulator(data_dir: Path) -> Iterator[Settings]:
         [
             sys.executable,
             "-m",
-            "exchange_platform.local.emulator",
+            "exchange_platform.local.emulator.server",
             "--port",
             str(port),
             "--data-dir",

@@ -25,16 +25,16 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from benchmarks.stage import emulator
-from exchange_platform.aws import aws_client
-from exchange_platform.bet_requests import BetOrder
-from exchange_platform.bets import BetStatus, Side
+from exchange_platform.domain.bet_requests import BetOrder
+from exchange_platform.domain.bets import BetStatus, Side
+from exchange_platform.domain.refusals import NotNow
 from exchange_platform.local.programs import free_ports
-from exchange_platform.order_publishing import OrdersPublisher
-from exchange_platform.refusals import NotNow
 from exchange_platform.settings import Settings, load_settings
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.event_tables import events, markets, selections
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.tables.events import events, markets, selections
 from exchange_platform.submission import BetSubmission
+from exchange_platform.submission.order_publishing import OrdersPublisher
 from tests.exchange_platform.betting import add_account, add_event, add_market
 from tests.exchange_platform.recording import RecordingStream
 

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from benchmarks.stage import consume, emulator
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.records import encode
+from exchange_platform.domain.records import encode
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from tests.support.memory_source import MemorySource
 from tests.support.workload import matched_pairs
 

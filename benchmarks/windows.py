@@ -19,7 +19,7 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.lake_seed import lake_in, seed
-from exchange_platform.stores.lake_connection import LakeConnection
+from exchange_platform.stores.lake.connection import LakeConnection
 
 TARGET = 3_000_000
 _GROUPS = "market_id, selection_id, handicap, time_bucket(INTERVAL 5 MINUTE, executed_at)"

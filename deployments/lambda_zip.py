@@ -45,7 +45,7 @@ LEFT_OUT = frozenset(
 PARTS_LEFT_OUT = ("cli", "exchanges", "local", "__main__.py", "py.typed")
 AWS_SERVICES = ("dynamodb", "kinesis", "secretsmanager", "sns", "sqs", "sesv2", "sts")
 _PACKED = re.compile(r"(duckdb/|_duckdb\.|duckdb_extension_\w+/).*")
-"""DuckDB and its extensions: packed together (exchange_platform/stores/packed_duckdb.py)."""
+"""DuckDB and its extensions: packed together (exchange_platform/stores/lake/packed_duckdb.py)."""
 _DENSE = [
     {"id": lzma.FILTER_X86},
     {"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": 192 * 1024**2},
@@ -136,7 +136,7 @@ def contents(installed: Path) -> Iterator[tuple[str, bytes]]:
             apart[name] = path
         else:
             yield name, path.read_bytes()
-    yield "exchange_platform/stores/duckdb.tar.xz", packed(apart)
+    yield "exchange_platform/stores/lake/duckdb.tar.xz", packed(apart)
     package = CHECKOUT / "exchange_platform"
     for path in package.rglob("*"):
         inside = path.relative_to(package).as_posix()

@@ -14,7 +14,7 @@ import dagster as dg
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import SensorInstigatorData
 
-from exchange_platform.clock import MAX_SKEW_S
+from exchange_platform.process.clock import MAX_SKEW_S
 
 ROUNDS, PAUSE_S = 4, 10.0
 """A tick that was under way at the jump writes its old time afterwards."""

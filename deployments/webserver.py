@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from dagster_webserver import cli as _cli
 from graphql import GraphQLError, OperationDefinitionNode, OperationType, parse
 
-from exchange_platform.origins import OriginGuard, Scope, allowed_names
+from exchange_platform.process.origins import OriginGuard, Scope, allowed_names
 from exchange_platform.settings import load_settings
 
 _BODIES = ("application/json", "application/graphql")

@@ -1,4 +1,4 @@
-"""The Python client of the HTTP API: what an application that bets needs. Not here: the routes (api/), or betting without HTTP (submission.py)."""
+"""The Python client of the HTTP API: what an application that bets needs. Not here: the routes (api/), or betting without HTTP (submission/service.py)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, Self
 
 import msgspec
 
-from exchange_platform.back_off import BackOff
-from exchange_platform.bets import BetResult, BetStatus, Side
-from exchange_platform.bounded_http import AnswerTooLarge, bounded_client
-from exchange_platform.lean_httpx import httpx
+from exchange_platform.domain.bets import BetResult, BetStatus, Side
+from exchange_platform.process.back_off import BackOff
+from exchange_platform.process.bounded_http import AnswerTooLarge, bounded_client
+from exchange_platform.process.lean_httpx import httpx
 
 API_FILE = "api.json"
 _TRIES = 6

@@ -21,8 +21,8 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
 from exchange_platform.settings import Settings
-from exchange_platform.stores.purge_rounds import ROWS_AT_ONCE, Budget, Purged
-from exchange_platform.stores.sqlite_space import give_back
+from exchange_platform.stores.operational.purge_rounds import ROWS_AT_ONCE, Budget, Purged
+from exchange_platform.stores.operational.sqlite_space import give_back
 
 _RUNS_AT_ONCE = 20
 _STRAY_AFTER_S = 3600.0

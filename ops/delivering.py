@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from exchange_platform.mail.delivery import DeliveryRun
+from exchange_platform.delivery.delivery import DeliveryRun
 
 
 class DeliveryConfig(dg.Config):

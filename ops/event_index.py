@@ -1,10 +1,10 @@
-"""The job that makes the event index anew from the database. Not here: how searches go on meanwhile (stores/event_index.py)."""
+"""The job that makes the event index anew from the database. Not here: how searches go on meanwhile (event_index/index.py)."""
 
 import time
 
 import dagster as dg
 
-from exchange_platform.stores.event_documents import DatabaseEventDocuments
+from exchange_platform.stores.operational.events.documents import DatabaseEventDocuments
 from resources.platform import PlatformResource
 from resources.run_priorities import soon
 

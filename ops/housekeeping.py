@@ -1,4 +1,4 @@
-"""Jobs that keep the stores and Dagster's own storage small. What is deleted after how long is exchange_platform/purges.py's; Dagster's runs are
+"""Jobs that keep the stores and Dagster's own storage small. What is deleted after how long is exchange_platform/operations/purges.py's; Dagster's runs are
 dagster_storage.py's.
 """
 
@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import dagster as dg
 
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.memory import without_data_frames
-from exchange_platform.purges import Purge, purge_database, purge_lake_orphans
-from exchange_platform.stores.purge_rounds import Budget, Purged, PurgeRounds
+from exchange_platform.operations.purges import Purge, purge_database, purge_lake_orphans
+from exchange_platform.process.clock import SYSTEM_CLOCK
+from exchange_platform.process.memory import without_data_frames
+from exchange_platform.stores.operational.purge_rounds import Budget, Purged, PurgeRounds
 from resources.platform import PlatformResource
 from resources.run_priorities import LAKE_WRITERS, whenever
 from resources.run_sizes import SMALL_RUN

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from exchange_platform.stores.outbox import NOTIFICATIONS
+from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
 from ops.delivering import DeliveryConfig, delivered
 from resources.freshness import LIVE
 from resources.platform import PlatformResource

@@ -1,9 +1,9 @@
-"""The job that settles what became of orders and pending bets. Not here: how (exchange_platform/reconciliation.py, order_publishing.py)."""
+"""The job that settles what became of orders and pending bets. Not here: how (exchange_platform/submission/reconciliation.py, order_publishing.py)."""
 
 import dagster as dg
 
-from exchange_platform.order_publishing import relay_left
-from exchange_platform.reconciliation import reconcile_bets
+from exchange_platform.submission.order_publishing import relay_left
+from exchange_platform.submission.reconciliation import reconcile_bets
 from resources.platform import PlatformResource
 from resources.run_priorities import soon
 from resources.run_sizes import SMALL_RUN

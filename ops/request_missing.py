@@ -1,12 +1,12 @@
-"""The job that brings back what a store lacks. How it is found and asked for lives in exchange_platform/checks/missing.py."""
+"""The job that brings back what a store lacks. How it is found and asked for lives in exchange_platform/operations/checks/missing.py."""
 
 import time
 
 import dagster as dg
 
-from exchange_platform.checks.missing import request_missing as request_from
-from exchange_platform.checks.missing import restore_view
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.operations.checks.missing import request_missing as request_from
+from exchange_platform.operations.checks.missing import restore_view
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from resources.platform import PlatformResource
 from resources.run_sizes import SMALL_RUN
 

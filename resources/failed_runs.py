@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from exchange_platform.checks import CheckOutcome
+from exchange_platform.operations.checks import CheckOutcome
 
 LATELY = timedelta(minutes=10)
 _MAX_NAMED = 3

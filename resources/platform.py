@@ -7,15 +7,16 @@ from pathlib import Path
 
 import dagster as dg
 
-from exchange_platform.aws import aws_client
-from exchange_platform.exchange_asking import ExchangeClient, exchange_of
-from exchange_platform.mail.delivery import DeliveryRun
+from exchange_platform.delivery.delivery import DeliveryRun
 from exchange_platform.settings import Settings, load_settings
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.event_index import EventIndex, open_event_index
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.dynamodb.profile_view import ProfileView
+from exchange_platform.stores.event_index.index import EventIndex
+from exchange_platform.stores.event_index.opening import open_event_index
 from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.profile_view import ProfileView
-from exchange_platform.streams.consumer import Consumer
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.streams.engine.consumer import Consumer
+from exchange_platform.submission.exchange_asking import ExchangeClient, exchange_of
 
 
 class PlatformResource(dg.ConfigurableResource[Settings]):
@@ -79,8 +80,8 @@ class PlatformResource(dg.ConfigurableResource[Settings]):
         share: int = 1,
     ) -> Consumer:
         """A consumer of `exchange-bets`, of that share of its shards (from 1), to be run once."""
+        from exchange_platform.streams.engine.sharing import Share
         from exchange_platform.streams.exchange_bets import build_consumer
-        from exchange_platform.streams.sharing import Share
 
         mine = Share(share - 1, self.settings.bets_consumers)
         return build_consumer(

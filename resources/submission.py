@@ -1,4 +1,4 @@
-"""Bet submission as a Dagster resource. Not here: what it does (exchange_platform/submission.py)."""
+"""Bet submission as a Dagster resource. Not here: what it does (exchange_platform/submission/service.py)."""
 
 from collections.abc import Generator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Publishes the platform's figures to CloudWatch each minute. Not here: which (exchange_platform/cloud_metrics.py)."""
+"""Publishes the platform's figures to CloudWatch each minute. Not here: which (exchange_platform/operations/cloud_metrics.py)."""
 
 from datetime import timedelta
 
@@ -6,13 +6,13 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from assets.checks import ALL
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.cloud_metrics import (
+from exchange_platform.operations.cloud_metrics import (
     MetricsUnpublished,
     platform_metrics,
     publish,
     source_metrics,
 )
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from resources.failed_runs import failed_runs
 from resources.platform import PlatformResource

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from exchange_platform import checks
-from exchange_platform.clock import SYSTEM_CLOCK, elapsed_s
+from exchange_platform.operations import checks
+from exchange_platform.process.clock import SYSTEM_CLOCK, elapsed_s
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from ops.reconcile_orders import reconcile_orders
 from resources.platform import PlatformResource

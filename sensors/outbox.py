@@ -1,6 +1,6 @@
 """Keeps a run of `notifications` alive: the run that delivers the outbox."""
 
-from exchange_platform.stores.outbox import NOTIFICATIONS
+from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
 from ops.notify_users import notify_users
 from sensors.supervising import supervising_sensor
 

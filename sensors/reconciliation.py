@@ -22,11 +22,11 @@ from assets.checks import (
     WINDOWS_AGREE,
     Check,
 )
-from exchange_platform.acknowledging import acknowledge
-from exchange_platform.checks import AT_A_GLANCE, CheckOutcome, Rounds, Scope
-from exchange_platform.clock import SYSTEM_CLOCK, elapsed_s
-from exchange_platform.exchange_asking import ExchangeUnavailable
+from exchange_platform.operations.acknowledging import acknowledge
+from exchange_platform.operations.checks import AT_A_GLANCE, CheckOutcome, Rounds, Scope
+from exchange_platform.process.clock import SYSTEM_CLOCK, elapsed_s
 from exchange_platform.stores.checkpoints import StoreDamaged, StoreUnavailable
+from exchange_platform.submission.exchange_asking import ExchangeUnavailable
 from resources.platform import PlatformResource
 from resources.run_sizes import SENSOR_LAKE_MB
 from sensors.evaluations import materialised_by, report

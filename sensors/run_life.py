@@ -1,4 +1,4 @@
-"""What Dagster and its run launcher know of a consumer's process, for those that run on other machines. What is made of it is in exchange_platform/liveness.py."""
+"""What Dagster and its run launcher know of a consumer's process, for those that run on other machines. What is made of it is in exchange_platform/runs/liveness.py."""
 
 import logging
 from collections.abc import Sequence
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import dagster as dg
 from dagster._core.launcher.base import WorkerStatus
 
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.liveness import MAX_START_S, Probe
-from exchange_platform.process_life import Life
-from exchange_platform.stores.consumers import ConsumerRow
+from exchange_platform.process.clock import SYSTEM_CLOCK
+from exchange_platform.process.process_life import Life
+from exchange_platform.runs.liveness import MAX_START_S, Probe
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRow
 
 _LIFE = {
     WorkerStatus.RUNNING: Life.LIVES,

@@ -6,14 +6,14 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.target import ExecutableDefinition
 
-from exchange_platform.clock import SYSTEM_CLOCK, elapsed_s
-from exchange_platform.liveness import life_by, this_machine
-from exchange_platform.process_life import Life, kill, life_of
+from exchange_platform.operations.supervision import AllRequests, abandoned, decide
+from exchange_platform.process.clock import SYSTEM_CLOCK, elapsed_s
+from exchange_platform.process.process_life import Life, kill, life_of
+from exchange_platform.runs.liveness import life_by, this_machine
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.consumers import ConsumerRow, ConsumerRows
-from exchange_platform.streams.sharing import WHOLE, Share, shares
-from exchange_platform.supervision import AllRequests, abandoned, decide
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRow, ConsumerRows
+from exchange_platform.streams.engine.sharing import WHOLE, Share, shares
 from resources.platform import PlatformResource
 from sensors.run_life import end_run, launcher_probe, pending_runs
 

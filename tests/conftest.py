@@ -50,7 +50,7 @@ def feeds() -> Path:
 @pytest.fixture(scope="session")
 def emulator_url() -> Iterator[str]:
     """The AWS emulator, served over HTTP in this process; its URL."""
-    from exchange_platform.local.emulator import Emulator
+    from exchange_platform.local.emulator.server import Emulator
 
     server = Emulator(0)
     thread = threading.Thread(target=server.serve, daemon=True)

@@ -44,7 +44,7 @@ locals {
     EXCHANGE_PLATFORM_DAGSTER_DATABASE    = "dagster"
     EXCHANGE_PLATFORM_COMPUTE_LOGS_BUCKET = "${local.name}-compute-logs-${local.suffix}"
     EXCHANGE_PLATFORM_DATABASE_TLS        = "verified"
-    # Dagster's own storage reads libpq's variables. The file is written from the secret as the container starts (exchange_platform/database_ca.py).
+    # Dagster's own storage reads libpq's variables. The file is written from the secret as the container starts (exchange_platform/process/database_ca.py).
     EXCHANGE_PLATFORM_DATABASE_CA_FILE = "/tmp/database-ca.pem"
     PGSSLMODE                          = "verify-full"
     PGSSLROOTCERT                      = "/tmp/database-ca.pem"

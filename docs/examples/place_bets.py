@@ -14,8 +14,8 @@ from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
-from exchange_platform.bets import BetStatus, Side
 from exchange_platform.client import ApiError, BetView, ExchangeClient
+from exchange_platform.domain.bets import BetStatus, Side
 
 STAKE_MINOR = 200
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from exchange_platform.api.serving import Server
-from exchange_platform.private_files import keep_new_files_private
+from exchange_platform.process.private_files import keep_new_files_private
 from exchange_platform.settings import InvalidSettings, load_settings
 
 

@@ -8,28 +8,17 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from exchange_platform.api import (
-    accounts,
-    bets,
-    board,
-    changes,
-    confirmation_pages,
-    documentation,
-    events,
-    health,
-    live,
-    pages,
-    preference_pages,
-    problems,
-    refusals,
-    static_files,
-    wallet,
-    windows,
-)
-from exchange_platform.api.anonymous import AnonymousRates
-from exchange_platform.api.headers import Headers, KnownHosts, MostBody
+from exchange_platform.api.access.anonymous import AnonymousRates
+from exchange_platform.api.board.board import board
+from exchange_platform.api.http import problems, refusals
+from exchange_platform.api.http.headers import Headers, KnownHosts, MostBody
+from exchange_platform.api.pages import confirmation as confirmation_pages
+from exchange_platform.api.pages import documentation, static_files
+from exchange_platform.api.pages import preferences as preference_pages
 from exchange_platform.api.parts import Parts
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.api.rendering import pages
+from exchange_platform.api.routes import accounts, bets, changes, events, health, live, wallet, windows
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
 
 # A request is tried against them in this order: first what is asked for most often, at each keystroke and for each bet.

@@ -1,4 +1,4 @@
-"""What the API tells of events, markets and windows, as JSON. Not here: the routes (events.py, windows.py, live.py)."""
+"""What the API tells of events, markets and windows, as JSON. Not here: the routes (routes/events.py, routes/windows.py, routes/live.py)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from exchange_platform.events import (
+from exchange_platform.domain.events import (
     EventStatus,
     EventUpdate,
     MarketStatus,
     MarketUpdate,
     SelectionStatus,
 )
-from exchange_platform.stores.bet_rows import decimal_text
-from exchange_platform.stores.database import from_us
-from exchange_platform.stores.event_index import EventHit
-from exchange_platform.stores.event_reader import StoredEvent
-from exchange_platform.stores.window_reading import MarketWindow
-from exchange_platform.windows import WINDOW
+from exchange_platform.domain.windows import WINDOW
+from exchange_platform.stores.event_index.index import EventHit
+from exchange_platform.stores.lake.window_reading import MarketWindow
+from exchange_platform.stores.operational.bets.rows import decimal_text
+from exchange_platform.stores.operational.database import from_us
+from exchange_platform.stores.operational.events.reader import StoredEvent
 
 Version = Annotated[
     int, Field(description="Grows with every change of the event or of one of its markets.", ge=1)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exchange_platform.settings import load_settings
-from exchange_platform.stores.packed_duckdb import import_late
+from exchange_platform.stores.lake.packed_duckdb import import_late
 
 if TYPE_CHECKING:
     from exchange_platform.api.parts import Parts

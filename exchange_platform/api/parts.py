@@ -4,41 +4,39 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from exchange_platform.api.board_pages import BoardPages
-from exchange_platform.api.bulkheads import Bulkheads
-from exchange_platform.api.following import Live
-from exchange_platform.api.known_tokens import KnownTokens
-from exchange_platform.api.last_odds import LastOddsOfMarkets
-from exchange_platform.api.rates import Rates
-from exchange_platform.api.registrations import Registrations
-from exchange_platform.api.security_log import SecurityLog
-from exchange_platform.api.static_catalog import StaticFiles
-from exchange_platform.aws import aws_client
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.api.http.bulkheads import Bulkheads
+from exchange_platform.api.http.known_tokens import KnownTokens
+from exchange_platform.api.http.rates import Rates
+from exchange_platform.api.http.security_log import SecurityLog
+from exchange_platform.api.rendering.board_pages import BoardPages
+from exchange_platform.api.rendering.static_catalog import StaticFiles
+from exchange_platform.api.watching.change_feed import ChangeFeed
+from exchange_platform.api.watching.following import Live
+from exchange_platform.api.watching.last_odds import LastOddsOfMarkets
+from exchange_platform.api.watching.registrations import Registrations
 from exchange_platform.confirmation.service import AccountService
-from exchange_platform.mail_domains import DnsDomains
+from exchange_platform.mail.mail_domains import DnsDomains
+from exchange_platform.notifications.unsubscribing import PreferenceLinks
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
-from exchange_platform.stores.accounts import Accounts
-from exchange_platform.stores.api_tokens import ApiTokens
-from exchange_platform.stores.confirmation_tokens import ConfirmationTokens
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.event_index import EventIndex, open_event_index
-from exchange_platform.stores.event_reader import EventReader
-from exchange_platform.stores.outbox import Outbox
-from exchange_platform.stores.profile_view import ProfileView
-from exchange_platform.stores.wallets import Wallets
-from exchange_platform.stores.window_reading import WindowReader
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.dynamodb.confirmation_tokens import ConfirmationTokens
+from exchange_platform.stores.dynamodb.profile_view import ProfileView
+from exchange_platform.stores.event_index.index import EventIndex
+from exchange_platform.stores.event_index.opening import open_event_index
+from exchange_platform.stores.lake.window_reading import WindowReader
+from exchange_platform.stores.operational.accounts.accounts import Accounts
+from exchange_platform.stores.operational.accounts.api_tokens import ApiTokens
+from exchange_platform.stores.operational.bets.outbox import Outbox
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.events.reader import EventReader
+from exchange_platform.stores.operational.wallets.wallets import Wallets
 from exchange_platform.submission import BetSubmission
-from exchange_platform.unsubscribing import PreferenceLinks
-
-if TYPE_CHECKING:
-    from exchange_platform.api.changes import ChangeFeed
-
 
 _REFUSED_FOR_S = 60.0
 
@@ -179,8 +177,6 @@ class Parts:
     @cached_property
     def change_feed(self) -> ChangeFeed:
         """Changes of bets, for those who listen."""
-        from exchange_platform.api.changes import ChangeFeed
-
         return ChangeFeed(Outbox(self.database))
 
     @property

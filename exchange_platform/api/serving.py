@@ -8,7 +8,7 @@ import uvicorn
 
 from exchange_platform.api.app import create_app
 from exchange_platform.api.parts import Parts
-from exchange_platform.origins import LOOPBACK_NAMES, allowed_names
+from exchange_platform.process.origins import LOOPBACK_NAMES, allowed_names
 from exchange_platform.settings import Settings
 
 _GRACE_S = 3

@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from exchange_platform.private_files import keep_new_files_private
-from exchange_platform.visible_text import visible
+from exchange_platform.process.private_files import keep_new_files_private
+from exchange_platform.process.visible_text import visible
 
 PROGRAM = "exchange-platform"
 DEBUG = "EXCHANGE_PLATFORM_DEBUG"

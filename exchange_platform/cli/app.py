@@ -246,7 +246,7 @@ def migrate(data_dir: DataDir = None) -> int:
 def database_users(data_dir: DataDir = None) -> int:
     """Make the databases' separate users, with their passwords and rights, as the administrators that DATABASE_URL and LAKE_CATALOG name."""
     from exchange_platform.settings import load_settings
-    from exchange_platform.stores.database_users import make_users
+    from exchange_platform.stores.operational.database_users import make_users
 
     for user in make_users(load_settings(data_dir)):
         typer.echo(f"{user} has its password and its rights")

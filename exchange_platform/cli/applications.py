@@ -7,15 +7,15 @@ import re
 import sys
 from typing import Any
 
-from exchange_platform.actors import Actor
-from exchange_platform.api_tokens import write_scopes
 from exchange_platform.cli import output
 from exchange_platform.cli.letters import opened
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.domain.actors import Actor
+from exchange_platform.domain.api_tokens import write_scopes
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.api_tokens import ApiTokens, NewToken, StoredToken
-from exchange_platform.stores.database import from_us
-from exchange_platform.stores.security_events import SecurityEvent, Wanted, read_events
+from exchange_platform.stores.operational.accounts.api_tokens import ApiTokens, NewToken, StoredToken
+from exchange_platform.stores.operational.accounts.security_events import SecurityEvent, Wanted, read_events
+from exchange_platform.stores.operational.database import from_us
 
 
 def create_token(settings: Settings, wanted: NewToken, token: str | None, *, as_json: bool) -> int:

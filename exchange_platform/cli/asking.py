@@ -1,4 +1,4 @@
-"""The commands that ask: `status`, `sql`, `doctor`. Not here: the answers (status.py, stores/lake.py, doctor.py)."""
+"""The commands that ask: `status`, `sql`, `doctor`. Not here: the answers (status.py, lake/lake.py, doctor/findings.py)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from exchange_platform.cli import output
 from exchange_platform.cli.arguments import Format
+from exchange_platform.process.visible_text import visible
 from exchange_platform.settings import Settings
-from exchange_platform.visible_text import visible
 
 
 def show_status(settings: Settings, *, as_json: bool) -> int:
     """Print the status; 0 if there is a platform to tell of. Raises `NoPlatform` and `StoreUnavailable`."""
-    from exchange_platform.status import StatusReader
+    from exchange_platform.operations.status import StatusReader
 
     reader = StatusReader(settings)
     try:
@@ -53,7 +53,7 @@ def show_query(settings: Settings, sql: str, format_: Format) -> int:
 
 def show_diagnosis(settings: Settings, *, as_json: bool) -> int:
     """Print every check's finding; 1 if something is wrong."""
-    from exchange_platform.doctor import Level, diagnose
+    from exchange_platform.doctor.findings import Level, diagnose
 
     findings = []
     signs = {Level.FINE: "[green]ok  [/]", Level.NOTE: "[yellow]note[/]", Level.WRONG: "[red]WRONG[/]"}

@@ -10,9 +10,7 @@ import time
 from pydantic import SecretStr
 from rich.console import Console
 
-from exchange_platform.aws import aws_client
 from exchange_platform.cli.output import say_line
-from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.exchanges.betfair.connection import Endpoint
 from exchange_platform.exchanges.betfair.live import LiveStream, Login, Subscription
 from exchange_platform.exchanges.betfair.live_book import LiveBook
@@ -21,10 +19,12 @@ from exchange_platform.exchanges.betfair.live_publishing import LivePublishing, 
 from exchange_platform.exchanges.betfair.login import Account, AccountLogin, GivenToken
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from exchange_platform.local.running import require_stream
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import InvalidSettings, Settings
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.restatements import Restatements
-from exchange_platform.streams.kinesis import Publisher
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.operational.bets.restatements import Restatements
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.streams.sources.kinesis import Publisher
 
 _PUBLISH_EVERY_S = 0.05
 _TELL_EVERY_S = 10.0

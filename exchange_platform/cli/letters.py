@@ -1,4 +1,4 @@
-"""What `dead-letters` prints. Not here: keeping them (stores/dead_letters.py) and applying them again (streams/dead_letters.py)."""
+"""What `dead-letters` prints. Not here: keeping them (consumers/dead_letters.py) and applying them again (replay/dead_letters.py)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from exchange_platform.cli import output
+from exchange_platform.process.visible_text import visible
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database, from_us
-from exchange_platform.stores.dead_letters import DeadLetter, DeadLetters
-from exchange_platform.visible_text import visible
+from exchange_platform.stores.operational.consumers.dead_letters import DeadLetter, DeadLetters
+from exchange_platform.stores.operational.database import Database, from_us
 
 MOST_SHOWN = 4000
 
@@ -94,7 +94,7 @@ def show_one(settings: Settings, dead_letter_id: int, *, as_json: bool) -> int:
 def replay_letters(settings: Settings, ids: Sequence[int] | None, *, as_json: bool) -> int:
     """Apply dead letters again; 1 if some are still refused. Raises `NoSuchDeadLetter`."""
     from exchange_platform.notifications.dead_letters import replay_undelivered
-    from exchange_platform.streams.dead_letters import Replayed, replay_dead_letters
+    from exchange_platform.streams.replay.dead_letters import Replayed, replay_dead_letters
 
     database = opened(settings)
     try:
@@ -124,7 +124,7 @@ def replay_letters(settings: Settings, ids: Sequence[int] | None, *, as_json: bo
 
 def opened(settings: Settings) -> Database:
     """The operational database of a platform that there is. Raises `NoPlatform`."""
-    from exchange_platform.status import StatusReader
+    from exchange_platform.operations.status import StatusReader
 
     StatusReader(
         settings

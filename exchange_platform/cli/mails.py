@@ -9,8 +9,8 @@ from typing import Any
 from exchange_platform.cli import output
 from exchange_platform.mail.senders import MAIL_FOLDER
 from exchange_platform.mail.senders.files import KeptMail, MailFolder
+from exchange_platform.process.visible_text import visible
 from exchange_platform.settings import Settings
-from exchange_platform.visible_text import visible
 
 _SHOWN_HEADERS = ("From", "To", "Subject", "Date", "Message-ID", "List-Unsubscribe")
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from exchange_platform.visible_text import visible
+from exchange_platform.process.visible_text import visible
 
 MOST_TABLE_ROWS = 1000
 

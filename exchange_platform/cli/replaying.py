@@ -11,16 +11,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from exchange_platform.aws import aws_client
 from exchange_platform.cli.output import say_line
 from exchange_platform.exchanges.betfair.recorded import sports_data_beside
 from exchange_platform.exchanges.betfair.replay import ReplayProgress, ReplaySummary, replay
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from exchange_platform.local.running import require_stream
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.restatements import Restatements
-from exchange_platform.streams.kinesis import Publisher
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.operational.bets.restatements import Restatements
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.streams.sources.kinesis import Publisher
 
 
 def replay_files(settings: Settings, files: Sequence[Path], speed: float | None) -> int:

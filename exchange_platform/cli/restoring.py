@@ -7,20 +7,20 @@ from datetime import UTC, datetime
 
 import typer
 
-from exchange_platform.aws import aws_client
 from exchange_platform.cli import output
-from exchange_platform.data_files import CATALOG, examinations
 from exchange_platform.local.running import data_dir_held, is_running
-from exchange_platform.restoring import Restored, restore_lake, set_aside
+from exchange_platform.operations.restoring import Restored, restore_lake, set_aside
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.data_files import CATALOG, examinations
 from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.lake_files import LakeDamaged
-from exchange_platform.stores.lake_losses import Loss, LossState
-from exchange_platform.stores.sqlite_files import Condition
+from exchange_platform.stores.lake.files import LakeDamaged
+from exchange_platform.stores.lake.losses import Loss, LossState
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.sqlite_files import Condition
+from exchange_platform.streams.engine.source import Source
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.kinesis import KinesisSource
-from exchange_platform.streams.source import Source
+from exchange_platform.streams.sources.kinesis import KinesisSource
 
 _EXAMINED_S = 60.0
 """How long the catalog's file is examined at most."""

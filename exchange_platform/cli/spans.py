@@ -1,4 +1,4 @@
-"""What `lost-spans` prints. Keeping them is stores/lost_spans.py's."""
+"""What `lost-spans` prints. Keeping them is consumers/lost_spans.py's."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from exchange_platform.cli import output
 from exchange_platform.cli.letters import opened
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.process.clock import SYSTEM_CLOCK
+from exchange_platform.process.visible_text import visible
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import from_us
-from exchange_platform.stores.lost_spans import LostSpan, LostSpans
+from exchange_platform.stores.operational.consumers.lost_spans import LostSpan, LostSpans
+from exchange_platform.stores.operational.database import from_us
 from exchange_platform.streams.setting_back import read_again
-from exchange_platform.visible_text import visible
 
 _MAX_SHOWN = 1000
 

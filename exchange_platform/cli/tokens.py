@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from exchange_platform.api_tokens import MAX_LIFE_S, MIN_LIFE_S, Scope
 from exchange_platform.cli import arguments
 from exchange_platform.cli.arguments import AsJson, DataDir
+from exchange_platform.domain.api_tokens import MAX_LIFE_S, MIN_LIFE_S, Scope
 
 app = typer.Typer(
     help="Tokens of the applications that call the API: make, list and revoke them.", no_args_is_help=True
@@ -38,7 +38,7 @@ def digest(text: str) -> bytes:
 
 
 def _kind(text: str) -> str:
-    from exchange_platform.stores.security_events import SecurityKind
+    from exchange_platform.stores.operational.accounts.security_events import SecurityKind
 
     if text not in set(SecurityKind):
         raise typer.BadParameter(f"{text[:80]!r} is no kind of event; allowed are {', '.join(SecurityKind)}")
@@ -88,10 +88,10 @@ def create(
     as_json: AsJson = False,
 ) -> int:
     """Make a token for an application and print it, once: only its hash is kept. An application may have several."""
-    from exchange_platform.api_tokens import digest_of, draw_token
     from exchange_platform.cli.applications import create_token
+    from exchange_platform.domain.api_tokens import digest_of, draw_token
     from exchange_platform.settings import load_settings
-    from exchange_platform.stores.api_tokens import NewToken
+    from exchange_platform.stores.operational.accounts.api_tokens import NewToken
 
     token = draw_token() if sha256 is None else None
     wanted = NewToken(
@@ -160,7 +160,7 @@ def security_events(
     """Show the log of security events: who was let in and refused, money, limits, closings, tokens made and revoked."""
     from exchange_platform.cli.applications import show_events
     from exchange_platform.settings import load_settings
-    from exchange_platform.stores.security_events import SecurityKind, Wanted
+    from exchange_platform.stores.operational.accounts.security_events import SecurityKind, Wanted
 
     wanted = Wanted(application, SecurityKind(kind) if kind is not None else None)
     return show_events(load_settings(data_dir), wanted, limit or 50, as_json=as_json)

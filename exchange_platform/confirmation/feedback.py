@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from exchange_platform.stores.database import to_us
+from exchange_platform.stores.operational.database import to_us
 
 _VALIDATED = "Successfully validated SNS topic for Amazon SES"
 _MOST_SAID = 160

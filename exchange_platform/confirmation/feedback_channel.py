@@ -15,14 +15,14 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.aws import error_code
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.confirmation.feedback import Refusal, UnreadableFeedback, read_feedback
-from exchange_platform.mail.delivery import Figures, Lease
-from exchange_platform.stores.accounts import mark_address_undeliverable
+from exchange_platform.delivery.delivery import Figures, Lease
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.settings.aws import error_code
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.dead_letters import bury
+from exchange_platform.stores.operational.accounts.accounts import mark_address_undeliverable
+from exchange_platform.stores.operational.consumers.dead_letters import bury
+from exchange_platform.stores.operational.database import Database
 
 log = logging.getLogger(__name__)
 

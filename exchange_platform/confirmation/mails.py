@@ -11,18 +11,18 @@ from dataclasses import replace
 
 import jinja2
 
-from exchange_platform.accounts import AccountState
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.confirmation.feedback import COMPLAINED
 from exchange_platform.confirmation.wishes import CONFIRMATIONS, WITHHELD, number_of
+from exchange_platform.domain.accounts import AccountState
 from exchange_platform.mail.channel import Skip, Standing, Unrenderable
 from exchange_platform.mail.message import OutgoingMail
 from exchange_platform.mail.rendering import render
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
-from exchange_platform.stores.accounts import Account, Accounts
-from exchange_platform.stores.confirmation_tokens import ConfirmationTokens, draw_token
-from exchange_platform.stores.database import Database, from_us
-from exchange_platform.stores.mails import Fate, MailQueue, WaitingMail
+from exchange_platform.stores.dynamodb.confirmation_tokens import ConfirmationTokens, draw_token
+from exchange_platform.stores.operational.accounts.accounts import Account, Accounts
+from exchange_platform.stores.operational.database import Database, from_us
+from exchange_platform.stores.operational.mails.mails import Fate, MailQueue, WaitingMail
 
 Rendered = OutgoingMail | Skip | Unrenderable
 TRIED_AGAIN_AFTER_S = 86_400

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 
-from exchange_platform.aws import aws_client
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.confirmation.feedback_channel import FeedbackChannel
 from exchange_platform.confirmation.mails import ConfirmationMails
 from exchange_platform.confirmation.wishes import CONFIRMATIONS
-from exchange_platform.liveness import Patience
+from exchange_platform.delivery.delivery import Channel, DeliveryRun
 from exchange_platform.mail.channel import MailChannel
-from exchange_platform.mail.delivery import Channel, DeliveryRun
 from exchange_platform.mail.rates import CONFIRMATIONS_SHARE
 from exchange_platform.mail.senders import open_sender
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.runs.liveness import Patience
 from exchange_platform.settings import Settings
-from exchange_platform.stores.confirmation_tokens import ConfirmationTokens
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.dynamodb.confirmation_tokens import ConfirmationTokens
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.database import Database
 
 
 def build_run(

@@ -14,20 +14,25 @@ from enum import Enum
 
 import sqlalchemy as sa
 
-from exchange_platform.accounts import AccountState, Address, MailChoice, parse_address, parse_name
-from exchange_platform.actors import THIS_PROCESS, Actor
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.confirmation.wishes import wish_mail
-from exchange_platform.limits import Limit, parse_limits
-from exchange_platform.mail_domains import AnyDomain, MailDomains
-from exchange_platform.money import InvalidMoney, digits
+from exchange_platform.domain.accounts import AccountState, Address, MailChoice, parse_address, parse_name
+from exchange_platform.domain.actors import THIS_PROCESS, Actor
+from exchange_platform.domain.limits import Limit, parse_limits
+from exchange_platform.domain.money import InvalidMoney, digits
+from exchange_platform.mail.mail_domains import AnyDomain, MailDomains
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
-from exchange_platform.stores import accounts
-from exchange_platform.stores.accounts import Account, AddressTaken, IllegalTransition, NoSuchAccount
-from exchange_platform.stores.confirmation_tokens import ConfirmationTokens, TokenState
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.limits import Rule, count, count_if_allowed
-from exchange_platform.stores.security_events import SecurityKind, write_event
+from exchange_platform.stores.dynamodb.confirmation_tokens import ConfirmationTokens, TokenState
+from exchange_platform.stores.operational.accounts import accounts
+from exchange_platform.stores.operational.accounts.accounts import (
+    Account,
+    AddressTaken,
+    IllegalTransition,
+    NoSuchAccount,
+)
+from exchange_platform.stores.operational.accounts.limits import Rule, count, count_if_allowed
+from exchange_platform.stores.operational.accounts.security_events import SecurityKind, write_event
+from exchange_platform.stores.operational.database import Database
 
 _ACCOUNT_ID_BYTES = 16
 _CODE = re.compile(r"([0-9a-f]{32})\.([A-Za-z0-9_-]{43})")

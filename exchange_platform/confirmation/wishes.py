@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from exchange_platform.stores.mails import NewMail, WaitingMail, queue_mails
+from exchange_platform.stores.operational.mails.mails import NewMail, WaitingMail, queue_mails
 
 CONFIRMATIONS = "confirmations"
 """The source whose run mails them."""

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from filelock import FileLock
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 
 FEED_FILE = "exchange-feed.sqlite"
 """The journal's name in the data directory."""

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 
 REQUESTS_FILE = "exchange-requests.sqlite"
 """The file's name in the data directory."""

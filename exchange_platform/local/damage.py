@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from exchange_platform.data_files import examinations, set_aside
 from exchange_platform.local.running import CannotStart
+from exchange_platform.stores.data_files import examinations, set_aside
 
 _EXAMINED_S = 3.0
 """How long each file is examined at most."""

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from exchange_platform.local.processes import ProcessState
-from exchange_platform.status import PlatformStatus
-from exchange_platform.visible_text import visible
+from exchange_platform.operations.status import PlatformStatus
+from exchange_platform.process.visible_text import visible
 
 _SLOW_MS = 2_000.0
 _SINKS = ("operational_database", "lake", "profile_view", "event_index")

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.aws import aws_client
 from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent, RunState
 from exchange_platform.local.processes import Processes
+from exchange_platform.operations.status import SOURCES, StatusReader
 from exchange_platform.settings import Settings
-from exchange_platform.status import SOURCES, StatusReader
+from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.checkpoints import StoreUnavailable
 
 CODE_LOADED = "Dagster's code location"

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.local.processes import ProcessState
-from exchange_platform.machine import (
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.process.machine import (
     FULL_BYTES,
     LOW_BYTES,
     MIB,

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from exchange_platform.back_off import BackOff
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.local.leftovers import UP_ID, end, is_alive, marked
 from exchange_platform.local.programs import CHECKOUT, Program
+from exchange_platform.process.back_off import BackOff
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 
 RESTARTS = BackOff(first_s=1.0, max_s=30.0)
 """Between two starts of supervisord; and no program that keeps dying is left waiting for longer than its `max_s`."""

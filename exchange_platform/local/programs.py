@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from exchange_platform.aws_clients import EMULATOR_ACCESS_KEY
 from exchange_platform.confirmation.feedback_channel import FEEDBACK
 from exchange_platform.local.leftovers import DATA_DIR, UP_ID
+from exchange_platform.process.aws_clients import EMULATOR_ACCESS_KEY
 
 HOST = "127.0.0.1"
 CODE_MODULE = "deployments.local"
@@ -96,7 +96,7 @@ def local_programs(ports: Ports, *, exchange_rate: float | None) -> list[Program
     programs = [
         Program(
             "emulator",
-            f"-m exchange_platform.local.emulator --port {ports.emulator} {directory}",
+            f"-m exchange_platform.local.emulator.server --port {ports.emulator} {directory}",
             stage=10,
             spare=100,  # its memory is the streams
         ),

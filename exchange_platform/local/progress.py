@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 
 STALL_S = 120.0
 """Nothing moves for so long: it never will."""

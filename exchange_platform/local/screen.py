@@ -18,8 +18,8 @@ from rich.text import Text
 from exchange_platform.local.display import status_line, status_view
 from exchange_platform.local.processes import ProcessState
 from exchange_platform.local.verdict import Verdict
-from exchange_platform.status import PlatformStatus
-from exchange_platform.visible_text import visible
+from exchange_platform.operations.status import PlatformStatus
+from exchange_platform.process.visible_text import visible
 
 LINE_EVERY_S = 5.0
 

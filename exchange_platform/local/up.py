@@ -17,8 +17,6 @@ from typing import Any
 import msgspec
 
 import exchange_platform
-from exchange_platform.clock import MAX_SKEW_S
-from exchange_platform.exchange_signing import MIN_KEY
 from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
 from exchange_platform.local.damage import refuse_damage
 from exchange_platform.local.display import status_line
@@ -51,9 +49,11 @@ from exchange_platform.local.running import (
 )
 from exchange_platform.local.screen import Screen
 from exchange_platform.local.verdict import Lags, judge
-from exchange_platform.machine import faults_of, out_of_memory_kills, raise_limits
+from exchange_platform.operations.status import PlatformStatus, StatusReader
+from exchange_platform.process.clock import MAX_SKEW_S
+from exchange_platform.process.exchange_signing import MIN_KEY
+from exchange_platform.process.machine import faults_of, out_of_memory_kills, raise_limits
 from exchange_platform.settings import OUT_OF_MEMORY_KILLS, Settings, load_settings, read_platform_file
-from exchange_platform.status import PlatformStatus, StatusReader
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.schema import migrate
 

@@ -6,18 +6,18 @@ import statistics
 import time
 from dataclasses import dataclass, field
 
-from exchange_platform import checks
-from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
 from exchange_platform.local.processes import Processes
+from exchange_platform.operations import checks
+from exchange_platform.operations.status import PlatformStatus, StatusReader
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.status import PlatformStatus, StatusReader
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.event_index import open_event_index
+from exchange_platform.stores.event_index.opening import open_event_index
 from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.operational.database import Database
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.exchange_feed import EVENT_INDEX, EXCHANGE_FEED
-from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
+from exchange_platform.streams.sinks.operational import OPERATIONAL_DATABASE
 
 CATCH_UP_S = 30.0
 _LOOK_S = 1.0

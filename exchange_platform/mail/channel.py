@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
 
-from exchange_platform.back_off import BackOff
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.mail.delivery import Figures, Lease
+from exchange_platform.delivery.delivery import Figures, Lease
 from exchange_platform.mail.message import OutgoingMail
 from exchange_platform.mail.rates import Rate
 from exchange_platform.mail.refusals import RefusedInARow
@@ -27,8 +25,10 @@ from exchange_platform.mail.sender import (
     SenderUnavailable,
     TryAgain,
 )
+from exchange_platform.process.back_off import BackOff
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.mails import MAIL, Fate, MailState, WaitingMail
+from exchange_platform.stores.operational.mails.mails import MAIL, Fate, MailState, WaitingMail
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 
 NOTIFICATIONS_SHARE, CONFIRMATIONS_SHARE = 0.8, 0.2
 """Two runs send mail, each on its own: these are their shares of `mail_rate_per_s`, so that both together keep within it."""

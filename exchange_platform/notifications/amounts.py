@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from exchange_platform.bets import Bet, Side
-from exchange_platform.money import major
-from exchange_platform.stores.database import from_us
+from exchange_platform.domain.bets import Bet, Side
+from exchange_platform.domain.money import major
+from exchange_platform.stores.operational.database import from_us
 
 # Only where a symbol names one currency.
 _SYMBOLS = {"GBP": "£", "EUR": "€", "JPY": "¥"}

@@ -10,9 +10,9 @@ from enum import Enum, StrEnum
 
 import msgspec
 
-from exchange_platform.accounts import MailChoice
-from exchange_platform.bets import Bet, BetResult, BetStatus
-from exchange_platform.stores.outbox import ChangeRow
+from exchange_platform.domain.accounts import MailChoice
+from exchange_platform.domain.bets import Bet, BetResult, BetStatus
+from exchange_platform.stores.operational.bets.outbox import ChangeRow
 
 
 class ChangeKind(StrEnum):

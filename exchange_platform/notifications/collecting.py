@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from exchange_platform.clock import Clock, elapsed_s
 from exchange_platform.notifications.changes import Change, ChangeKind, read
 from exchange_platform.notifications.planning import (
     DIGEST,
@@ -23,15 +22,16 @@ from exchange_platform.notifications.planning import (
     digest_thread,
     plan,
 )
-from exchange_platform.stores.accounts import Account, Accounts
+from exchange_platform.process.clock import Clock, elapsed_s
 from exchange_platform.stores.checkpoints import Advance
-from exchange_platform.stores.consumers import Checkpoints
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.dead_letters import bury_again
-from exchange_platform.stores.mail_tables import mail_changes, mails
-from exchange_platform.stores.mails import MAIL, MailState, queue_mails
-from exchange_platform.stores.outbox import NOTIFICATIONS, POSITION, ChangeRow, Outbox
-from exchange_platform.stores.upsert import ByKey, chunks, insert
+from exchange_platform.stores.operational.accounts.accounts import Account, Accounts
+from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS, POSITION, ChangeRow, Outbox
+from exchange_platform.stores.operational.consumers.consumers import Checkpoints
+from exchange_platform.stores.operational.consumers.dead_letters import bury_again
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.mails.mails import MAIL, MailState, queue_mails
+from exchange_platform.stores.operational.tables.mails import mail_changes, mails
+from exchange_platform.stores.operational.upsert import ByKey, chunks, insert
 
 log = logging.getLogger(__name__)
 

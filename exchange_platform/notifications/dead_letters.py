@@ -1,4 +1,4 @@
-"""Replaying what could not be delivered: dead mails are queued again, dead messages are published. Not here: records (streams/dead_letters.py)."""
+"""Replaying what could not be delivered: dead mails are queued again, dead messages are published. Not here: records (replay/dead_letters.py)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from datetime import datetime
 import msgspec
 import sqlalchemy as sa
 
-from exchange_platform.aws import aws_client, topic_arn
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.notifications.topic import ChangeMessage, Topic
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database, dead_letters, to_us
-from exchange_platform.stores.dead_letters import UNDELIVERED, DeadLetter, DeadLetters
-from exchange_platform.stores.mails import MAIL, requeue
-from exchange_platform.stores.outbox import TOPIC, ChangeRow
-from exchange_platform.stores.upsert import chunks
-from exchange_platform.streams.dead_letters import Replayed
+from exchange_platform.settings.aws import aws_client, topic_arn
+from exchange_platform.stores.operational.bets.outbox import TOPIC, ChangeRow
+from exchange_platform.stores.operational.consumers.dead_letters import UNDELIVERED, DeadLetter, DeadLetters
+from exchange_platform.stores.operational.database import Database, dead_letters, to_us
+from exchange_platform.stores.operational.mails.mails import MAIL, requeue
+from exchange_platform.stores.operational.upsert import chunks
+from exchange_platform.streams.replay.dead_letters import Replayed
 
 _BATCH = 200
 

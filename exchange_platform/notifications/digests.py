@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from exchange_platform.notifications.amounts import instant_text, odds_text, side_text, signed_amount
 from exchange_platform.notifications.changes import Change
 from exchange_platform.notifications.wording import Line, change_words
-from exchange_platform.stores.mail_contents import BalanceEntries, BetNames
+from exchange_platform.stores.operational.mails.contents import BalanceEntries, BetNames
 
 MOST_BETS = 100
 

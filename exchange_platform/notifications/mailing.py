@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 import jinja2
 import msgspec
 
-from exchange_platform.clock import Clock
 from exchange_platform.mail.channel import Skip, Standing, Unrenderable
 from exchange_platform.mail.message import OutgoingMail
 from exchange_platform.mail.rendering import render
@@ -16,13 +15,14 @@ from exchange_platform.notifications.changes import Change, Telling, read, telli
 from exchange_platform.notifications.collecting import Collector
 from exchange_platform.notifications.digests import digest_words
 from exchange_platform.notifications.planning import DIGEST, Pace
+from exchange_platform.notifications.unsubscribing import PreferenceLinks
 from exchange_platform.notifications.wording import change_words
-from exchange_platform.stores.accounts import Account, Accounts
-from exchange_platform.stores.database import Database, from_us
-from exchange_platform.stores.mail_contents import BalanceEntries, BetNames, MailContents
-from exchange_platform.stores.mails import Fate, MailQueue, WaitingMail
-from exchange_platform.stores.outbox import NOTIFICATIONS
-from exchange_platform.unsubscribing import PreferenceLinks
+from exchange_platform.process.clock import Clock
+from exchange_platform.stores.operational.accounts.accounts import Account, Accounts
+from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
+from exchange_platform.stores.operational.database import Database, from_us
+from exchange_platform.stores.operational.mails.contents import BalanceEntries, BetNames, MailContents
+from exchange_platform.stores.operational.mails.mails import Fate, MailQueue, WaitingMail
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import time
 
-from exchange_platform.accounts import MailChoice
+from exchange_platform.domain.accounts import MailChoice
 from exchange_platform.notifications.changes import Change, Telling, telling
-from exchange_platform.stores.mails import NewMail
-from exchange_platform.stores.outbox import NOTIFICATIONS
+from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
+from exchange_platform.stores.operational.mails.mails import NewMail
 
 DIGEST = "digest"
 

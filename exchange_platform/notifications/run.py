@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from datetime import time
 
-from exchange_platform.aws import aws_client, topic_arn
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.liveness import Patience
+from exchange_platform.delivery.delivery import DeliveryRun
 from exchange_platform.mail.channel import MailChannel
-from exchange_platform.mail.delivery import DeliveryRun
 from exchange_platform.mail.rates import NOTIFICATIONS_SHARE
 from exchange_platform.mail.senders import open_sender
 from exchange_platform.notifications.mailing import ChangeMails
 from exchange_platform.notifications.planning import Pace
 from exchange_platform.notifications.topic import Topic, TopicChannel
+from exchange_platform.notifications.unsubscribing import PreferenceLinks
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.runs.liveness import Patience
 from exchange_platform.settings import Settings
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.outbox import NOTIFICATIONS
-from exchange_platform.unsubscribing import PreferenceLinks
+from exchange_platform.settings.aws import aws_client, topic_arn
+from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.database import Database
 
 
 def build_notifier(

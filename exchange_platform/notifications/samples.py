@@ -10,17 +10,17 @@ from typing import Any
 
 import msgspec
 
-from exchange_platform.accounts import AccountState, MailChoice
-from exchange_platform.bets import Bet, BetResult, BetStatus, Side, winnings_minor
+from exchange_platform.domain.accounts import AccountState, MailChoice
+from exchange_platform.domain.bets import Bet, BetResult, BetStatus, Side, winnings_minor
 from exchange_platform.mail.message import OutgoingMail
 from exchange_platform.mail.rendering import render
 from exchange_platform.notifications.changes import Change, ChangeKind
 from exchange_platform.notifications.mailing import change_mail
 from exchange_platform.notifications.planning import DIGEST
-from exchange_platform.stores.accounts import Account
-from exchange_platform.stores.database import to_us
-from exchange_platform.stores.mail_contents import BalanceEntries, BetNames
-from exchange_platform.stores.mails import WaitingMail
+from exchange_platform.stores.operational.accounts.accounts import Account
+from exchange_platform.stores.operational.database import to_us
+from exchange_platform.stores.operational.mails.contents import BalanceEntries, BetNames
+from exchange_platform.stores.operational.mails.mails import WaitingMail
 
 _NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 _URL = "https://exchange.example/unsubscribe?token=a-customer.signature"

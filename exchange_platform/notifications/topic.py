@@ -17,17 +17,23 @@ from typing import Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.aws import error_code, is_passing
-from exchange_platform.back_off import BackOff
-from exchange_platform.clock import Clock
-from exchange_platform.mail.delivery import Figures, Lease
+from exchange_platform.delivery.delivery import Figures, Lease
 from exchange_platform.mail.refusals import RefusedInARow
+from exchange_platform.process.back_off import BackOff
+from exchange_platform.process.clock import Clock
+from exchange_platform.settings.aws import error_code, is_passing
 from exchange_platform.stores.checkpoints import Advance
-from exchange_platform.stores.consumers import Checkpoints
-from exchange_platform.stores.database import Database, from_us
-from exchange_platform.stores.dead_letters import bury_again
 from exchange_platform.stores.failures import same_reason
-from exchange_platform.stores.outbox import NOTIFICATIONS, POSITION, TOPIC, ChangeRow, Outbox
+from exchange_platform.stores.operational.bets.outbox import (
+    NOTIFICATIONS,
+    POSITION,
+    TOPIC,
+    ChangeRow,
+    Outbox,
+)
+from exchange_platform.stores.operational.consumers.consumers import Checkpoints
+from exchange_platform.stores.operational.consumers.dead_letters import bury_again
+from exchange_platform.stores.operational.database import Database, from_us
 
 log = logging.getLogger(__name__)
 

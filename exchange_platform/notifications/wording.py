@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exchange_platform.bets import Bet, BetResult, BetStatus, Side, winnings_minor
+from exchange_platform.domain.bets import Bet, BetResult, BetStatus, Side, winnings_minor
 from exchange_platform.notifications.amounts import (
     amount,
     instant_text,
@@ -15,8 +15,8 @@ from exchange_platform.notifications.amounts import (
 )
 from exchange_platform.notifications.changes import Change, ChangeKind
 from exchange_platform.notifications.reasons import in_plain_words
-from exchange_platform.stores.database import to_us
-from exchange_platform.stores.mail_contents import BalanceEntries, BetNames
+from exchange_platform.stores.operational.database import to_us
+from exchange_platform.stores.operational.mails.contents import BalanceEntries, BetNames
 
 _K = ChangeKind
 

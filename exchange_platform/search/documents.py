@@ -1,10 +1,10 @@
-"""What the event index holds and what may be asked of it. Not here: the engines (stores/event_index.py), what matches (plan.py)."""
+"""What the event index holds and what may be asked of it. Not here: the engines (event_index/index.py), what matches (plan.py)."""
 
 from __future__ import annotations
 
 import msgspec
 
-from exchange_platform.events import EventStatus
+from exchange_platform.domain.events import EventStatus
 
 MOST_HITS = 50
 LONGEST_QUERY = 200

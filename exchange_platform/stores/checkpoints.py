@@ -1,4 +1,4 @@
-"""The contract by which every store fences its writers. Not here: the stores' own tables (database.py, lake.py).
+"""The contract by which every store fences its writers. Not here: the stores' own tables (database.py, lake/lake.py).
 
 Each store keeps, beside its data, a row per (source, shard): the position up to which its data holds the source's
 records, and the epoch of the consumer that may write it. A consumer first *claims* its shards, which raises the row's epoch to its

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exchange_platform.database_tls import with_remedy
+from exchange_platform.process.database_tls import with_remedy
 from exchange_platform.stores.checkpoints import CredentialsRefused, StoreUnavailable
 
 _MYSQL = (1045, 1698)

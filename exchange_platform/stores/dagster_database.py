@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from exchange_platform.locations import postgres_security
 from exchange_platform.settings import Settings
+from exchange_platform.settings.locations import postgres_security
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.credentials import unavailable
 

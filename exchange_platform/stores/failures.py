@@ -1,4 +1,4 @@
-"""The kinds of error that a store answers with, named by the reaction that they ask for. Waiting and burying are streams/worker.py's.
+"""The kinds of error that a store answers with, named by the reaction that they ask for. Waiting and burying are engine/worker.py's.
 
 Only errors of a closed list blame a record. Whatever is not on it (a missing permission, a changed table, a defect) would be the same for
 every record, so no record is buried for it.
@@ -13,10 +13,10 @@ from enum import Enum, auto
 import duckdb
 import sqlalchemy as sa
 
-from exchange_platform.aws import error_code
-from exchange_platform.refusals import Refused
+from exchange_platform.domain.refusals import Refused
+from exchange_platform.settings.aws import error_code
 from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
-from exchange_platform.stores.lake_connection import without_password
+from exchange_platform.stores.lake.connection import without_password
 
 
 class Kind(Enum):

@@ -1,4 +1,4 @@
-"""Creating and upgrading every schema. Not here: the tables themselves (database.py, lake.py)."""
+"""Creating and upgrading every schema. Not here: the tables themselves (database.py, lake/lake.py)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from filelock import FileLock
 
-from exchange_platform.private_files import tighten
+from exchange_platform.process.private_files import tighten
 from exchange_platform.settings import Settings
 from exchange_platform.stores.dagster_database import ensure_dagster_database
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.database_users import grant_to_users
-from exchange_platform.stores.event_index import open_event_index
+from exchange_platform.stores.event_index.opening import open_event_index
 from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.database_users import grant_to_users
 
-_MIGRATIONS = Path(__file__).parent.parent / "migrations"
+_MIGRATIONS = Path(__file__).parent / "operational" / "migrations"
 
 
 def migrate(settings: Settings) -> None:

@@ -9,26 +9,26 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.aws import aws_client, is_passing
-from exchange_platform.bets import BetStatus
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.records import BetUpdate, Execution
+from exchange_platform.domain.bets import BetStatus
+from exchange_platform.domain.records import BetUpdate, Execution
+from exchange_platform.domain.windows import Watermarks
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
-from exchange_platform.stores.bets import apply_bet_updates
+from exchange_platform.settings.aws import aws_client, is_passing
 from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
-from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
-from exchange_platform.stores.database import Database
+from exchange_platform.stores.dynamodb.profile_view import ProfileView, ProfileViewMissing, ensure_table
 from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.profile_view import ProfileView, ProfileViewMissing, ensure_table
-from exchange_platform.stores.profiles import Profiles
-from exchange_platform.streams.consumer import Consumer, WindowFigures
-from exchange_platform.streams.kinesis import KinesisSource
-from exchange_platform.streams.operational_sink import OperationalSink
-from exchange_platform.streams.reports import ClosedWindows
-from exchange_platform.streams.sharing import WHOLE, Share
-from exchange_platform.streams.sink import SinkCommit
-from exchange_platform.streams.source import ShardBatch, Source
-from exchange_platform.windows import Watermarks
+from exchange_platform.stores.operational.bets.bets import apply_bet_updates
+from exchange_platform.stores.operational.bets.profiles import Profiles
+from exchange_platform.stores.operational.consumers.consumers import Checkpoints, ConsumerRows
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.streams.engine.consumer import Consumer, WindowFigures
+from exchange_platform.streams.engine.reports import ClosedWindows
+from exchange_platform.streams.engine.sharing import WHOLE, Share
+from exchange_platform.streams.engine.sink import SinkCommit
+from exchange_platform.streams.engine.source import ShardBatch, Source
+from exchange_platform.streams.sinks.operational import OperationalSink
+from exchange_platform.streams.sources.kinesis import KinesisSource
 
 EXCHANGE_BETS = "exchange-bets"
 """The source's name in checkpoints, consumers and dead letters."""

@@ -1,6 +1,6 @@
 """The consumer of the exchange's feed: its events go to the operational database, and from there to the event index.
 
-Not here: how consuming works (consumer.py), how the feed is read (feed.py), what an index is (stores/event_index.py).
+Not here: how consuming works (consumer.py), how the feed is read (feed.py), what an index is (event_index/index.py).
 """
 
 from __future__ import annotations
@@ -8,22 +8,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.events import EventUpdate, MarketUpdate, decode_update
+from exchange_platform.domain.events import EventUpdate, MarketUpdate, decode_update
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
-from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.event_documents import DatabaseEventDocuments
-from exchange_platform.stores.event_index import EventIndex, open_event_index
-from exchange_platform.stores.event_reader import EventReader
-from exchange_platform.stores.events import apply_feed_updates
-from exchange_platform.stores.upsert import chunks
-from exchange_platform.streams.consumer import Consumer
-from exchange_platform.streams.feed import FeedSource
-from exchange_platform.streams.operational_sink import OperationalSink
-from exchange_platform.streams.sink import SinkCommit
-from exchange_platform.streams.source import ShardBatch, Source
+from exchange_platform.stores.event_index.index import EventIndex
+from exchange_platform.stores.event_index.opening import open_event_index
+from exchange_platform.stores.operational.consumers.consumers import Checkpoints, ConsumerRows
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.events.documents import DatabaseEventDocuments
+from exchange_platform.stores.operational.events.events import apply_feed_updates
+from exchange_platform.stores.operational.events.reader import EventReader
+from exchange_platform.stores.operational.upsert import chunks
+from exchange_platform.streams.engine.consumer import Consumer
+from exchange_platform.streams.engine.sink import SinkCommit
+from exchange_platform.streams.engine.source import ShardBatch, Source
+from exchange_platform.streams.sinks.operational import OperationalSink
+from exchange_platform.streams.sources.feed import FeedSource
 
 EXCHANGE_FEED = "exchange-feed"
 """The source's name in checkpoints, consumers and dead letters."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
-from exchange_platform.stores.consumers import set_back
-from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.lost_spans import Loss, LostSpans
+from exchange_platform.stores.operational.consumers.consumers import set_back
+from exchange_platform.stores.operational.consumers.lost_spans import Loss, LostSpans
+from exchange_platform.stores.operational.database import Database
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 
 

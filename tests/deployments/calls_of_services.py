@@ -14,12 +14,12 @@ from dagster._core.launcher import LaunchRunContext, WorkerStatus
 from dagster._core.storage.compute_log_manager import ComputeIOType
 from dagster._core.test_utils import create_run_for_test
 
-from exchange_platform import cloud_metrics
-from exchange_platform.aws import aws_client
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.operations import cloud_metrics
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import PREFIX, Settings
-from exchange_platform.stores.database import Database
+from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.operational.database import Database
 from tests.deployments.calls_of_tasks import DAGSTER_YAML
 from tests.deployments.ecs_agent import Metadata
 from tests.deployments.recorded_calls import Recorder

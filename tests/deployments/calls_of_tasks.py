@@ -21,22 +21,23 @@ from fastapi.testclient import TestClient
 from moto.ses.models import ses_backends
 from pydantic import SecretStr
 
-from exchange_platform import doctor, doctor_permissions
 from exchange_platform.api.app import create_app
-from exchange_platform.aws import aws_client
-from exchange_platform.checks import view_agrees
 from exchange_platform.confirmation.run import build_run
-from exchange_platform.local.emulator import Emulator, provision
-from exchange_platform.order_publishing import relay_left
-from exchange_platform.orders import CancelOrder
-from exchange_platform.records import BetUpdate
+from exchange_platform.doctor import findings as doctor
+from exchange_platform.doctor import permissions as doctor_permissions
+from exchange_platform.domain.orders import CancelOrder
+from exchange_platform.domain.records import BetUpdate
+from exchange_platform.local.emulator.server import Emulator, provision
+from exchange_platform.operations.checks import view_agrees
 from exchange_platform.settings import PREFIX, Settings, secret_settings
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.dead_letters import DeadLetters
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.dynamodb.profile_view import ProfileView
 from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.order_outbox import write_orders
-from exchange_platform.stores.profile_view import ProfileView
+from exchange_platform.stores.operational.bets.order_outbox import write_orders
+from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters
+from exchange_platform.stores.operational.database import Database
 from exchange_platform.stores.schema import migrate
+from exchange_platform.submission.order_publishing import relay_left
 from tests.deployments.iam_of_requests import ACCOUNT
 from tests.deployments.recorded_calls import Recorder
 from tests.exchange_platform.betting import NOW, add_account, add_event, add_market

@@ -8,7 +8,7 @@ from typing import Any
 
 from moto.ses.models import ses_backends
 
-from exchange_platform.local import emulator
+from exchange_platform.local.emulator import server as emulator
 
 SENT = "/sent-mails"
 

@@ -22,10 +22,10 @@ from dagster._core.test_utils import create_run_for_test
 
 from assets.checks import ALL
 from deployments.definitions import build_definitions
-from exchange_platform.aws_clients import new_client
-from exchange_platform.checks import CheckOutcome
+from exchange_platform.operations.checks import CheckOutcome
+from exchange_platform.process.aws_clients import new_client
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
+from exchange_platform.stores.operational.database import Database
 from resources.platform import PlatformResource
 from sensors.cloud_metrics import cloud_metrics_sensor, failed_checks
 from sensors.evaluations import report

@@ -10,7 +10,7 @@ import pytest
 
 from assets.checks import FINISHED_EVENTS_TAKE_NO_BETS, INDEX_AGREES
 from deployments.local import build_definitions
-from exchange_platform.checks import EVERYTHING
+from exchange_platform.operations.checks import EVERYTHING
 from exchange_platform.search.documents import EventQuery
 from exchange_platform.settings import Settings
 from resources.platform import PlatformResource

@@ -24,12 +24,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import deployments.local
-from exchange_platform.memory import without_data_frames
+from exchange_platform.process.memory import without_data_frames
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.lake import Lake
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, build_consumer
-from exchange_platform.records import Execution
+from exchange_platform.domain.records import Execution
 from tests.support.workload import matched_pairs
 
 settings = Settings(data_dir=Path(sys.argv[1]), aws_endpoint_url="http://127.0.0.1:1")
@@ -57,9 +57,9 @@ import sys
 from pathlib import Path
 
 import deployments.local
-from exchange_platform.memory import without_data_frames
+from exchange_platform.process.memory import without_data_frames
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database, metadata
+from exchange_platform.stores.operational.database import Database, metadata
 from exchange_platform.streams.exchange_feed import build_consumer
 
 settings = Settings(data_dir=Path(sys.argv[1]), exchange_url="http://127.0.0.1:1")
@@ -100,7 +100,7 @@ def test_the_feed_s_run_imports_its_index_and_nothing_else_that_it_can_do_withou
 
 def test_data_frames_may_be_imported_again_afterwards() -> None:
     code = (
-        "from exchange_platform.memory import without_data_frames\n"
+        "from exchange_platform.process.memory import without_data_frames\n"
         "with without_data_frames():\n"
         "    try:\n"
         "        import numpy\n"

@@ -19,12 +19,12 @@ import pytest
 
 from deployments.lambda_zip import MOST_BYTES, build
 from exchange_platform.api.app import ROUTERS
-from exchange_platform.aws_clients import new_client
-from exchange_platform.local.emulator import provision
+from exchange_platform.local.emulator.server import provision
+from exchange_platform.process.aws_clients import new_client
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.lake_s3 import S3Access
+from exchange_platform.stores.lake.s3 import S3Access
+from exchange_platform.stores.operational.database import Database
 from tests.deployments import api_gateway
 from tests.exchange_platform.betting import add_event, add_market
 from tests.support.postgres_parts import Postgres

@@ -16,25 +16,25 @@ from dagster._core.test_utils import create_run_for_test
 
 from assets.checks import ALL, CONSUMERS_ALIVE, EXCHANGE_AGREES, Check
 from deployments.local import build_definitions
-from exchange_platform import checks
-from exchange_platform.accounts import MailChoice
-from exchange_platform.aws import aws_client
-from exchange_platform.checks import EVERYTHING
-from exchange_platform.clock import SYSTEM_CLOCK, SystemClock
 from exchange_platform.confirmation.service import AccountService, Registration
-from exchange_platform.local.emulator import ensure_topic
+from exchange_platform.domain.accounts import MailChoice
+from exchange_platform.domain.records import encode
+from exchange_platform.local.emulator.server import ensure_topic
 from exchange_platform.notifications.run import build_notifier
-from exchange_platform.records import encode
+from exchange_platform.operations import checks
+from exchange_platform.operations.checks import EVERYTHING
+from exchange_platform.operations.supervision import AllRequests, Requests
+from exchange_platform.process.clock import SYSTEM_CLOCK, SystemClock
 from exchange_platform.settings import Settings
-from exchange_platform.stores.accounts import Accounts
-from exchange_platform.stores.confirmation_tokens import ConfirmationTokens, ensure_tokens_table
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import bets, profiles
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.dynamodb.confirmation_tokens import ConfirmationTokens, ensure_tokens_table
 from exchange_platform.stores.lake import Lake
-from exchange_platform.streams.consumer import Consumer
+from exchange_platform.stores.operational.accounts.accounts import Accounts
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.database import bets, profiles
+from exchange_platform.streams.engine.consumer import Consumer
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.kinesis import Publisher, ensure_stream
-from exchange_platform.supervision import AllRequests, Requests
+from exchange_platform.streams.sources.kinesis import Publisher, ensure_stream
 from resources.platform import PlatformResource
 from sensors.exchange_bets import exchange_bets_sensor
 from sensors.reconciliation import reconciliation_sensor
@@ -322,7 +322,7 @@ def _change(platform: PlatformResource, statement: str) -> None:
 def test_a_check_catches_what_was_corrupted(
     consumed: PlatformResource, check: str, corruption: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exchange_platform.checks.lake._PAUSE_S", 0)
+    monkeypatch.setattr("exchange_platform.operations.checks.lake._PAUSE_S", 0)
     assert _passes(check, consumed)
     _change(consumed, corruption)
     assert not _passes(check, consumed)

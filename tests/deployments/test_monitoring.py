@@ -13,12 +13,12 @@ from dagster._core.test_utils import create_run_for_test
 from assets.checks import ALL, CONSUMERS_ALIVE
 from assets.exchange_bets import _windows
 from deployments.local import build_definitions
-from exchange_platform import cloud_metrics
-from exchange_platform.clock import SystemClock
+from exchange_platform.operations import cloud_metrics
+from exchange_platform.process.clock import SystemClock
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.lake import Lake
-from exchange_platform.streams.reports import ConsumerReport
+from exchange_platform.streams.engine.reports import ConsumerReport
 from resources.failed_runs import failed_runs
 from resources.freshness import LIVE
 from resources.platform import PlatformResource
@@ -169,7 +169,7 @@ def test_a_check_that_breaks_fails_and_silences_no_other(
     def broken(*_: object) -> None:
         raise RuntimeError("a damaged file")
 
-    monkeypatch.setattr("exchange_platform.checks.windows_agree", broken)
+    monkeypatch.setattr("exchange_platform.operations.checks.windows_agree", broken)
     with dg.instance_for_test() as instance:
         said = watched.tick(instance)
         assert "odds_windows/windows_agree: it could not be evaluated: RuntimeError: a damaged file" in said

@@ -20,11 +20,11 @@ import dagster as dg
 import httpx
 import pytest
 
-from exchange_platform.bets import Side
 from exchange_platform.client import ApiError, ApiUnavailable, ExchangeClient
+from exchange_platform.domain.bets import Side
 from exchange_platform.local.dagster_pages import DagsterPages, PagesSilent
+from exchange_platform.operations.status import StatusReader
 from exchange_platform.settings import load_settings
-from exchange_platform.status import StatusReader
 from exchange_platform.stores.lake import Lake
 from tests.deployments.tasks import SERVICES, TOKEN, Servers, Tasks, put_secrets
 from tests.deployments.terraforming import Account, Terraform, plugin_directory

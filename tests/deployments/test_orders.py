@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from deployments.local import build_definitions
-from exchange_platform.aws import aws_client
-from exchange_platform.bets import BetStatus
+from exchange_platform.domain.bets import BetStatus
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.wallet_tables import order_outbox
-from exchange_platform.streams.kinesis import ensure_stream
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.tables.wallets import order_outbox
+from exchange_platform.streams.sources.kinesis import ensure_stream
 from exchange_platform.submission import BetSubmission
 from resources.platform import PlatformResource
 from resources.submission import BetSubmissionResource

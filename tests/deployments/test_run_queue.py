@@ -18,9 +18,9 @@ from dagster._core.test_utils import create_run_for_test
 from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 
 from deployments.local import defs
-from exchange_platform.run_slots import SUPERVISED
+from exchange_platform.operations.run_slots import SUPERVISED
 from exchange_platform.settings import Settings
-from exchange_platform.streams.sharing import consumer_names
+from exchange_platform.streams.engine.sharing import consumer_names
 from resources.run_priorities import LAKE_WRITERS
 
 DAGSTER_YAML = Path(__file__).parents[2] / "deployments" / "dagster.yaml"

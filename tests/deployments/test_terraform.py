@@ -397,7 +397,7 @@ def test_each_kind_of_task_logs_in_as_its_own_user_and_verifies_the_server(story
         if "DAGSTER_HOST" in said:
             assert said["PGSSLMODE"] == "verify-full"
             assert said["PGSSLROOTCERT"] == said["DATABASE_CA_FILE"]
-            assert container["entryPoint"][-1] == "exchange_platform.database_ca"
+            assert container["entryPoint"][-1] == "exchange_platform.process.database_ca"
             assert said["DAGSTER_USER"] == "exchange_dagster"
     assert users == {
         "api": {"exchange_api"},

@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from exchange_platform.bets import Side
-from exchange_platform.clock import Clock
+from exchange_platform.domain.bets import Side
+from exchange_platform.domain.orders import decode_order
+from exchange_platform.domain.records import BetUpdate, Execution, encode
 from exchange_platform.exchanges.simulated.desk import OrderBatch, OrderDesk
 from exchange_platform.exchanges.simulated.fixtures import Market, Selection
 from exchange_platform.exchanges.simulated.journal import Journal, Numbers, Tick
-from exchange_platform.exchanges.simulated.market import LiveMarket
-from exchange_platform.exchanges.simulated.orders import NewOrder, OrderRefused
+from exchange_platform.exchanges.simulated.markets.market import LiveMarket
+from exchange_platform.exchanges.simulated.markets.orders import NewOrder, OrderRefused
+from exchange_platform.exchanges.simulated.markets.waiting import place_due, refuse_waiting
 from exchange_platform.exchanges.simulated.retention import Progress
 from exchange_platform.exchanges.simulated.states import TRADED, Fate, MarketState, Phase
-from exchange_platform.exchanges.simulated.waiting import place_due, refuse_waiting
-from exchange_platform.orders import decode_order
-from exchange_platform.records import BetUpdate, Execution, encode
-from exchange_platform.stores.database import from_us
+from exchange_platform.process.clock import Clock
+from exchange_platform.stores.operational.database import from_us
 
 SHARD = "shardId-000000000000@1"
 TRADER = "trader"

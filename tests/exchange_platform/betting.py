@@ -9,14 +9,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exchange_platform.accounts import MailChoice, parse_address
-from exchange_platform.bet_requests import BetOrder
-from exchange_platform.bets import Side
-from exchange_platform.stores import account_tables, accounts
-from exchange_platform.stores.bet_rows import decimal_text
-from exchange_platform.stores.database import Database, to_us
-from exchange_platform.stores.event_tables import events, markets, selections
-from exchange_platform.stores.wallets import Wallets
+from exchange_platform.domain.accounts import MailChoice, parse_address
+from exchange_platform.domain.bet_requests import BetOrder
+from exchange_platform.domain.bets import Side
+from exchange_platform.stores.operational.accounts import accounts
+from exchange_platform.stores.operational.bets.rows import decimal_text
+from exchange_platform.stores.operational.database import Database, to_us
+from exchange_platform.stores.operational.tables import accounts as account_tables
+from exchange_platform.stores.operational.tables.events import events, markets, selections
+from exchange_platform.stores.operational.wallets.wallets import Wallets
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NOW_US = to_us(NOW)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
+from exchange_platform.stores.operational.database import Database
 from exchange_platform.submission import BetSubmission
 from tests.exchange_platform.betting import add_event, add_market
 from tests.exchange_platform.recording import RecordingStream

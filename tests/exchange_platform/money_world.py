@@ -11,29 +11,29 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exchange_platform import checks
-from exchange_platform.acceptance import Acceptance
-from exchange_platform.actors import THIS_PROCESS, Actor
-from exchange_platform.bet_requests import Answer, BetRequest, caller_id
-from exchange_platform.bets import FLAT, LIVE, Bet, BetStatus, Position, Side, market_exposure_minor
+from exchange_platform.domain.actors import THIS_PROCESS, Actor
+from exchange_platform.domain.bet_requests import Answer, BetRequest, caller_id
+from exchange_platform.domain.bets import FLAT, LIVE, Bet, BetStatus, Position, Side, market_exposure_minor
+from exchange_platform.domain.records import BetUpdate, decode
+from exchange_platform.domain.refusals import Conflict, Refused
 from exchange_platform.exchanges.simulated.states import Phase
-from exchange_platform.order_publishing import OrderRelay
-from exchange_platform.reconciliation import Reconciliation
-from exchange_platform.records import BetUpdate, decode
-from exchange_platform.refusals import Conflict, Refused
+from exchange_platform.operations import checks
 from exchange_platform.settings import Settings
-from exchange_platform.stores import database as tables
-from exchange_platform.stores.bet_rows import bet_from_row
-from exchange_platform.stores.bets import apply_bet_updates
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.order_outbox import mark_published
-from exchange_platform.stores.wallet_tables import (
+from exchange_platform.stores.operational import database as tables
+from exchange_platform.stores.operational.bets.bets import apply_bet_updates
+from exchange_platform.stores.operational.bets.order_outbox import mark_published
+from exchange_platform.stores.operational.bets.rows import bet_from_row
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.tables.wallets import (
     house_balances,
     pending_bets,
     replacements,
     wallet_transfers,
 )
-from exchange_platform.stores.wallets import Wallets
+from exchange_platform.stores.operational.wallets.wallets import Wallets
+from exchange_platform.submission.acceptance import Acceptance
+from exchange_platform.submission.order_publishing import OrderRelay
+from exchange_platform.submission.reconciliation import Reconciliation
 from tests.exchange_platform.answering import AnsweringExchange
 from tests.exchange_platform.betting import EVENT, SetClock, add_account, add_event, add_market, set_market
 from tests.exchange_platform.recording import RecordingStream

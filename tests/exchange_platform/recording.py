@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from exchange_platform.orders import Order, decode_order
-from exchange_platform.streams.kinesis import StreamUnavailable
+from exchange_platform.domain.orders import Order, decode_order
+from exchange_platform.streams.sources.kinesis import StreamUnavailable
 
 
 class RecordingStream:

@@ -7,9 +7,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from exchange_platform.bet_requests import encode_answer
+from exchange_platform.domain.bet_requests import encode_answer
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
+from exchange_platform.stores.operational.database import Database
 from exchange_platform.submission import BetSubmission
 from tests.exchange_platform.betting import order
 from tests.exchange_platform.recording import RecordingStream

@@ -26,10 +26,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from exchange_platform.bet_requests import BetOrder, CancelBet, ReplaceBet
-from exchange_platform.bets import BetStatus, Side
-from exchange_platform.refusals import InsufficientFunds
-from exchange_platform.stores.database import Database, metadata
+from exchange_platform.domain.bet_requests import BetOrder, CancelBet, ReplaceBet
+from exchange_platform.domain.bets import BetStatus, Side
+from exchange_platform.domain.refusals import InsufficientFunds
+from exchange_platform.stores.operational.database import Database, metadata
 from exchange_platform.stores.schema import migrate_database
 from tests.exchange_platform.money_world import ACCOUNTS, APPLICATIONS, MARKETS, SELECTIONS, Death, World
 from tests.support.prepared import prepare_database

@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from exchange_platform.aws import aws_client
-from exchange_platform.bets import Side
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.exchanges.simulated.market import LiveMarket
+from exchange_platform.domain.bets import Side
+from exchange_platform.exchanges.simulated.markets.market import LiveMarket
 from exchange_platform.exchanges.simulated.taken_bets import JOURNAL_FILE
-from exchange_platform.local.emulator import ensure_topic
+from exchange_platform.local.emulator.server import ensure_topic
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.notification_figures import notification_figures
-from exchange_platform.stores.profile_view import ensure_table
-from exchange_platform.stores.wallets import Wallets
-from exchange_platform.streams.kinesis import ensure_stream
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.dynamodb.profile_view import ensure_table
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.mails.figures import notification_figures
+from exchange_platform.stores.operational.wallets.wallets import Wallets
+from exchange_platform.streams.sources.kinesis import ensure_stream
 from exchange_platform.submission import BetSubmission
 from tests.exchange_platform.betting import add_event, add_market, order
 from tests.exchange_platform.exchanges.simulated.running import MadeUpTime, RunningExchange

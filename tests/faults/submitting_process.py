@@ -15,11 +15,11 @@ from multiprocessing.connection import Connection
 
 import sqlalchemy as sa
 
-from exchange_platform.bet_requests import encode_answer
-from exchange_platform.order_publishing import OrdersPublisher, orders_publisher
+from exchange_platform.domain.bet_requests import encode_answer
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
+from exchange_platform.stores.operational.database import Database
 from exchange_platform.submission import BetSubmission
+from exchange_platform.submission.order_publishing import OrdersPublisher, orders_publisher
 from tests.exchange_platform.betting import order
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from exchange_platform.accounts import AccountState
-from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.confirmation.service import Pressed
+from exchange_platform.domain.accounts import AccountState
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
+from exchange_platform.stores.operational.database import Database
 from exchange_platform.stores.schema import migrate_database
 from tests.support.account_parts import CLIENT, AccountParts, codes_in
 from tests.support.platform_parts import environment, wait_for

@@ -22,15 +22,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from exchange_platform.aws import aws_client
-from exchange_platform.bets import BetStatus, Side, check_transition
+from exchange_platform.domain.bets import BetStatus, Side, check_transition
+from exchange_platform.domain.orders import CancelOrder, Order, PlaceOrder, ReplaceOrder, encode_order
+from exchange_platform.domain.records import BetUpdate, Execution, decode
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from exchange_platform.exchanges.simulated.taken_bets import JOURNAL_FILE, TakenBets
 from exchange_platform.local.programs import free_ports
-from exchange_platform.orders import CancelOrder, Order, PlaceOrder, ReplaceOrder, encode_order
-from exchange_platform.records import BetUpdate, Execution, decode
 from exchange_platform.settings import Settings
-from exchange_platform.streams.kinesis import KinesisSource, Publisher, ensure_stream
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.streams.sources.kinesis import KinesisSource, Publisher, ensure_stream
 from tests.support.platform_parts import environment, wait_for
 
 ENDS = (BetStatus.REJECTED, BetStatus.CANCELLED, BetStatus.LAPSED, BetStatus.VOIDED, BetStatus.SETTLED)
@@ -274,7 +274,7 @@ def _emulator(data_dir: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         [
             sys.executable,
             "-m",
-            "exchange_platform.local.emulator",
+            "exchange_platform.local.emulator.server",
             "--port",
             str(port),
             "--data-dir",

@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from exchange_platform import checks
-from exchange_platform.aws import aws_client
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.liveness import Condition, condition_here, this_machine
+from exchange_platform.operations import checks
+from exchange_platform.operations.supervision import Decision, Requests, decide
+from exchange_platform.process.clock import SYSTEM_CLOCK
+from exchange_platform.runs.liveness import Condition, condition_here, this_machine
 from exchange_platform.settings import Settings
-from exchange_platform.stores.consumers import ConsumerRow, ConsumerRows
-from exchange_platform.stores.database import Database, checkpoints, dead_letters
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRow, ConsumerRows
+from exchange_platform.stores.operational.database import Database, checkpoints, dead_letters
 from exchange_platform.stores.schema import migrate
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.kinesis import ensure_stream
-from exchange_platform.supervision import Decision, Requests, decide
+from exchange_platform.streams.sources.kinesis import ensure_stream
 from tests.faults.test_kills import undisturbed
 from tests.support.platform_parts import (
     consume_all,

@@ -17,21 +17,21 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from exchange_platform import checks
-from exchange_platform.aws import aws_client
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.records import BetUpdate, decode, encode
+from exchange_platform.domain.records import BetUpdate, decode, encode
+from exchange_platform.operations import checks
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database, checkpoints, dead_letters
-from exchange_platform.stores.dead_letters import DeadLetters
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.dynamodb.profile_view import ProfileView
 from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.profile_view import ProfileView
-from exchange_platform.stores.profiles import Profiles
+from exchange_platform.stores.operational.bets.profiles import Profiles
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters
+from exchange_platform.stores.operational.database import Database, checkpoints, dead_letters
 from exchange_platform.stores.schema import migrate
-from exchange_platform.streams.dead_letters import replay_dead_letters
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, build_consumer
-from exchange_platform.streams.kinesis import ensure_stream
+from exchange_platform.streams.replay.dead_letters import replay_dead_letters
+from exchange_platform.streams.sources.kinesis import ensure_stream
 from tests.support.platform_parts import (
     consume_all,
     encoded,
@@ -243,7 +243,7 @@ def test_replaying_dead_letters_applies_what_a_mended_decoder_accepts(
     assert replay_dead_letters(ready).still_dead == len(records) + 1
 
     monkeypatch.setattr(
-        "exchange_platform.records.decode", lambda data: decode(data.replace(b'"v":2', b'"v":1'))
+        "exchange_platform.domain.records.decode", lambda data: decode(data.replace(b'"v":2', b'"v":1'))
     )
     replayed = replay_dead_letters(ready)
     assert (replayed.applied, replayed.still_dead) == (len(records), 1)
@@ -288,7 +288,7 @@ def test_a_thousand_queries_of_another_process_meet_no_error_while_the_consumer_
             "-c",
             "import sys, time, statistics\n"
             "from exchange_platform.settings import load_settings\n"
-            "from exchange_platform.stores.lake import Lake\n"
+            "from exchange_platform.stores.lake.lake import Lake\n"
             "lake = Lake.from_settings(load_settings(), read_only=True)\n"
             "times = []\n"
             "for number in range(1000):\n"

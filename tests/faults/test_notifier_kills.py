@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from exchange_platform.bets import Bet, BetResult
+from exchange_platform.domain.bets import Bet, BetResult
 from exchange_platform.notifications.topic import MOST_IN_ROUND
 from exchange_platform.settings import Settings
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database, outbox
-from exchange_platform.stores.mail_tables import mail_changes
-from exchange_platform.stores.notification_figures import notification_figures
-from exchange_platform.stores.outbox import NOTIFICATIONS
+from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.database import Database, outbox
+from exchange_platform.stores.operational.mails.figures import notification_figures
+from exchange_platform.stores.operational.tables.mails import mail_changes
 from tests.exchange_platform.stores.bet_lives import matched, opened, settled
 from tests.support.notification_parts import Subscriber, change, mail_states, ready, register
 from tests.support.platform_parts import environment, wait_for

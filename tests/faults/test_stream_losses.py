@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from exchange_platform.acknowledging import acknowledge
-from exchange_platform.aws import aws_client
-from exchange_platform.checks import exchange_agrees, lake_agrees, money_conserved, view_agrees
-from exchange_platform.checks.missing import request_missing
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.exchange_asking import ExchangeClient
+from exchange_platform.domain.records import BetUpdate, Execution, decode
 from exchange_platform.exchanges.simulated.journal_reader import JOURNAL_FILE
 from exchange_platform.exchanges.simulated.retention import unpacked
 from exchange_platform.local.programs import free_ports
-from exchange_platform.records import BetUpdate, Execution, decode
+from exchange_platform.operations.acknowledging import acknowledge
+from exchange_platform.operations.checks import exchange_agrees, lake_agrees, money_conserved, view_agrees
+from exchange_platform.operations.checks.missing import request_missing
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database, bets
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.dynamodb.profile_view import ProfileView
 from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.profile_view import ProfileView
+from exchange_platform.stores.operational.database import Database, bets
+from exchange_platform.submission.exchange_asking import ExchangeClient
 from tests.exchange_platform.streams.gateway import running_gateway
 from tests.support.platform_parts import environment, start_consumer, wait_for
 from tests.support.prepared import prepare
@@ -46,7 +46,7 @@ class Processes:
     def emulator(self) -> subprocess.Popen[bytes]:
         """New, empty streams."""
         arguments = ["--port", str(self._port), "--data-dir", str(self._settings.data_dir)]
-        process = self._start("exchange_platform.local.emulator", arguments)
+        process = self._start("exchange_platform.local.emulator.server", arguments)
         wait_for(lambda: _created_at(self._settings), timeout_s=120, what="the emulator")
         return process
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from exchange_platform import checks
-from exchange_platform.aws import aws_client
-from exchange_platform.bet_requests import decode_answer
-from exchange_platform.bets import BetStatus
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.orders import PlaceOrder, decode_order
+from exchange_platform.domain.bet_requests import decode_answer
+from exchange_platform.domain.bets import BetStatus
+from exchange_platform.domain.orders import PlaceOrder, decode_order
+from exchange_platform.operations import checks
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database, bets
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.operational.database import Database, bets
+from exchange_platform.stores.operational.tables.wallets import order_outbox
 from exchange_platform.stores.schema import migrate_database
-from exchange_platform.stores.wallet_tables import order_outbox
-from exchange_platform.streams.kinesis import KinesisSource, ensure_stream
+from exchange_platform.streams.sources.kinesis import KinesisSource, ensure_stream
 from exchange_platform.submission import BetSubmission
 from tests.exchange_platform.answering import AnsweringExchange
 from tests.exchange_platform.betting import EVENT, MARKET, add_account, add_event, add_market, order

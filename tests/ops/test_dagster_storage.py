@@ -10,9 +10,9 @@ import pytest
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.test_utils import create_run_for_test
 
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.purge_rounds import Budget, Purged
+from exchange_platform.stores.operational.purge_rounds import Budget, Purged
 from ops.dagster_storage import give_space_back, purge_runless, purge_runs, purge_strays
 from tests.support.stepping_clock import SteppingClock
 

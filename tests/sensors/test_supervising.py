@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.test_utils import create_run_for_test
 
-from exchange_platform.checks import consumer_alive
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.process_life import Life, life_of, process_of
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import consumers
+from exchange_platform.operations.checks import consumer_alive
+from exchange_platform.operations.supervision import AllRequests, Requests
+from exchange_platform.process.clock import SYSTEM_CLOCK
+from exchange_platform.process.process_life import Life, life_of, process_of
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.database import consumers
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.supervision import AllRequests, Requests
 from resources.platform import PlatformResource
 from sensors import run_life
 from sensors.exchange_bets import exchange_bets_sensor

@@ -13,18 +13,18 @@ from pathlib import Path
 from fastapi.testclient import TestClient
 from httpx import Response
 
-from exchange_platform.accounts import MailChoice
-from exchange_platform.aws import aws_client
-from exchange_platform.clock import Clock
 from exchange_platform.confirmation.mails import ConfirmationMails
 from exchange_platform.confirmation.service import AccountService, Registration
+from exchange_platform.domain.accounts import MailChoice
 from exchange_platform.mail.channel import Skip, Unrenderable
 from exchange_platform.mail.message import OutgoingMail
+from exchange_platform.process.clock import Clock
 from exchange_platform.settings import Settings
-from exchange_platform.stores.accounts import Account, Accounts
-from exchange_platform.stores.confirmation_tokens import ConfirmationTokens, ensure_tokens_table
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.mails import Fate, MailState
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.dynamodb.confirmation_tokens import ConfirmationTokens, ensure_tokens_table
+from exchange_platform.stores.operational.accounts.accounts import Account, Accounts
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.mails.mails import Fate, MailState
 
 NOW_US = 1_800_000_000_000_000
 SECOND, MINUTE, HOUR, DAY = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000

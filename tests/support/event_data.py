@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.events import (
+from exchange_platform.domain.events import (
     EventStatus,
     EventUpdate,
     FeedUpdate,
@@ -16,11 +15,12 @@ from exchange_platform.events import (
     SelectionState,
     SelectionStatus,
 )
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.event_documents import DatabaseEventDocuments
-from exchange_platform.stores.event_index import open_event_index
-from exchange_platform.stores.events import apply_feed_updates
+from exchange_platform.stores.event_index.opening import open_event_index
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.events.documents import DatabaseEventDocuments
+from exchange_platform.stores.operational.events.events import apply_feed_updates
 
 KICK_OFF = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from exchange_platform.events import FeedUpdate, encode_update
+from exchange_platform.domain.events import FeedUpdate, encode_update
 from tests.support.feed_updates import any_updates
 
 _STRANGE: list[Any] = [

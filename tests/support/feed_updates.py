@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from exchange_platform.events import (
+from exchange_platform.domain.events import (
     EventStatus,
     EventUpdate,
     FeedUpdate,

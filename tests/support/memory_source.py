@@ -1,12 +1,12 @@
-"""A source in memory, as the engine's contract asks (streams/source.py): for tests of the engine and for benchmarks."""
+"""A source in memory, as the engine's contract asks (engine/source.py): for tests of the engine and for benchmarks."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
 
-from exchange_platform.records import Record, encode
-from exchange_platform.streams.source import SHARD_END, Read, Shard, SourceUnavailable, StreamRecord
+from exchange_platform.domain.records import Record, encode
+from exchange_platform.streams.engine.source import SHARD_END, Read, Shard, SourceUnavailable, StreamRecord
 
 
 class MemorySource:

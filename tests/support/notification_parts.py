@@ -11,18 +11,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exchange_platform.accounts import MailChoice, parse_address
-from exchange_platform.aws import aws_client, topic_arn
-from exchange_platform.bets import Bet
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.local.emulator import ensure_topic
-from exchange_platform.mail.delivery import DeliveryRun
+from exchange_platform.delivery.delivery import DeliveryRun
+from exchange_platform.domain.accounts import MailChoice, parse_address
+from exchange_platform.domain.bets import Bet
+from exchange_platform.local.emulator.server import ensure_topic
 from exchange_platform.notifications.run import build_notifier
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores import accounts
-from exchange_platform.stores.bets import apply_bet_updates
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.mail_tables import mails
+from exchange_platform.settings.aws import aws_client, topic_arn
+from exchange_platform.stores.operational.accounts import accounts
+from exchange_platform.stores.operational.bets.bets import apply_bet_updates
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.tables.mails import mails
 from tests.support.prepared import prepare_database
 
 

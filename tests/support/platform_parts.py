@@ -13,17 +13,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exchange_platform.aws import aws_client
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.records import Record, encode
+from exchange_platform.domain.records import Record, encode
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores import database as tables
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database
+from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.lake import Lake
-from exchange_platform.streams.consumer import Consumer
+from exchange_platform.stores.operational import database as tables
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.streams.engine.consumer import Consumer
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, build_consumer
-from exchange_platform.streams.kinesis import Publisher
+from exchange_platform.streams.sources.kinesis import Publisher
 
 COMPARED = (
     tables.bets,

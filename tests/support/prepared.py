@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
+from exchange_platform.stores.operational.database import Database
 from exchange_platform.stores.schema import migrate, migrate_database
 
 _DATABASE = "operational.sqlite"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from exchange_platform.actors import Actor
-from exchange_platform.api_tokens import Scope, digest_of, draw_token
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.stores.api_tokens import ApiTokens, NewToken
-from exchange_platform.stores.database import Database
+from exchange_platform.domain.actors import Actor
+from exchange_platform.domain.api_tokens import Scope, digest_of, draw_token
+from exchange_platform.process.clock import SYSTEM_CLOCK
+from exchange_platform.stores.operational.accounts.api_tokens import ApiTokens, NewToken
+from exchange_platform.stores.operational.database import Database
 
 OPERATOR = Actor("a-test", in_process=True)
 

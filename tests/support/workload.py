@@ -9,8 +9,8 @@ from decimal import Decimal
 
 import msgspec
 
-from exchange_platform.bets import BetResult, BetStatus, Side, winnings_minor
-from exchange_platform.records import BetUpdate, Execution, Record
+from exchange_platform.domain.bets import BetResult, BetStatus, Side, winnings_minor
+from exchange_platform.domain.records import BetUpdate, Execution, Record
 
 START = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 ODDS = tuple(Decimal(text) for text in ("1.5", "2", "2.5", "3.45", "5.1", "11", "34"))

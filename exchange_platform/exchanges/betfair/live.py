@@ -15,8 +15,6 @@ from typing import Any, Protocol
 import msgspec
 from betfairlightweight.filters import streaming_market_data_filter, streaming_market_filter
 
-from exchange_platform.back_off import BackOff
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.exchanges.betfair.connection import (
     Connection,
     ConnectionEnded,
@@ -25,6 +23,8 @@ from exchange_platform.exchanges.betfair.connection import (
     decode_envelope,
 )
 from exchange_platform.exchanges.betfair.messages import Undecodable
+from exchange_platform.process.back_off import BackOff
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from exchange_platform.events import FeedUpdate, encode_update
+from exchange_platform.domain.events import FeedUpdate, encode_update
+from exchange_platform.domain.records import encode
 from exchange_platform.exchanges.betfair.messages import (
     MarketChange,
     MarketDefinition,
@@ -23,8 +24,7 @@ from exchange_platform.exchanges.betfair.messages import (
     RunnerChange,
 )
 from exchange_platform.exchanges.betfair.volumes import Derived, handicap_of
-from exchange_platform.records import encode
-from exchange_platform.stores.restatements import Restatement
+from exchange_platform.stores.operational.bets.restatements import Restatement
 
 LIVE_FILE = "betfair-live.sqlite"
 """The journal's name in the data directory."""

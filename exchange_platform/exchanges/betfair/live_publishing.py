@@ -16,7 +16,7 @@ from exchange_platform.exchanges.betfair.live_journal import (
 )
 from exchange_platform.exchanges.betfair.replay import RecordPublisher, RestatementStore, UpdateJournal
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.streams.kinesis import StreamUnavailable
+from exchange_platform.streams.sources.kinesis import StreamUnavailable
 
 
 class PublishingWaits(Exception):

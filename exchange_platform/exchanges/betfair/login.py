@@ -17,9 +17,9 @@ from betfairlightweight.exceptions import BetfairError, LoginError
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 
-from exchange_platform.call_bounds import bounded_call, bounded_pools
 from exchange_platform.exchanges.betfair.connection import ConnectionEnded
 from exchange_platform.exchanges.betfair.live import NotAllowed
+from exchange_platform.process.call_bounds import bounded_call, bounded_pools
 
 _PASSING = ("TEMPORARY", "TIMEOUT", "UNKNOWN", "INTERNAL", "SERVICE")
 """What is in the codes of refusals that pass by themselves."""

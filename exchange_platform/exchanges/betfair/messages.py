@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from exchange_platform.bets import Id, IllegalBet, SelectionId, check_handicap
+from exchange_platform.domain.bets import Id, IllegalBet, SelectionId, check_handicap
 
 _MAGNITUDE, _PLACES = 15, 30
 

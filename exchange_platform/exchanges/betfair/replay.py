@@ -15,8 +15,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.events import EventUpdate, FeedUpdate, encode_update
+from exchange_platform.domain.events import EventUpdate, FeedUpdate, encode_update
+from exchange_platform.domain.records import encode
 from exchange_platform.exchanges.betfair.messages import Message, SportsMessage
 from exchange_platform.exchanges.betfair.recorded import (
     DamagedLine,
@@ -27,8 +27,8 @@ from exchange_platform.exchanges.betfair.recorded import (
 )
 from exchange_platform.exchanges.betfair.states import FeedStates
 from exchange_platform.exchanges.betfair.volumes import Derived, Refused, VolumeLadders
-from exchange_platform.records import encode
-from exchange_platform.stores.restatements import Restatement
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.stores.operational.bets.restatements import Restatement
 
 _BATCH = 500
 _PUBLISH_EVERY_S = 0.05

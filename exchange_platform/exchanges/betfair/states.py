@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from exchange_platform.events import (
+from exchange_platform.domain.events import (
     EventStatus,
     EventUpdate,
     FeedUpdate,

@@ -9,10 +9,10 @@ from decimal import Context, Decimal
 
 import msgspec
 
-from exchange_platform.bets import IllegalBet
+from exchange_platform.domain.bets import IllegalBet
+from exchange_platform.domain.records import Execution
 from exchange_platform.exchanges.betfair.messages import MarketDefinition, Message, RunnerChange
-from exchange_platform.records import Execution
-from exchange_platform.stores.restatements import Restatement, RestatementClass
+from exchange_platform.stores.operational.bets.restatements import Restatement, RestatementClass
 
 UNKNOWN_EVENT = "unknown"
 """The event of a market whose definition was not seen yet."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from exchange_platform.bets import IllegalBet, check_handicap, check_instant
+from exchange_platform.domain.bets import IllegalBet, check_handicap, check_instant
 from exchange_platform.exchanges.betfair.volumes import handicap_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

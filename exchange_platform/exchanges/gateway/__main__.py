@@ -9,11 +9,11 @@ from pathlib import Path
 
 import uvicorn
 
-from exchange_platform.database_tls import is_this_machine
 from exchange_platform.exchanges.gateway.app import create_app
 from exchange_platform.exchanges.gateway.signing import SignedExchange
-from exchange_platform.origins import LOOPBACK_NAMES, OriginGuard
-from exchange_platform.private_files import keep_new_files_private
+from exchange_platform.process.database_tls import is_this_machine
+from exchange_platform.process.origins import LOOPBACK_NAMES, OriginGuard
+from exchange_platform.process.private_files import keep_new_files_private
 from exchange_platform.settings import load_settings
 
 HOST = "127.0.0.1"

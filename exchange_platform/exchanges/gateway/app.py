@@ -18,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal, FeedPage
 from exchange_platform.exchanges.gateway.compacting import Compacting
 from exchange_platform.exchanges.gateway.news import News
@@ -34,6 +33,7 @@ from exchange_platform.exchanges.gateway.report import report_routes
 from exchange_platform.exchanges.platform_requests import REQUESTS_FILE, PlatformRequests, TooManyRequests
 from exchange_platform.exchanges.simulated.reports import NoJournal, RecordsGone, Reports
 from exchange_platform.exchanges.simulated.taken_bets import TakenBets
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import msgspec
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
-from exchange_platform.stores.database import to_us
+from exchange_platform.stores.operational.database import to_us
 
 MOST_UPDATES = 1000
 USUAL_UPDATES = 500

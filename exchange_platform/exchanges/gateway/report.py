@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from exchange_platform.exchange_reports import (
+from exchange_platform.domain.exchange_reports import (
     MarketMinute,
     Missing,
     ReportedBet,
@@ -28,7 +28,7 @@ from exchange_platform.exchanges.gateway.parameters import (
 )
 from exchange_platform.exchanges.platform_requests import PlatformRequests
 from exchange_platform.exchanges.simulated.reports import MinuteSum, Reports
-from exchange_platform.stores.database import from_us, to_us
+from exchange_platform.stores.operational.database import from_us, to_us
 
 MAX_MINUTES, USUAL_MINUTES = 5000, 1000
 MAX_BETS, USUAL_BETS = 20_000, 5000

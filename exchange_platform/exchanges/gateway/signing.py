@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.exchange_signing import (
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.process.exchange_signing import (
     SIGNATURE,
     RequestCheck,
     SignedRequest,

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from exchange_platform.exchanges.simulated.process import AlreadyRunning, JournalDamaged, run
 from exchange_platform.exchanges.simulated.publishing import REPEATED_ONE_IN
-from exchange_platform.private_files import keep_new_files_private
+from exchange_platform.process.private_files import keep_new_files_private
 from exchange_platform.settings import InvalidSettings, load_settings
-from exchange_platform.stores.sqlite_files import is_damage
+from exchange_platform.stores.operational.sqlite_files import is_damage
 
 MOST_RATE = 5000
 MOST_PACE = 20

@@ -13,19 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from exchange_platform.bets import BetStatus
-from exchange_platform.exchanges.simulated.journal import ORDERS_KEPT_S, Journal, Numbers, TakenOrder
-from exchange_platform.exchanges.simulated.market import CURRENCY, LiveMarket, Told, check_ladder, worst_odds
-from exchange_platform.exchanges.simulated.orders import NewOrder, OrderRefused, Refusal
-from exchange_platform.exchanges.simulated.states import Phase, Waiting
-from exchange_platform.exchanges.simulated.waiting import (
-    cancel_waiting,
-    reduced,
-    refused,
-    replace,
-    wait,
-)
-from exchange_platform.orders import (
+from exchange_platform.domain.bets import BetStatus
+from exchange_platform.domain.orders import (
     CancelOrder,
     Order,
     PlaceOrder,
@@ -34,7 +23,24 @@ from exchange_platform.orders import (
     decode_order,
     encode_order,
 )
-from exchange_platform.records import BetUpdate
+from exchange_platform.domain.records import BetUpdate
+from exchange_platform.exchanges.simulated.journal import ORDERS_KEPT_S, Journal, Numbers, TakenOrder
+from exchange_platform.exchanges.simulated.markets.market import (
+    CURRENCY,
+    LiveMarket,
+    Told,
+    check_ladder,
+    worst_odds,
+)
+from exchange_platform.exchanges.simulated.markets.orders import NewOrder, OrderRefused, Refusal
+from exchange_platform.exchanges.simulated.markets.waiting import (
+    cancel_waiting,
+    reduced,
+    refused,
+    replace,
+    wait,
+)
+from exchange_platform.exchanges.simulated.states import Phase, Waiting
 
 log = logging.getLogger(__name__)
 

@@ -7,20 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from exchange_platform.bets import Bet
-from exchange_platform.clock import Clock
+from exchange_platform.domain.bets import Bet
+from exchange_platform.domain.records import BetUpdate, Execution, encode
 from exchange_platform.exchanges.simulated.desk import OrderBatch, OrderDesk
 from exchange_platform.exchanges.simulated.feeding import Feeding
 from exchange_platform.exchanges.simulated.fixtures import Fixtures
 from exchange_platform.exchanges.simulated.journal import Batch, Journal, Restored, Tick
 from exchange_platform.exchanges.simulated.lifecycle import Lifecycle
-from exchange_platform.exchanges.simulated.market import LiveMarket, check_ladder
-from exchange_platform.exchanges.simulated.orders import NewOrder, OrderRefused, Refusal
+from exchange_platform.exchanges.simulated.markets.market import LiveMarket, check_ladder
+from exchange_platform.exchanges.simulated.markets.orders import NewOrder, OrderRefused, Refusal
+from exchange_platform.exchanges.simulated.markets.traders import Traders
 from exchange_platform.exchanges.simulated.programme import LIVE_MARKETS, Programme
 from exchange_platform.exchanges.simulated.retention import Pairs, Progress
 from exchange_platform.exchanges.simulated.states import TRADED, Phase
-from exchange_platform.exchanges.simulated.traders import Traders
-from exchange_platform.records import BetUpdate, Execution, encode
+from exchange_platform.process.clock import Clock
 
 TICK_S = 0.05
 _CONCLUDING = 4

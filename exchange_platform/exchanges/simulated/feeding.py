@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from exchange_platform.events import (
+from exchange_platform.domain.events import (
     EventUpdate,
     MarketStatus,
     MarketUpdate,
@@ -18,9 +18,9 @@ from exchange_platform.events import (
     encode_update,
 )
 from exchange_platform.exchanges.simulated.fixtures import Market
-from exchange_platform.exchanges.simulated.market import CURRENCY
+from exchange_platform.exchanges.simulated.markets.market import CURRENCY
+from exchange_platform.exchanges.simulated.markets.settlement import COMMISSION_RATE
 from exchange_platform.exchanges.simulated.programme import Programme
-from exchange_platform.exchanges.simulated.settlement import COMMISSION_RATE
 from exchange_platform.exchanges.simulated.states import TRADED, EventState, MarketState, Phase
 
 VOLUME_EVERY_S = 3.0

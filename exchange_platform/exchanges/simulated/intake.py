@@ -9,12 +9,12 @@ from __future__ import annotations
 import queue
 from collections.abc import Sequence
 
-from exchange_platform.clock import Clock
+from exchange_platform.domain.orders import CancelOrder, PlaceOrder, ReplaceOrder
 from exchange_platform.exchanges.simulated.desk import OrderBatch, decoded
-from exchange_platform.orders import CancelOrder, PlaceOrder, ReplaceOrder
-from exchange_platform.streams.meters import Progress
-from exchange_platform.streams.reader import ShardReader
-from exchange_platform.streams.source import ShardBatch, Source
+from exchange_platform.process.clock import Clock
+from exchange_platform.streams.engine.meters import Progress
+from exchange_platform.streams.engine.reader import ShardReader
+from exchange_platform.streams.engine.source import ShardBatch, Source
 
 POLL_EVERY_S = 0.2
 """Kinesis allows 5 reads a second of a shard, and nobody else reads this stream."""

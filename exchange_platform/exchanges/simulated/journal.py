@@ -31,8 +31,9 @@ from typing import TypeVar
 
 import msgspec
 
-from exchange_platform import records
-from exchange_platform.exchanges.simulated.market import FINAL
+from exchange_platform.domain import records
+from exchange_platform.domain.records import BetUpdate
+from exchange_platform.exchanges.simulated.markets.market import FINAL
 from exchange_platform.exchanges.simulated.minute_sums import SUMS_SCHEMA, MinuteSums
 from exchange_platform.exchanges.simulated.retention import (
     RETENTION_SCHEMA,
@@ -46,7 +47,6 @@ from exchange_platform.exchanges.simulated.retention import (
 )
 from exchange_platform.exchanges.simulated.states import EventState, MarketState
 from exchange_platform.exchanges.simulated.taken_bets import TAKEN_BETS_SCHEMA
-from exchange_platform.records import BetUpdate
 
 ORDERS_KEPT_S = 7 * 24 * 3600
 """How long an order is known as a repeat and its bet answered for, from the bet's last change on."""

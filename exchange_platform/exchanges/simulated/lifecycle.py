@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Protocol
 
 from exchange_platform.exchanges.simulated.fixtures import adding_up_to_winners
-from exchange_platform.exchanges.simulated.market import LiveMarket
+from exchange_platform.exchanges.simulated.markets.market import LiveMarket
+from exchange_platform.exchanges.simulated.markets.waiting import place_due, refuse_waiting
 from exchange_platform.exchanges.simulated.states import TRADED, EventState, Fate, MarketState, Phase
-from exchange_platform.exchanges.simulated.waiting import place_due, refuse_waiting
 
 _S = 1_000_000
 _DRIFT_PRE_PLAY, _DRIFT_IN_PLAY = 0.006, 0.03

@@ -10,10 +10,10 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from exchange_platform import records
+from exchange_platform.domain import records
+from exchange_platform.domain.records import BetUpdate, Execution
 from exchange_platform.exchanges.simulated.retention import Pairs
-from exchange_platform.records import BetUpdate, Execution
-from exchange_platform.stores.database import to_us
+from exchange_platform.stores.operational.database import to_us
 
 MINUTE_US = 60_000_000
 SUMS_KEPT_S = 7 * 24 * 3600

@@ -11,9 +11,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from exchange_platform.aws import aws_client
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.data_files import BEGUN_FILE, FEED, SIMULATED_EXCHANGE, examinations
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from exchange_platform.exchanges.platform_requests import REQUESTS_FILE, PlatformRequests
 from exchange_platform.exchanges.simulated.exchange import TICK_S, Exchange
@@ -23,8 +20,11 @@ from exchange_platform.exchanges.simulated.publishing import REPEATED_ONE_IN, Pu
 from exchange_platform.exchanges.simulated.retention import Retention
 from exchange_platform.exchanges.simulated.serving import Serving
 from exchange_platform.exchanges.simulated.taken_bets import JOURNAL_FILE
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
-from exchange_platform.streams.kinesis import KinesisSource
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.data_files import BEGUN_FILE, FEED, SIMULATED_EXCHANGE, examinations
+from exchange_platform.streams.sources.kinesis import KinesisSource
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from exchange_platform.events import EventStatus
+from exchange_platform.domain.events import EventStatus
 from exchange_platform.exchanges.simulated.fixtures import Fixtures
 from exchange_platform.exchanges.simulated.play.course import Course, Step
 from exchange_platform.exchanges.simulated.play.sports import course_of

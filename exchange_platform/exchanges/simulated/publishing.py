@@ -11,11 +11,16 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.aws import error_code, is_passing
-from exchange_platform.clock import Clock
 from exchange_platform.exchanges.simulated.journal import Batch, Journal
 from exchange_platform.exchanges.simulated.retention import Pairs, Progress
-from exchange_platform.streams.kinesis import Publisher, StreamUnavailable, shard_name, stream_created_at
+from exchange_platform.process.clock import Clock
+from exchange_platform.settings.aws import error_code, is_passing
+from exchange_platform.streams.sources.kinesis import (
+    Publisher,
+    StreamUnavailable,
+    shard_name,
+    stream_created_at,
+)
 
 log = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exchange_platform import records
-from exchange_platform.bet_digest import DIGESTED, bet_digest
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.domain import records
+from exchange_platform.domain.bet_digest import DIGESTED, bet_digest
+from exchange_platform.domain.records import BetUpdate
 from exchange_platform.exchanges.simulated.journal_reader import JournalReader, is_unmade
 from exchange_platform.exchanges.simulated.minute_sums import MINUTE_US
 from exchange_platform.exchanges.simulated.retention import Pairs, unpacked
-from exchange_platform.records import BetUpdate
-from exchange_platform.stores.database import to_us
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.stores.operational.database import to_us
 
 _IDLE_US = 60_000_000
 """An exchange that has committed nothing new for so long has no tick under way."""

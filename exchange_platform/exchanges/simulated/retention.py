@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from exchange_platform.streams.source import SHARD_END
+from exchange_platform.streams.engine.source import SHARD_END
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ import logging
 import sqlite3
 import threading
 
-from exchange_platform.clock import Clock
+from exchange_platform.domain.records import decode
 from exchange_platform.exchanges.platform_requests import PlatformRequests, Request
 from exchange_platform.exchanges.simulated.journal import Batch, Journal
 from exchange_platform.exchanges.simulated.publishing import Publishing
 from exchange_platform.exchanges.simulated.reports import records_of
 from exchange_platform.exchanges.simulated.retention import Pairs
-from exchange_platform.records import decode
+from exchange_platform.process.clock import Clock
 
 log = logging.getLogger(__name__)
 

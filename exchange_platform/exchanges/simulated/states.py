@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from exchange_platform.events import EventStatus
+from exchange_platform.domain.events import EventStatus
 from exchange_platform.exchanges.simulated.fixtures import Event, Market
 
 

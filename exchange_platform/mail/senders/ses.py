@@ -9,7 +9,6 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.aws import aws_client, error_code, is_passing
 from exchange_platform.mail.message import (
     InvalidMail,
     OutgoingMail,
@@ -21,6 +20,7 @@ from exchange_platform.mail.message import (
 )
 from exchange_platform.mail.sender import MessageRefused, NotSent, SenderUnavailable
 from exchange_platform.settings import Settings
+from exchange_platform.settings.aws import aws_client, error_code, is_passing
 
 # https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html#API_SendEmail_Errors
 _NOT_SUPPRESSED = "NotFoundException"

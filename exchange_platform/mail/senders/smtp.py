@@ -19,8 +19,8 @@ from exchange_platform.mail.sender import (
     TryAgain,
 )
 from exchange_platform.mail.senders.smtp_connection import PlainConnection, TlsConnection
+from exchange_platform.process.visible_text import one_visible_line
 from exchange_platform.settings import Settings
-from exchange_platform.visible_text import one_visible_line
 
 _IDLE_S = 60.0
 """A connection that was idle for so long is opened anew: servers close theirs after some minutes (RFC 5321, 4.5.3.2)."""

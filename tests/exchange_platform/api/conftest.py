@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from exchange_platform.api.app import create_app
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
+from exchange_platform.stores.operational.database import Database
 from tests.support.account_parts import AccountParts, AccountsApi
 from tests.support.prepared import prepare, prepare_database
 

@@ -11,9 +11,9 @@ import pytest
 
 from exchange_platform.api.serving import Server
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
-from tests.exchange_platform.stores.lake_feed import Feed
+from exchange_platform.stores.operational.database import Database
+from tests.exchange_platform.stores.lake.lake_feed import Feed
 from tests.support.platform_parts import wait_for
 
 

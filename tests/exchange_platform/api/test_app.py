@@ -8,9 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from exchange_platform.api.app import create_app
-from exchange_platform.api.headers import MOST_BODY_BYTES
+from exchange_platform.api.http.headers import MOST_BODY_BYTES
 from exchange_platform.api.serving import names_served
-from exchange_platform.origins import allowed_names
+from exchange_platform.process.origins import allowed_names
 from exchange_platform.settings import Settings
 from tests.support.account_parts import AccountsApi
 

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from exchange_platform.api.app import create_app
-from exchange_platform.api.known_tokens import MAX_AGE_S
-from exchange_platform.api_tokens import Scope
-from exchange_platform.local.emulator import provision
+from exchange_platform.api.http.known_tokens import MAX_AGE_S
+from exchange_platform.domain.api_tokens import Scope
+from exchange_platform.local.emulator.server import provision
 from exchange_platform.settings import Settings
-from exchange_platform.stores.api_tokens import ApiTokens
-from exchange_platform.stores.database import Database, metadata
-from exchange_platform.stores.security_tables import api_tokens, security_events
-from tests.exchange_platform.api.test_applications import ACCOUNT, CALLS
+from exchange_platform.stores.operational.accounts.api_tokens import ApiTokens
+from exchange_platform.stores.operational.database import Database, metadata
+from exchange_platform.stores.operational.tables.security import api_tokens, security_events
+from tests.exchange_platform.api.access.test_applications import ACCOUNT, CALLS
 from tests.exchange_platform.betting import add_account, add_event, add_market, order
 from tests.support.account_parts import StandingClock
 from tests.support.prepared import prepare_database

@@ -15,12 +15,12 @@ import markupsafe
 import pytest
 import sqlalchemy as sa
 
-from exchange_platform.accounts import AccountState
 from exchange_platform.api.serving import Server
 from exchange_platform.confirmation.service import Pressed
+from exchange_platform.domain.accounts import AccountState
 from exchange_platform.mail.message import OutgoingMail, compose
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
+from exchange_platform.stores.operational.database import Database
 from tests.exchange_platform.api.conftest import serving_accounts
 from tests.support.account_parts import CLIENT, HOUR, MINUTE, AccountsApi
 from tests.support.platform_parts import wait_for

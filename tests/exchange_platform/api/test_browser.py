@@ -14,12 +14,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from exchange_platform.accounts import AccountState
 from exchange_platform.api.serving import Server
 from exchange_platform.confirmation.run import build_run
+from exchange_platform.domain.accounts import AccountState
+from exchange_platform.notifications.unsubscribing import PreferenceLinks
 from exchange_platform.settings import Settings
-from exchange_platform.stores.confirmation_tokens import draw_token
-from exchange_platform.unsubscribing import PreferenceLinks
+from exchange_platform.stores.dynamodb.confirmation_tokens import draw_token
 from tests.exchange_platform.api.conftest import serving_accounts
 from tests.support.account_parts import AccountParts, mailed_texts
 from tests.support.platform_parts import wait_for
@@ -82,7 +82,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, emulator_url: str) -> Iterat
 
 
 def _system_now_us() -> int:
-    from exchange_platform.clock import SYSTEM_CLOCK
+    from exchange_platform.process.clock import SYSTEM_CLOCK
 
     return SYSTEM_CLOCK.now_us()
 

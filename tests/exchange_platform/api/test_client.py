@@ -10,17 +10,17 @@ from decimal import Decimal
 import pytest
 
 from exchange_platform.api.serving import Server
-from exchange_platform.api_tokens import Scope, draw_token
-from exchange_platform.aws import aws_client
-from exchange_platform.bets import BetStatus, Side
 from exchange_platform.client import ApiError, ApiUnavailable, ExchangeClient, MissingScope, TokenRefused
+from exchange_platform.domain.api_tokens import Scope, draw_token
+from exchange_platform.domain.bets import BetStatus, Side
 from exchange_platform.local.programs import free_ports
 from exchange_platform.settings import Settings
-from exchange_platform.stores.bet_reading import read_bet
-from exchange_platform.stores.bets import apply_bet_updates
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.outbox import Outbox
-from exchange_platform.streams.kinesis import ensure_stream
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.operational.bets.bets import apply_bet_updates
+from exchange_platform.stores.operational.bets.outbox import Outbox
+from exchange_platform.stores.operational.bets.reading import read_bet
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.streams.sources.kinesis import ensure_stream
 from tests.exchange_platform.api.conftest import TOKEN
 from tests.exchange_platform.betting import add_account, add_event, add_market
 from tests.exchange_platform.stores.bet_lives import later

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from exchange_platform.mail.message import OutgoingMail, compose
 from exchange_platform.settings import Settings
-from exchange_platform.stores.account_tables import accounts as table
+from exchange_platform.stores.operational.tables.accounts import accounts as table
 from tests.exchange_platform.api.conftest import serving_accounts
 from tests.support.account_parts import SECOND, AccountsApi
 

@@ -18,10 +18,10 @@ from schemathesis.engine import events, from_schema
 from schemathesis.filters import HasAPIOperation
 
 from exchange_platform.api.app import create_app
-from exchange_platform.local.emulator import provision
+from exchange_platform.local.emulator.server import provision
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database, metadata
-from exchange_platform.stores.security_tables import security_events
+from exchange_platform.stores.operational.database import Database, metadata
+from exchange_platform.stores.operational.tables.security import security_events
 from exchange_platform.submission import BetSubmission
 from tests.exchange_platform.betting import add_account, add_event, add_market, order
 from tests.support.prepared import prepare

@@ -15,19 +15,19 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from exchange_platform.api import known_tokens, security_log
 from exchange_platform.api.app import create_app
-from exchange_platform.api.changes import ChangeFeed
-from exchange_platform.api.known_tokens import LOOKS_AT_ONCE, LOOKS_PER_S, MAX_AGE_S, KnownTokens
-from exchange_platform.api.problems import Problem
-from exchange_platform.api.registrations import Registrations
-from exchange_platform.api.security_log import MAX_KEYS, PERIOD_S, SecurityLog
+from exchange_platform.api.http import known_tokens, security_log
+from exchange_platform.api.http.known_tokens import LOOKS_AT_ONCE, LOOKS_PER_S, MAX_AGE_S, KnownTokens
+from exchange_platform.api.http.problems import Problem
+from exchange_platform.api.http.security_log import MAX_KEYS, PERIOD_S, SecurityLog
 from exchange_platform.api.serving import Server
-from exchange_platform.api_tokens import MAX_CHARS, Grant, Scope, digest_of, draw_token
+from exchange_platform.api.watching.change_feed import ChangeFeed
+from exchange_platform.api.watching.registrations import Registrations
+from exchange_platform.domain.api_tokens import MAX_CHARS, Grant, Scope, digest_of, draw_token
 from exchange_platform.settings import Settings
-from exchange_platform.stores.api_tokens import ApiTokens, NewToken, StoredToken
-from exchange_platform.stores.database import Database, metadata
-from exchange_platform.stores.security_events import SecurityKind, Wanted, read_events
+from exchange_platform.stores.operational.accounts.api_tokens import ApiTokens, NewToken, StoredToken
+from exchange_platform.stores.operational.accounts.security_events import SecurityKind, Wanted, read_events
+from exchange_platform.stores.operational.database import Database, metadata
 from tests.exchange_platform.betting import add_account
 from tests.support.account_parts import StandingClock
 from tests.support.platform_parts import wait_for
@@ -269,7 +269,7 @@ def test_another_s_account_is_asked_for_as_often_as_one_that_does_not_exist() ->
 
 
 def test_one_application_leaves_places_to_listen_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exchange_platform.api.changes.MAX_LISTENERS_OF_ONE", 2)
+    monkeypatch.setattr("exchange_platform.api.watching.change_feed.MAX_LISTENERS_OF_ONE", 2)
 
     class Still:
         def newest(self) -> int:

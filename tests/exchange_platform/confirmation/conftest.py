@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
+from exchange_platform.stores.operational.database import Database
 from tests.support.account_parts import AccountParts
 from tests.support.prepared import prepare_database
 

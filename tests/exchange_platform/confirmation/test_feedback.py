@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_platform.accounts import AccountState
-from exchange_platform.aws import aws_client
 from exchange_platform.confirmation.feedback import Refusal, UnreadableFeedback, read_feedback
 from exchange_platform.confirmation.feedback_channel import FEEDBACK, FeedbackChannel, ensure_feedback_queue
+from exchange_platform.domain.accounts import AccountState
+from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.database import from_us
-from exchange_platform.stores.dead_letters import DeadLetters
+from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters
+from exchange_platform.stores.operational.database import from_us
 from tests.support.account_parts import CLIENT, MINUTE, NOW_US, AccountParts
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:mail-feedback"

@@ -7,15 +7,18 @@ import email.policy
 
 import pytest
 
-from exchange_platform.accounts import AccountState
-from exchange_platform.aws import aws_client
 from exchange_platform.confirmation.mails import TRIED_AGAIN_AFTER_S, ConfirmationMails, in_words
 from exchange_platform.confirmation.service import Pressed
+from exchange_platform.domain.accounts import AccountState
 from exchange_platform.mail.channel import Skip
 from exchange_platform.mail.message import OutgoingMail, compose
-from exchange_platform.stores.accounts import mark_address_undeliverable, mark_undeliverable
+from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.confirmation_tokens import ConfirmationTokens
+from exchange_platform.stores.dynamodb.confirmation_tokens import ConfirmationTokens
+from exchange_platform.stores.operational.accounts.accounts import (
+    mark_address_undeliverable,
+    mark_undeliverable,
+)
 from tests.support.account_parts import CLIENT, MINUTE, AccountParts, codes_in
 
 

@@ -11,17 +11,17 @@ from contextlib import contextmanager
 
 import pytest
 
-from exchange_platform.accounts import AccountState
-from exchange_platform.aws import aws_client
-from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.confirmation.feedback_channel import ensure_feedback_queue
 from exchange_platform.confirmation.run import build_run
 from exchange_platform.confirmation.service import Pressed
-from exchange_platform.mail.delivery import DeliveryRun
+from exchange_platform.delivery.delivery import DeliveryRun
+from exchange_platform.domain.accounts import AccountState
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.dead_letters import DeadLetters
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters
+from exchange_platform.stores.operational.database import Database
 from tests.exchange_platform.confirmation.test_feedback import bounce
 from tests.support.account_parts import CLIENT, AccountParts, codes_in
 from tests.support.platform_parts import wait_for

@@ -10,13 +10,12 @@ from typing import TypeVar
 import pytest
 import sqlalchemy as sa
 
-from exchange_platform.accounts import AccountState, InvalidAddress, MailChoice
-from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.confirmation.service import AccountService, Pressed, Registration
+from exchange_platform.domain.accounts import AccountState, InvalidAddress, MailChoice
+from exchange_platform.domain.money import InvalidMoney
 from exchange_platform.mail.channel import Skip
-from exchange_platform.money import InvalidMoney
-from exchange_platform.stores.account_tables import rate_limits
-from exchange_platform.stores.accounts import (
+from exchange_platform.process.clock import SYSTEM_CLOCK
+from exchange_platform.stores.operational.accounts.accounts import (
     AccountInUse,
     IllegalTransition,
     NoSuchAccount,
@@ -24,9 +23,10 @@ from exchange_platform.stores.accounts import (
     mark_undeliverable,
     purge_unconfirmed,
 )
-from exchange_platform.stores.database import bets, profiles
-from exchange_platform.stores.limits import TooMany, purge_idle
-from exchange_platform.stores.purge_rounds import Budget
+from exchange_platform.stores.operational.accounts.limits import TooMany, purge_idle
+from exchange_platform.stores.operational.database import bets, profiles
+from exchange_platform.stores.operational.purge_rounds import Budget
+from exchange_platform.stores.operational.tables.accounts import rate_limits
 from tests.support.account_parts import CLIENT, DAY, HOUR, MINUTE, SECOND, AccountParts
 
 T = TypeVar("T")

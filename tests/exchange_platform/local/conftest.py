@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.local.leftovers import end, marked
 from exchange_platform.local.processes import Processes
 from exchange_platform.local.programs import Ports, Program, environment
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 
 
 class MovedClock:

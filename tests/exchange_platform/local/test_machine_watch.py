@@ -8,7 +8,7 @@ import pytest
 
 from exchange_platform.local.machine_watch import ENOUGH_BYTES, LOOK_S, REMEMBERED_S, MachineWatch, Reserve
 from exchange_platform.local.processes import ProcessState
-from exchange_platform.machine import GIB, Fault
+from exchange_platform.process.machine import GIB, Fault
 from tests.exchange_platform.local.conftest import MovedClock
 
 FULL = Fault("disk", "full: 0 MiB free", "make room", stops=True)

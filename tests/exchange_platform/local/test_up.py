@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 
 import exchange_platform
-from exchange_platform import checks
 from exchange_platform.cli import run
 from exchange_platform.local.leftovers import end, marked, marked_for
 from exchange_platform.local.programs import free_ports
 from exchange_platform.local.running import data_dir_held, write_platform_file
+from exchange_platform.operations import checks
+from exchange_platform.operations.status import PlatformStatus, StatusReader
 from exchange_platform.settings import load_settings
-from exchange_platform.status import PlatformStatus, StatusReader
-from exchange_platform.stores.database import Database
 from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.operational.database import Database
 from tests.exchange_platform.local.conftest import wait_until
 
 START_S = 120.0

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from exchange_platform.bets import BetStatus
 from exchange_platform.client import ExchangeClient
+from exchange_platform.domain.bets import BetStatus
 from tests.exchange_platform.local.conftest import wait_until
 from tests.exchange_platform.local.test_up import StartUp, assert_all_agrees, start_up
 from tests.support.account_parts import codes_in, mailed_texts

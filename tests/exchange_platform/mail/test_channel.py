@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock, SystemClock
-from exchange_platform.liveness import Patience
+from exchange_platform.delivery.delivery import DeliveryReport, DeliveryRun
 from exchange_platform.mail.channel import MailChannel, Skip, Standing, Unrenderable
-from exchange_platform.mail.delivery import DeliveryReport, DeliveryRun
 from exchange_platform.mail.message import OutgoingMail
 from exchange_platform.mail.refusals import REFUSED_IN_A_ROW
 from exchange_platform.mail.sender import MessageRefused, NotSent, SenderUnavailable
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock, SystemClock
+from exchange_platform.runs.liveness import Patience
 from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.mails import (
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.mails.mails import (
     Fate,
     MailCount,
     MailQueue,

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_platform.accounts import InvalidAddress, parse_address
+from exchange_platform.domain.accounts import InvalidAddress, parse_address
 from exchange_platform.mail.message import InvalidMail, compose, header_text, to_bytes, wire_bytes
 from exchange_platform.mail.sender import MessageRefused
 from exchange_platform.mail.senders.smtp import SmtpSender
 from exchange_platform.notifications import samples
 from exchange_platform.settings import Settings
-from exchange_platform.stores.mail_contents import BetNames
+from exchange_platform.stores.operational.mails.contents import BetNames
 from tests.exchange_platform.mail.mails import outgoing
 from tests.support.smtp_server import SmtpServer
 

@@ -13,11 +13,11 @@ from urllib.parse import unquote
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from exchange_platform.aws import aws_client
 from exchange_platform.mail.message import message_id
 from exchange_platform.mail.sender import MessageRefused, NotSent, SenderUnavailable
 from exchange_platform.mail.senders.ses import SesSender
 from exchange_platform.settings import Settings
+from exchange_platform.settings.aws import aws_client
 from tests.exchange_platform.mail.mails import outgoing
 
 FROM = "Exchange <mail@exchange.example>"

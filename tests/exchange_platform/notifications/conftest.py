@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
+from exchange_platform.stores.operational.database import Database
 from tests.support.notification_parts import ready
 from tests.support.smtp_server import SmtpServer
 

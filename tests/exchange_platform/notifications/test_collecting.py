@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from exchange_platform.clock import SYSTEM_CLOCK
 from exchange_platform.notifications.collecting import Collector
 from exchange_platform.notifications.planning import Pace
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.stores.checkpoints import Advance, Superseded
-from exchange_platform.stores.consumers import Checkpoints
-from exchange_platform.stores.database import Database, outbox
-from exchange_platform.stores.dead_letters import DeadLetters
-from exchange_platform.stores.mail_tables import mails
-from exchange_platform.stores.mails import MAIL
-from exchange_platform.stores.notification_figures import notification_figures
-from exchange_platform.stores.outbox import NOTIFICATIONS, POSITION, TOPIC
-from exchange_platform.stores.purge_rounds import Budget
-from exchange_platform.stores.purging import purge_changes, purge_mails
+from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS, POSITION, TOPIC
+from exchange_platform.stores.operational.consumers.consumers import Checkpoints
+from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters
+from exchange_platform.stores.operational.database import Database, outbox
+from exchange_platform.stores.operational.mails.figures import notification_figures
+from exchange_platform.stores.operational.mails.mails import MAIL
+from exchange_platform.stores.operational.purge_rounds import Budget
+from exchange_platform.stores.operational.purging import purge_changes, purge_mails
+from exchange_platform.stores.operational.tables.mails import mails
 from tests.exchange_platform.stores.bet_lives import matched, opened
 from tests.exchange_platform.stores.bet_tables import new_database
 from tests.support.notification_parts import change, mail_states, register

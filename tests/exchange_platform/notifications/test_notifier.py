@@ -10,20 +10,20 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from exchange_platform.accounts import AccountState, MailChoice
-from exchange_platform.aws import aws_client, topic_arn
-from exchange_platform.bets import Bet, BetResult, BetStatus
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.domain.accounts import AccountState, MailChoice
+from exchange_platform.domain.bets import Bet, BetResult, BetStatus
 from exchange_platform.notifications.dead_letters import replay_undelivered
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.accounts import Accounts
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.dead_letters import DeadLetterCount, DeadLetters
-from exchange_platform.stores.mail_tables import mails
-from exchange_platform.stores.mails import MailCount, MailQueue
-from exchange_platform.stores.outbox import NOTIFICATIONS
-from exchange_platform.streams.dead_letters import Replayed, replay_dead_letters
+from exchange_platform.settings.aws import aws_client, topic_arn
+from exchange_platform.stores.operational.accounts.accounts import Accounts
+from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.consumers.dead_letters import DeadLetterCount, DeadLetters
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.mails.mails import MailCount, MailQueue
+from exchange_platform.stores.operational.tables.mails import mails
+from exchange_platform.streams.replay.dead_letters import Replayed, replay_dead_letters
 from tests.exchange_platform.stores.bet_lives import later, matched, opened, settled, unsettled, voided
 from tests.support.notification_parts import (
     Subscriber,

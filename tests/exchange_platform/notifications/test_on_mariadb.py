@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from exchange_platform.settings import Settings
-from exchange_platform.stores.bets import apply_bet_updates
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.outbox import Outbox
+from exchange_platform.stores.operational.bets.bets import apply_bet_updates
+from exchange_platform.stores.operational.bets.outbox import Outbox
+from exchange_platform.stores.operational.database import Database
 from tests.exchange_platform.stores.bet_lives import matched, opened
 from tests.support.notification_parts import (
     Subscriber,

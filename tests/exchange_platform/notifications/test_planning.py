@@ -9,11 +9,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_platform.accounts import MailChoice
-from exchange_platform.bets import BetStatus
+from exchange_platform.domain.accounts import MailChoice
+from exchange_platform.domain.bets import BetStatus
 from exchange_platform.notifications.changes import Change, ChangeKind, Telling, telling
 from exchange_platform.notifications.planning import DIGEST, Gathering, Pace, plan
-from exchange_platform.stores.mails import NewMail
+from exchange_platform.stores.operational.mails.mails import NewMail
 from tests.exchange_platform.stores.bet_lives import matched, opened
 
 PACE = Pace(3_000_000, 10_000_000, 86_400_000_000, time(7))

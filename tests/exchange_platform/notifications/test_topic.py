@@ -13,8 +13,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.mail.delivery import Lease
+from exchange_platform.delivery.delivery import Lease
 from exchange_platform.notifications.topic import (
     BATCH,
     Topic,
@@ -23,10 +22,11 @@ from exchange_platform.notifications.topic import (
     batches,
     message_of,
 )
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.dead_letters import DeadLetters
-from exchange_platform.stores.outbox import ChangeRow, Outbox
+from exchange_platform.stores.operational.bets.outbox import ChangeRow, Outbox
+from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters
+from exchange_platform.stores.operational.database import Database
 from tests.exchange_platform.stores.bet_lives import lost, matched, opened
 from tests.exchange_platform.stores.bet_tables import new_database
 from tests.support.notification_parts import Subscriber, change, ready, running_notifier

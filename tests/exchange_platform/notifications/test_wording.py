@@ -16,18 +16,18 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange_platform.bets import Bet, BetStatus
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.domain.bets import Bet, BetStatus
 from exchange_platform.mail.message import OutgoingMail
 from exchange_platform.notifications.amounts import amount, odds_text, signed_amount
 from exchange_platform.notifications.mailing import ChangeMails
 from exchange_platform.notifications.planning import Pace
 from exchange_platform.notifications.reasons import in_plain_words
 from exchange_platform.notifications.samples import Sample, samples
-from exchange_platform.stores.database import Database, ledger
-from exchange_platform.stores.event_tables import events, markets, selections
-from exchange_platform.stores.mails import Fate, MailState
-from exchange_platform.unsubscribing import PreferenceLinks
+from exchange_platform.notifications.unsubscribing import PreferenceLinks
+from exchange_platform.process.clock import SYSTEM_CLOCK
+from exchange_platform.stores.operational.database import Database, ledger
+from exchange_platform.stores.operational.mails.mails import Fate, MailState
+from exchange_platform.stores.operational.tables.events import events, markets, selections
 from tests.exchange_platform.stores.bet_lives import ended_as, lives, opened
 from tests.exchange_platform.stores.bet_tables import new_database
 from tests.support.notification_parts import change, register

@@ -8,7 +8,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_platform.events import EventStatus
+from exchange_platform.domain.events import EventStatus
 from exchange_platform.search.documents import EventDocument
 from exchange_platform.search.terms import (
     LONGEST_TERM,

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from exchange_platform.bets import Bet, BetResult, BetStatus, Side, check_transition, winnings_minor
+from exchange_platform.domain.bets import Bet, BetResult, BetStatus, Side, check_transition, winnings_minor
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 Change = Callable[[Bet], Bet]

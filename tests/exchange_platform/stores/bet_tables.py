@@ -9,9 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exchange_platform.bets import Bet
-from exchange_platform.stores.bets import apply_bet_updates
-from exchange_platform.stores.database import (
+from exchange_platform.domain.bets import Bet
+from exchange_platform.stores.operational.bets.bets import apply_bet_updates
+from exchange_platform.stores.operational.database import (
     Database,
     bets,
     ledger,
@@ -20,7 +20,7 @@ from exchange_platform.stores.database import (
     positions,
     profiles,
 )
-from exchange_platform.stores.verdicts import Verdict
+from exchange_platform.stores.operational.verdicts import Verdict
 from tests.support.prepared import prepare_database
 
 TABLES = (bets, positions, market_exposures, profiles, ledger, outbox)

@@ -14,15 +14,11 @@ from typing import Any
 import pytest
 from elasticsearch import Elasticsearch
 
-from exchange_platform.clock import Clock
-from exchange_platform.events import EventStatus
+from exchange_platform.domain.events import EventStatus
+from exchange_platform.process.clock import Clock
 from exchange_platform.settings import Settings
-from exchange_platform.stores.event_index import (
-    EventDocument,
-    EventIndex,
-    EventQuery,
-    open_event_index,
-)
+from exchange_platform.stores.event_index.index import EventDocument, EventIndex, EventQuery
+from exchange_platform.stores.event_index.opening import open_event_index
 
 ELASTICSEARCH_URL = "EXCHANGE_PLATFORM_TEST_ELASTICSEARCH_URL"
 NOW_US = 1_790_000_000_000_000

@@ -7,11 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from exchange_platform.events import FeedUpdate
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.event_tables import events, markets, selections
-from exchange_platform.stores.events import apply_feed_updates
-from exchange_platform.stores.verdicts import Verdict
+from exchange_platform.domain.events import FeedUpdate
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.events.events import apply_feed_updates
+from exchange_platform.stores.operational.tables.events import events, markets, selections
+from exchange_platform.stores.operational.verdicts import Verdict
 
 NOW_US = 1_790_000_000_000_000
 _OUR_OWN = frozenset({"changed_at_us", "index_version"})

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from exchange_platform.bets import FLAT, LIVE, Bet, BetResult, BetStatus, Position, Side
-from exchange_platform.stores.bets import apply_bet_updates
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.verdicts import Verdict
+from exchange_platform.domain.bets import FLAT, LIVE, Bet, BetResult, BetStatus, Position, Side
+from exchange_platform.stores.operational.bets.bets import apply_bet_updates
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.verdicts import Verdict
 from tests.exchange_platform.stores.bet_lives import MARKETS, feeds
 from tests.exchange_platform.stores.bet_tables import all_rows, new_database
 

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from exchange_platform.stores.checkpoints import Contended, StoreUnavailable, Superseded
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.event_index import DocumentsRefused
+from exchange_platform.stores.event_index.index import DocumentsRefused
 from exchange_platform.stores.failures import Kind, described, kind_of, remedy, same_reason
 from exchange_platform.stores.lake import Lake
-from tests.exchange_platform.stores.lake_feed import execution, lake_in
+from exchange_platform.stores.operational.database import Database
+from tests.exchange_platform.stores.lake.lake_feed import execution, lake_in
 
 
 def aws(code: str) -> ClientError:

@@ -15,20 +15,20 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from exchange_platform import checks
-from exchange_platform.aws import aws_client
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.records import BetUpdate
+from exchange_platform.domain.records import BetUpdate
+from exchange_platform.operations import checks
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.stores.bets import apply_bet_updates
+from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.checkpoints import Advance, Superseded
-from exchange_platform.stores.consumers import Checkpoints, ConsumerRows
-from exchange_platform.stores.database import Database, metadata
-from exchange_platform.stores.event_reader import EventReader
 from exchange_platform.stores.lake import Lake
+from exchange_platform.stores.operational.bets.bets import apply_bet_updates
+from exchange_platform.stores.operational.consumers.consumers import Checkpoints, ConsumerRows
+from exchange_platform.stores.operational.database import Database, metadata
+from exchange_platform.stores.operational.events.reader import EventReader
 from exchange_platform.stores.schema import migrate, migrate_database, schema_revisions
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.kinesis import ensure_stream
+from exchange_platform.streams.sources.kinesis import ensure_stream
 from tests.exchange_platform.stores.event_store import applied, event_rows
 from tests.support.feed_updates import any_updates
 from tests.support.platform_parts import (

@@ -8,20 +8,25 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from exchange_platform.actors import Actor, InvalidActor, check_name, own_process
-from exchange_platform.betting_limits import LimitKind
-from exchange_platform.refusals import Conflict
+from exchange_platform.domain.actors import Actor, InvalidActor, check_name, own_process
+from exchange_platform.domain.betting_limits import LimitKind
+from exchange_platform.domain.refusals import Conflict
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database, ledger
-from exchange_platform.stores.purge_rounds import Budget
-from exchange_platform.stores.security_events import SecurityKind, Wanted, purge_events, read_events
-from exchange_platform.stores.wallet_tables import (
+from exchange_platform.stores.operational.accounts.security_events import (
+    SecurityKind,
+    Wanted,
+    purge_events,
+    read_events,
+)
+from exchange_platform.stores.operational.database import Database, ledger
+from exchange_platform.stores.operational.purge_rounds import Budget
+from exchange_platform.stores.operational.tables.wallets import (
     limit_changes,
     order_outbox,
     submissions,
     wallet_transfers,
 )
-from exchange_platform.stores.wallets import Wallets
+from exchange_platform.stores.operational.wallets.wallets import Wallets
 from exchange_platform.submission import BetSubmission
 from tests.exchange_platform.betting import NOW_US, SetClock, add_account, add_event, add_market, order
 from tests.exchange_platform.recording import RecordingStream

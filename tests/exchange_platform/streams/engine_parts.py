@@ -13,16 +13,16 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from exchange_platform.clock import Clock
-from exchange_platform.records import BetUpdate
+from exchange_platform.domain.records import BetUpdate
+from exchange_platform.process.clock import Clock
 from exchange_platform.stores.checkpoints import Advance, StoreUnavailable, Superseded
-from exchange_platform.stores.consumers import ConsumerRows
-from exchange_platform.stores.database import Database, metadata
-from exchange_platform.streams.consumer import Consumer
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.database import Database, metadata
+from exchange_platform.streams.engine.consumer import Consumer
+from exchange_platform.streams.engine.reports import ConsumerReport
+from exchange_platform.streams.engine.sink import Sink, SinkCommit
+from exchange_platform.streams.engine.source import Read, ShardBatch, StreamRecord
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, BetsSink
-from exchange_platform.streams.reports import ConsumerReport
-from exchange_platform.streams.sink import Sink, SinkCommit
-from exchange_platform.streams.source import Read, ShardBatch, StreamRecord
 from tests.support.memory_source import MemorySource
 from tests.support.platform_parts import wait_for
 from tests.support.prepared import prepare_database

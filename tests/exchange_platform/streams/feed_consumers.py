@@ -6,17 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.events import EventStatus
+from exchange_platform.domain.events import EventStatus
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.search.documents import EventQuery
 from exchange_platform.settings import Settings
-from exchange_platform.stores.consumers import ConsumerRow, ConsumerRows
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.dead_letters import DeadLetter, DeadLetters
-from exchange_platform.stores.event_index import EventIndex, open_event_index
-from exchange_platform.stores.event_reader import EventReader
+from exchange_platform.stores.event_index.index import EventIndex
+from exchange_platform.stores.event_index.opening import open_event_index
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRow, ConsumerRows
+from exchange_platform.stores.operational.consumers.dead_letters import DeadLetter, DeadLetters
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.events.reader import EventReader
 from exchange_platform.streams.exchange_feed import EXCHANGE_FEED, build_consumer
-from exchange_platform.streams.feed import FeedSource
+from exchange_platform.streams.sources.feed import FeedSource
 from tests.exchange_platform.streams.engine_parts import HastyClock, Running
 from tests.support.platform_parts import wait_for
 from tests.support.prepared import prepare_database

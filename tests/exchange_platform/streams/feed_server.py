@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from exchange_platform.events import FeedUpdate, encode_update
+from exchange_platform.domain.events import FeedUpdate, encode_update
 
 
 class FeedServer:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import uvicorn
 
-from exchange_platform.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.exchanges.gateway.app import create_app
+from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from tests.support.platform_parts import wait_for
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from exchange_platform.aws import aws_client
-from exchange_platform.restoring import restore_lake
+from exchange_platform.operations.restoring import restore_lake
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.dead_letters import DeadLetters
+from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.lake_inspection import inspect
+from exchange_platform.stores.lake.inspection import inspect
+from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters
+from exchange_platform.stores.operational.database import Database
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.kinesis import KinesisSource, ensure_stream
+from exchange_platform.streams.sources.kinesis import KinesisSource, ensure_stream
 from tests.exchange_platform.stores.damaging import Damaging, bit_flipped, cut, deleted
 from tests.support.platform_parts import consume_all, encoded, lake_rows, operational_rows, publish
 from tests.support.prepared import prepare

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from exchange_platform.clock import SYSTEM_CLOCK
-from exchange_platform.events import EventStatus, MarketStatus, decode_update, encode_update
-from exchange_platform.streams.dead_letters import Replayed, replay_dead_letters
+from exchange_platform.domain.events import EventStatus, MarketStatus, decode_update, encode_update
+from exchange_platform.process.clock import SYSTEM_CLOCK
+from exchange_platform.streams.replay.dead_letters import Replayed, replay_dead_letters
 from tests.exchange_platform.stores.event_index_parts import delete_directory
 from tests.exchange_platform.stores.event_store import applied
 from tests.exchange_platform.streams.feed_consumers import FeedPlatform, feed_platform
@@ -187,7 +187,7 @@ def test_a_dead_update_is_applied_after_all_when_the_decoder_was_mended(
     assert sorted(letter.position for letter in platform.dead) == ["3", "4", "5"]
     assert replay_dead_letters(platform.settings) == Replayed(still_dead=3)
     monkeypatch.setattr(
-        "exchange_platform.streams.dead_updates.decode_update",
+        "exchange_platform.streams.replay.dead_updates.decode_update",
         lambda data: decode_update(data.replace(b'"v":2', b'"v":1')),
     )
     since_us = SYSTEM_CLOCK.now_us()

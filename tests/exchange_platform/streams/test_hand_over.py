@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from exchange_platform.records import BetUpdate, encode
+from exchange_platform.domain.records import BetUpdate, encode
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.dead_letters import DeadLetters
-from exchange_platform.streams.source import StreamRecord
+from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters
+from exchange_platform.streams.engine.source import StreamRecord
 from tests.exchange_platform.streams.engine_parts import (
     Gate,
     Platform,

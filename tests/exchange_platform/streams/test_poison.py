@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from exchange_platform.records import encode
+from exchange_platform.domain.records import encode
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.dead_letters import DeadLetters
-from exchange_platform.streams.operational_sink import OPERATIONAL_DATABASE
+from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters
+from exchange_platform.streams.sinks.operational import OPERATIONAL_DATABASE
 from tests.exchange_platform.streams.engine_parts import (
     AggregatingSource,
     Place,

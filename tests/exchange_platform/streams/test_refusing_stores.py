@@ -13,18 +13,19 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
-from exchange_platform.aws import aws_client
-from exchange_platform.checks import consumer_alive
-from exchange_platform.records import encode
+from exchange_platform.domain.records import encode
+from exchange_platform.operations.checks import consumer_alive
+from exchange_platform.operations.status import StatusReader
 from exchange_platform.settings import Settings
-from exchange_platform.status import StatusReader
-from exchange_platform.stores.consumers import ConsumerRow, ConsumerRows
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.dead_letters import DeadLetters
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.dynamodb.profile_view import ProfileView, ensure_table
 from exchange_platform.stores.lake import Lake
-from exchange_platform.stores.profile_view import ProfileView, ensure_table
-from exchange_platform.streams.condition import SinkDegraded
-from exchange_platform.streams.consumer import Consumer
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRow, ConsumerRows
+from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters
+from exchange_platform.stores.operational.database import Database
+from exchange_platform.streams.engine.condition import SinkDegraded
+from exchange_platform.streams.engine.consumer import Consumer
+from exchange_platform.streams.engine.source import StreamRecord
 from exchange_platform.streams.exchange_bets import (
     EXCHANGE_BETS,
     BetsSink,
@@ -32,7 +33,6 @@ from exchange_platform.streams.exchange_bets import (
     ProfileViewSink,
     Windows,
 )
-from exchange_platform.streams.source import StreamRecord
 from tests.exchange_platform.streams.engine_parts import (
     HastyClock,
     Platform,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange_platform.events import EventStatus, MarketStatus, SelectionStatus
+from exchange_platform.domain.events import EventStatus, MarketStatus, SelectionStatus
 from exchange_platform.exchanges.betfair.replay import replay
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from tests.exchange_platform.exchanges.betfair.test_replay import Forgotten, Published

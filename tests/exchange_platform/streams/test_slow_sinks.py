@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from exchange_platform.checks import consumer_alive
-from exchange_platform.records import encode
+from exchange_platform.domain.records import encode
+from exchange_platform.operations.checks import consumer_alive
+from exchange_platform.operations.status import StatusReader
 from exchange_platform.settings import Settings
-from exchange_platform.status import StatusReader
 from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
-from exchange_platform.stores.consumers import ConsumerRow
-from exchange_platform.streams.consumer import Consumer
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRow
+from exchange_platform.streams.engine.consumer import Consumer
+from exchange_platform.streams.engine.sink import Sink, SinkCommit
+from exchange_platform.streams.engine.source import Read, ShardBatch, StreamRecord
+from exchange_platform.streams.engine.steps import MIN_STEP, STEP_S
 from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.sink import Sink, SinkCommit
-from exchange_platform.streams.source import Read, ShardBatch, StreamRecord
-from exchange_platform.streams.steps import MIN_STEP, STEP_S
 from tests.exchange_platform.streams.engine_parts import (
     Gate,
     Platform,

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from exchange_platform.bets import Side
 from exchange_platform.client import ApiError, ApiUnavailable, BetView, ExchangeClient
+from exchange_platform.domain.bets import Side
 from tests.faults.audit.customers import Acknowledged, Customer
 
 BETS_EACH = 30

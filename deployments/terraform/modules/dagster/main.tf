@@ -5,7 +5,7 @@ data "aws_caller_identity" "current" {}
 locals {
   log_groups = toset(concat(keys(local.services), keys(local.once), ["run"]))
   # The authority's certificates become a file before the command begins: Dagster's own storage reads them from one.
-  entry_point = ["python", "-m", "exchange_platform.database_ca"]
+  entry_point = ["python", "-m", "exchange_platform.process.database_ca"]
   once = {
     migrate        = { command = ["exchange-platform", "migrate"], role = aws_iam_role.once.arn }
     database-users = { command = ["exchange-platform", "database-users"], role = aws_iam_role.once.arn }
@@ -115,7 +115,7 @@ resource "aws_ecs_task_definition" "service" {
     linuxParameters        = { initProcessEnabled = true }
     # A password that was rotated reaches a task when it is started anew: one whose password is refused is not healthy.
     healthCheck = {
-      command     = ["CMD-SHELL", "${each.value.health} && python -m exchange_platform.passwords"]
+      command     = ["CMD-SHELL", "${each.value.health} && python -m exchange_platform.operations.passwords"]
       interval    = 20
       timeout     = 15
       retries     = 3

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from exchange_platform.events import Score
+from exchange_platform.domain.events import Score
 
 Chances = tuple[tuple[float, ...], ...]
 """For each of the event's markets, in order, each selection's chance to be among the winners; not scaled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from exchange_platform.events import Score
+from exchange_platform.domain.events import Score
 from exchange_platform.exchanges.simulated.fixtures import Event
 from exchange_platform.exchanges.simulated.play.course import Course, Step, normal, solve
 

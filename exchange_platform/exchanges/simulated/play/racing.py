@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 
-from exchange_platform.events import Score
+from exchange_platform.domain.events import Score
 from exchange_platform.exchanges.simulated.fixtures import Event
 from exchange_platform.exchanges.simulated.play.course import Course, Step
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from exchange_platform.back_off import BackOff
-from exchange_platform.events import FeedUpdate, decode_update
+from exchange_platform.domain.events import FeedUpdate, decode_update
+from exchange_platform.domain.records import Execution, decode
 from exchange_platform.exchanges.betfair.connection import Endpoint
 from exchange_platform.exchanges.betfair.live import LiveStream, NotAllowed, Subscription
 from exchange_platform.exchanges.betfair.live_book import LiveBook
@@ -29,7 +29,7 @@ from exchange_platform.exchanges.betfair.live_journal import (
 from exchange_platform.exchanges.betfair.messages import decode_line
 from exchange_platform.exchanges.betfair.states import FeedStates
 from exchange_platform.exchanges.betfair.volumes import VolumeLadders
-from exchange_platform.records import Execution, decode
+from exchange_platform.process.back_off import BackOff
 from tests.exchange_platform.exchanges.betfair.messages import definition, line, rc
 from tests.exchange_platform.exchanges.betfair.stream_server import (
     APP_KEY,

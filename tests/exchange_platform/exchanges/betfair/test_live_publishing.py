@@ -12,8 +12,8 @@ from exchange_platform.exchanges.betfair.live_book import LiveBook
 from exchange_platform.exchanges.betfair.live_journal import LiveJournal
 from exchange_platform.exchanges.betfair.live_publishing import LivePublishing, PublishingWaits
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.restatements import Restatement
-from exchange_platform.streams.kinesis import StreamUnavailable
+from exchange_platform.stores.operational.bets.restatements import Restatement
+from exchange_platform.streams.sources.kinesis import StreamUnavailable
 from tests.exchange_platform.exchanges.betfair.messages import definition, line, rc
 from tests.exchange_platform.exchanges.betfair.test_live import made_lines, of_recording
 from tests.exchange_platform.exchanges.betfair.test_replay import Fed, Published

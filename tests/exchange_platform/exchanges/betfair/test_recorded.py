@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchange_platform.domain.records import Execution, decode, encode
+from exchange_platform.domain.windows import aggregate
 from exchange_platform.exchanges.betfair.messages import Undecodable, decode_line
 from exchange_platform.exchanges.betfair.recorded import DamagedLine, NotARecording, Recording
 from exchange_platform.exchanges.betfair.volumes import Derived, VolumeLadders
-from exchange_platform.records import Execution, decode, encode
-from exchange_platform.stores.restatements import RestatementClass
-from exchange_platform.windows import aggregate
+from exchange_platform.stores.operational.bets.restatements import RestatementClass
 from tests.exchange_platform.exchanges.betfair import checker
 from tests.exchange_platform.exchanges.betfair.messages import definition, derive, line, rc, total, write
 

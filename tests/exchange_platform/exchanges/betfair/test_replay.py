@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from exchange_platform.events import FeedUpdate, decode_update
+from exchange_platform.domain.events import FeedUpdate, decode_update
+from exchange_platform.domain.records import Execution, decode
 from exchange_platform.exchanges.betfair.recorded import NotARecording
 from exchange_platform.exchanges.betfair.replay import ReplayProgress, replay
-from exchange_platform.records import Execution, decode
 from exchange_platform.settings import Settings
-from exchange_platform.stores.database import Database
-from exchange_platform.stores.restatements import Restatement, Restatements
+from exchange_platform.stores.operational.bets.restatements import Restatement, Restatements
+from exchange_platform.stores.operational.database import Database
 from tests.exchange_platform.exchanges.betfair.messages import line, rc, write
 from tests.support.prepared import prepare
 

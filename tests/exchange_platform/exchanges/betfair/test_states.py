@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_platform.events import (
+from exchange_platform.domain.events import (
     EventStatus,
     EventUpdate,
     FeedUpdate,

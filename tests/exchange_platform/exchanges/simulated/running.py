@@ -7,15 +7,15 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from exchange_platform.events import FeedUpdate, decode_update
+from exchange_platform.domain.events import FeedUpdate, decode_update
+from exchange_platform.domain.orders import Order
+from exchange_platform.domain.records import BetUpdate, decode
 from exchange_platform.exchanges.simulated.desk import OrderBatch
 from exchange_platform.exchanges.simulated.exchange import Exchange
 from exchange_platform.exchanges.simulated.journal import Journal
-from exchange_platform.exchanges.simulated.market import LiveMarket
+from exchange_platform.exchanges.simulated.markets.market import LiveMarket
 from exchange_platform.exchanges.simulated.retention import USUAL, Pairs, Progress, Retention
 from exchange_platform.exchanges.simulated.states import Phase
-from exchange_platform.orders import Order
-from exchange_platform.records import BetUpdate, decode
 
 SHARD = "shardId-000000000000@1"
 

@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from exchange_platform.bets import BetResult, BetStatus, Side, check_transition
-from exchange_platform.exchanges.simulated.market import LiveMarket
-from exchange_platform.exchanges.simulated.orders import NewOrder
-from exchange_platform.exchanges.simulated.settlement import COMMISSION_RATE
+from exchange_platform.domain.bets import BetResult, BetStatus, Side, check_transition
+from exchange_platform.domain.money import commission_minor
+from exchange_platform.domain.orders import CancelOrder, PlaceOrder, ReplaceOrder
+from exchange_platform.domain.records import BetUpdate, Execution, decode
+from exchange_platform.exchanges.simulated.markets.market import LiveMarket
+from exchange_platform.exchanges.simulated.markets.orders import NewOrder
+from exchange_platform.exchanges.simulated.markets.settlement import COMMISSION_RATE
 from exchange_platform.exchanges.simulated.states import Fate, Phase
-from exchange_platform.money import commission_minor
-from exchange_platform.orders import CancelOrder, PlaceOrder, ReplaceOrder
-from exchange_platform.records import BetUpdate, Execution, decode
 from tests.exchange_platform.exchanges.simulated.running import SHARD, MadeUpTime, RunningExchange
 
 CUSTOMER = "customer-7"

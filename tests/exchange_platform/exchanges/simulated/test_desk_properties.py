@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange_platform.bets import BetStatus, Side, check_transition
-from exchange_platform.exchanges.simulated.market import FINAL
+from exchange_platform.domain.bets import BetStatus, Side, check_transition
+from exchange_platform.domain.orders import CancelOrder, Order, PlaceOrder, ReplaceOrder
+from exchange_platform.domain.records import BetUpdate, Execution, decode
+from exchange_platform.exchanges.simulated.markets.market import FINAL
 from exchange_platform.exchanges.simulated.states import Phase
-from exchange_platform.orders import CancelOrder, Order, PlaceOrder, ReplaceOrder
-from exchange_platform.records import BetUpdate, Execution, decode
 from tests.exchange_platform.exchanges.simulated.running import MadeUpTime, RunningExchange
 
 _ODDS = ("1.01", "1.5", "2", "2.01", "2.5", "3", "4", "8", "50", "900", "1000", "1000", None)

@@ -11,15 +11,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from exchange_platform.bets import BetResult, BetStatus, Side, check_transition, winnings_minor
+from exchange_platform.domain.bets import BetResult, BetStatus, Side, check_transition, winnings_minor
+from exchange_platform.domain.money import commission_minor
+from exchange_platform.domain.records import BetUpdate, Execution, Record, decode, encode
 from exchange_platform.exchanges.simulated.fixtures import Fixtures, Selection
-from exchange_platform.exchanges.simulated.market import LiveMarket
-from exchange_platform.exchanges.simulated.orders import NewOrder, OrderRefused, Refusal
+from exchange_platform.exchanges.simulated.markets.market import LiveMarket
+from exchange_platform.exchanges.simulated.markets.orders import NewOrder, OrderRefused, Refusal
+from exchange_platform.exchanges.simulated.markets.settlement import COMMISSION_RATE
 from exchange_platform.exchanges.simulated.programme import Programme
-from exchange_platform.exchanges.simulated.settlement import COMMISSION_RATE
 from exchange_platform.exchanges.simulated.states import Phase
-from exchange_platform.money import commission_minor
-from exchange_platform.records import BetUpdate, Execution, Record, decode, encode
 from tests.exchange_platform.exchanges.simulated.running import MadeUpTime, RunningExchange
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange_platform.events import (
+from exchange_platform.domain.events import (
     EventStatus,
     EventUpdate,
     FeedUpdate,
@@ -18,11 +18,11 @@ from exchange_platform.events import (
     SelectionStatus,
     encode_update,
 )
+from exchange_platform.domain.records import Execution, decode
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from exchange_platform.exchanges.simulated import process
 from exchange_platform.exchanges.simulated.exchange import Exchange
 from exchange_platform.exchanges.simulated.states import Phase
-from exchange_platform.records import Execution, decode
 from tests.exchange_platform.exchanges.simulated.running import MadeUpTime, RunningExchange
 
 

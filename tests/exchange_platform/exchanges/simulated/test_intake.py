@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
-from exchange_platform.aws import aws_client
-from exchange_platform.bets import BetStatus, Side
-from exchange_platform.clock import SYSTEM_CLOCK
+from exchange_platform.domain.bets import BetStatus, Side
+from exchange_platform.domain.orders import PlaceOrder, encode_order
+from exchange_platform.domain.records import BetUpdate, decode
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from exchange_platform.exchanges.simulated.desk import OrderBatch
 from exchange_platform.exchanges.simulated.intake import MOST_ORDERS_A_TICK, OrderIntake
 from exchange_platform.exchanges.simulated.process import run
 from exchange_platform.exchanges.simulated.taken_bets import TakenBets
-from exchange_platform.orders import PlaceOrder, encode_order
-from exchange_platform.records import BetUpdate, decode
+from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.streams.kinesis import KinesisSource, Publisher, ensure_stream
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.streams.sources.kinesis import KinesisSource, Publisher, ensure_stream
 
 
 def an_order(number: int, market_id: str = "1.1") -> PlaceOrder:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from exchange_platform.bets import BetStatus, check_transition
+from exchange_platform.domain.bets import BetStatus, check_transition
+from exchange_platform.domain.records import BetUpdate, Execution, decode
 from exchange_platform.exchanges.simulated.exchange import Exchange
 from exchange_platform.exchanges.simulated.journal import Journal
 from exchange_platform.exchanges.simulated.retention import Pairs, Progress
-from exchange_platform.records import BetUpdate, Execution, decode
 from tests.exchange_platform.exchanges.simulated.running import START_US, MadeUpTime, RunningExchange
 
 

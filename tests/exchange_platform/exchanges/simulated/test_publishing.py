@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from exchange_platform.aws import aws_client
-from exchange_platform.bets import check_transition
+from exchange_platform.domain.bets import check_transition
+from exchange_platform.domain.records import BetUpdate, Execution, decode
 from exchange_platform.exchanges.simulated import process
 from exchange_platform.exchanges.simulated.process import AlreadyRunning, run
 from exchange_platform.exchanges.simulated.publishing import Publishing
 from exchange_platform.exchanges.simulated.retention import Pairs
 from exchange_platform.exchanges.simulated.taken_bets import JOURNAL_FILE
-from exchange_platform.records import BetUpdate, Execution, decode
 from exchange_platform.settings import Settings
-from exchange_platform.streams.kinesis import KinesisSource, ensure_stream
+from exchange_platform.settings.aws import aws_client
+from exchange_platform.streams.sources.kinesis import KinesisSource, ensure_stream
 from tests.exchange_platform.exchanges.simulated.running import MadeUpTime, RunningExchange
 
 

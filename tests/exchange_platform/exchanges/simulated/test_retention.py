@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from exchange_platform.domain.records import Execution, decode
 from exchange_platform.exchanges.simulated.journal import Journal
 from exchange_platform.exchanges.simulated.retention import Progress, Retention
-from exchange_platform.records import Execution, decode
-from exchange_platform.streams.source import SHARD_END
+from exchange_platform.streams.engine.source import SHARD_END
 from tests.exchange_platform.exchanges.simulated.running import MadeUpTime, RunningExchange
 
 SHARD, NEXT_SHARD = "shardId-000000000000@1", "shardId-000000000000@2"

@@ -1,0 +1,1 @@
+"""The board: its pages, what they show, and how they write it."""

@@ -1,0 +1,1 @@
+"""The routes of applications and of pages that ask for data: one module a subject."""

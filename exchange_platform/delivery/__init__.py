@@ -1,0 +1,1 @@
+"""What delivers an outbox: a run with channels, their positions and marks."""

@@ -1,0 +1,1 @@
+"""Findings about every configured part, and how to mend them."""

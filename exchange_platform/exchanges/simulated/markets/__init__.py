@@ -1,0 +1,1 @@
+"""The markets of the simulated exchange: books, orders, traders, settlement."""

@@ -1,0 +1,1 @@
+"""The AWS emulator: moto, made fit for streams and messages that flow for hours."""

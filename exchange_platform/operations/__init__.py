@@ -1,0 +1,1 @@
+"""What operators see and set going: status, checks, supervision, figures, restoring."""

@@ -1,0 +1,1 @@
+"""The runs that Dagster supervises, and whether their processes live."""

@@ -1,0 +1,1 @@
+"""What is kept in DynamoDB: the profile view and confirmation tokens."""

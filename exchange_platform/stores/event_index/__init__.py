@@ -1,0 +1,1 @@
+"""The index of events that type-ahead asks, on either engine."""

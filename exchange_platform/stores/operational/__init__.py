@@ -1,0 +1,1 @@
+"""The operational database: SQLite or MySQL. Tables in tables/, statements by subject."""

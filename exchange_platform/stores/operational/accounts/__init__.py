@@ -1,0 +1,1 @@
+"""Accounts, tokens, limits on calls and security events in the operational database."""

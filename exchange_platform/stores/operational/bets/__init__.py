@@ -1,0 +1,1 @@
+"""Bets and what they move: positions, the ledger, profiles; orders and submissions."""

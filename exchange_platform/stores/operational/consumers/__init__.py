@@ -1,0 +1,1 @@
+"""Consumers with their checkpoints, dead letters, and lost spans."""

@@ -1,0 +1,1 @@
+"""Events, markets and selections in the operational database."""

@@ -1,0 +1,1 @@
+"""Accounts' money and the limits that their owners set."""

@@ -1,0 +1,1 @@
+"""What records are applied to: one module a store."""

@@ -1,0 +1,1 @@
+"""What records come from: Kinesis, and the exchange's feed."""
