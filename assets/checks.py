@@ -15,8 +15,7 @@ from exchange_platform.stores.checkpoints import StoreDamaged
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
+from exchange_platform.streams.sources.names import EXCHANGE_BETS, EXCHANGE_FEED
 from exchange_platform.submission.exchange_asking import ExchangeUnavailable
 from resources.failed_runs import no_failed_runs
 from resources.platform import PlatformResource

@@ -9,8 +9,10 @@ import dagster as dg
 from assets.consumer_runs import OWNERS, ConsumerConfig, materialised
 from exchange_platform.process.memory import without_data_frames
 from exchange_platform.streams.engine.reports import ClosedWindows, ConsumerReport
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, LAKE, PROFILE_VIEW
+from exchange_platform.streams.sinks.lake import LAKE
 from exchange_platform.streams.sinks.operational import OPERATIONAL_DATABASE
+from exchange_platform.streams.sinks.profile_view import PROFILE_VIEW
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from resources.freshness import LIVE
 from resources.platform import PlatformResource
 from resources.run_priorities import LONG_LIVED

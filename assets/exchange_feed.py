@@ -7,8 +7,9 @@ import dagster as dg
 
 from assets.consumer_runs import OWNERS, ConsumerConfig, materialised
 from exchange_platform.process.memory import without_data_frames
-from exchange_platform.streams.exchange_feed import EVENT_INDEX, EXCHANGE_FEED
+from exchange_platform.streams.sinks.event_index import EVENT_INDEX
 from exchange_platform.streams.sinks.operational import OPERATIONAL_DATABASE
+from exchange_platform.streams.sources.names import EXCHANGE_FEED
 from resources.freshness import LIVE
 from resources.platform import PlatformResource
 from resources.run_priorities import LONG_LIVED

@@ -30,7 +30,7 @@ from exchange_platform.domain.records import encode
 from exchange_platform.settings import Settings, load_settings, read_platform_file
 from exchange_platform.settings.aws import aws_client, is_passing
 from exchange_platform.stores.lake import Lake
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.support.workload import matched_pairs
 
 CHECKOUT = Path(__file__).parents[1]

@@ -38,9 +38,9 @@ from exchange_platform.stores.operational.database import Database
 from exchange_platform.stores.schema import migrate
 from exchange_platform.streams.engine.sharing import consumer_names
 from exchange_platform.streams.engine.source import HASHES, SHARD_END
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.sinks.operational import OPERATIONAL_DATABASE
 from exchange_platform.streams.sources.kinesis import Publisher, ensure_stream
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.support.platform_parts import encoded, environment, lake_rows, operational_rows, wait_for
 from tests.support.workload import matched_pairs
 

@@ -30,9 +30,10 @@ from exchange_platform.streams.engine.consumer import Consumer
 from exchange_platform.streams.engine.sharing import Share, shares
 from exchange_platform.streams.engine.sink import SinkCommit
 from exchange_platform.streams.engine.source import ShardBatch
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, build_consumer
+from exchange_platform.streams.exchange_bets import build_consumer
 from exchange_platform.streams.sinks.operational import OperationalSink
 from exchange_platform.streams.sources.kinesis import KinesisSource
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 
 REAL = "real"
 ROWS = 50

@@ -1,7 +1,7 @@
 """Keeps the consumer runs of `exchange-bets` alive: one a share of its shards."""
 
 from assets.exchange_bets import consume_bets, exchange_bets_consumer
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from sensors.supervising import supervising_sensor
 
 exchange_bets_sensor = supervising_sensor(

@@ -1,7 +1,7 @@
 """Keeps a consumer run of the exchange's feed alive."""
 
 from assets.exchange_feed import consume_exchange_feed
-from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
+from exchange_platform.streams.sources.names import EXCHANGE_FEED
 from sensors.supervising import supervising_sensor
 
 exchange_feed_sensor = supervising_sensor(

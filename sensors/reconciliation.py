@@ -1,4 +1,4 @@
-"""Evaluates the reconciliation checks every minute without starting a run. Not here: the checks (exchange_platform/checks/)."""
+"""Evaluates the reconciliation checks every minute without starting a run. Not here: the checks (exchange_platform/operations/checks/)."""
 
 from collections.abc import Iterable
 

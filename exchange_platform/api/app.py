@@ -9,7 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from exchange_platform.api.access.anonymous import AnonymousRates
-from exchange_platform.api.board.board import board
+from exchange_platform.api.board import board
 from exchange_platform.api.http import problems, refusals
 from exchange_platform.api.http.headers import Headers, KnownHosts, MostBody
 from exchange_platform.api.pages import confirmation as confirmation_pages

@@ -19,8 +19,8 @@ from exchange_platform.stores.lake.losses import Loss, LossState
 from exchange_platform.stores.operational.database import Database
 from exchange_platform.stores.operational.sqlite_files import Condition
 from exchange_platform.streams.engine.source import Source
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.sources.kinesis import KinesisSource
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 
 _EXAMINED_S = 60.0
 """How long the catalog's file is examined at most."""

@@ -15,9 +15,9 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.event_index.opening import open_event_index
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.operational.database import Database
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.exchange_feed import EVENT_INDEX, EXCHANGE_FEED
+from exchange_platform.streams.sinks.event_index import EVENT_INDEX
 from exchange_platform.streams.sinks.operational import OPERATIONAL_DATABASE
+from exchange_platform.streams.sources.names import EXCHANGE_BETS, EXCHANGE_FEED
 
 CATCH_UP_S = 30.0
 _LOOK_S = 1.0

@@ -25,8 +25,7 @@ from exchange_platform.stores.operational.database import Database, dead_letters
 from exchange_platform.stores.operational.mails.figures import notification_figures
 from exchange_platform.stores.operational.mails.mails import MAIL
 from exchange_platform.streams.engine.sharing import consumer_names
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
+from exchange_platform.streams.sources.names import EXCHANGE_BETS, EXCHANGE_FEED
 
 SOURCES = (EXCHANGE_BETS, EXCHANGE_FEED, NOTIFICATIONS, CONFIRMATIONS)
 NEVER_S = timedelta(days=1).total_seconds()

@@ -35,7 +35,7 @@ from exchange_platform.stores.lake.restoring import add_missing, add_missing_fro
 from exchange_platform.stores.operational.bets.rows import bet_from_row
 from exchange_platform.stores.operational.database import Database, bets, outbox, to_us
 from exchange_platform.streams.engine.source import ShardsChanged, Source, SourceUnavailable, Throttled
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 
 T = TypeVar("T")
 

@@ -10,8 +10,7 @@ from exchange_platform.confirmation.wishes import CONFIRMATIONS
 from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
 from exchange_platform.streams.engine.sharing import consumer_names
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
+from exchange_platform.streams.sources.names import EXCHANGE_BETS, EXCHANGE_FEED
 
 SUPERVISED = (EXCHANGE_BETS, EXCHANGE_FEED, NOTIFICATIONS, CONFIRMATIONS)
 """The sources of which a run is always alive."""

@@ -30,8 +30,7 @@ from exchange_platform.stores.operational.database import (
 from exchange_platform.stores.operational.mails.figures import NotificationFigures, notification_figures
 from exchange_platform.stores.operational.tables.events import events
 from exchange_platform.streams.engine.sharing import consumer_names, source_of
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
+from exchange_platform.streams.sources.names import EXCHANGE_BETS, EXCHANGE_FEED
 
 SOURCES = (EXCHANGE_BETS, EXCHANGE_FEED)
 CAUGHT_UP_WAIT_S = 3.0

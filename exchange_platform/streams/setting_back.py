@@ -8,7 +8,7 @@ from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.operational.consumers.consumers import set_back
 from exchange_platform.stores.operational.consumers.lost_spans import Loss, LostSpans
 from exchange_platform.stores.operational.database import Database
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 
 
 def read_again(settings: Settings, source: str, shard: str, *, clock: Clock = SYSTEM_CLOCK) -> str | None:

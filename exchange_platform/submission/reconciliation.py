@@ -25,8 +25,8 @@ from exchange_platform.stores.operational.consumers.consumers import ConsumerRow
 from exchange_platform.stores.operational.database import Database, bets, from_us
 from exchange_platform.stores.operational.tables.wallets import order_outbox, pending_bets, replacements
 from exchange_platform.streams.engine.sharing import consumer_names
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.sources.kinesis import Publisher
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from exchange_platform.submission.exchange_asking import AsksExchange, exchange_of
 from exchange_platform.submission.order_publishing import OrdersPublisher
 

@@ -33,8 +33,8 @@ from exchange_platform.stores.operational.accounts.accounts import Accounts
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
 from exchange_platform.stores.operational.database import bets, profiles
 from exchange_platform.streams.engine.consumer import Consumer
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.sources.kinesis import Publisher, ensure_stream
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from resources.platform import PlatformResource
 from sensors.exchange_bets import exchange_bets_sensor
 from sensors.reconciliation import reconciliation_sensor

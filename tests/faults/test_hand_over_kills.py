@@ -24,8 +24,8 @@ from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRow, ConsumerRows
 from exchange_platform.stores.operational.database import Database, checkpoints, dead_letters
 from exchange_platform.stores.schema import migrate
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.sources.kinesis import ensure_stream
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.faults.test_kills import undisturbed
 from tests.support.platform_parts import (
     consume_all,

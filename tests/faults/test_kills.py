@@ -29,9 +29,10 @@ from exchange_platform.stores.operational.consumers.consumers import ConsumerRow
 from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters
 from exchange_platform.stores.operational.database import Database, checkpoints, dead_letters
 from exchange_platform.stores.schema import migrate
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, build_consumer
+from exchange_platform.streams.exchange_bets import build_consumer
 from exchange_platform.streams.replay.dead_letters import replay_dead_letters
 from exchange_platform.streams.sources.kinesis import ensure_stream
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.support.platform_parts import (
     consume_all,
     encoded,

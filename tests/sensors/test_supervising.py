@@ -20,7 +20,7 @@ from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.process.process_life import Life, life_of, process_of
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
 from exchange_platform.stores.operational.database import consumers
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from resources.platform import PlatformResource
 from sensors import run_life
 from sensors.exchange_bets import exchange_bets_sensor

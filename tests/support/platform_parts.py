@@ -22,8 +22,9 @@ from exchange_platform.stores.operational import database as tables
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
 from exchange_platform.stores.operational.database import Database
 from exchange_platform.streams.engine.consumer import Consumer
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, build_consumer
+from exchange_platform.streams.exchange_bets import build_consumer
 from exchange_platform.streams.sources.kinesis import Publisher
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 
 COMPARED = (
     tables.bets,

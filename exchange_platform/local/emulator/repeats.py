@@ -1,4 +1,4 @@
-"""A call that an AWS SDK sends again is answered as it was the first time. Not here: the calls (moto, and emulated_*.py beside it)."""
+"""A call that an AWS SDK sends again is answered as it was the first time. Not here: the calls (moto, and its neighbours)."""
 
 from __future__ import annotations
 

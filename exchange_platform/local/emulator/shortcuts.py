@@ -1,4 +1,4 @@
-"""Answers the calls that flow all the time by moto's models alone. Not here: what the models do (moto, and emulated_*.py beside it).
+"""Answers the calls that flow all the time by moto's models alone. Not here: what the models do (moto, and its neighbours).
 
 For each call moto (5.2) reads the request by its service's whole description, field by field, and writes the answer so, which takes
 several times as long as what is done in between. The platform's four most frequent calls are read and written here, as botocore

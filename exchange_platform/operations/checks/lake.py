@@ -23,8 +23,8 @@ from exchange_platform.stores.lake.bets import BetState, BetSums
 from exchange_platform.stores.lake.losses import Loss, LossState
 from exchange_platform.stores.operational.database import Database, bets, checkpoints
 from exchange_platform.streams.engine.source import SHARD_END
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.sinks.operational import OPERATIONAL_DATABASE
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 
 HOUR = timedelta(hours=1)
 _MAX_LOOKED_AT = 10_000

@@ -1,7 +1,7 @@
 """The operational database: its tables and how to connect. Not here: what is written to them (bets/bets.py and neighbours).
 
 One schema for SQLite and MySQL. Instants are integers, microseconds since 1970 UTC (`_us`); money is integers in minor
-units (`_minor`); odds and handicaps are decimal text, exact on both. Migrations live in exchange_platform/migrations/.
+units (`_minor`); odds and handicaps are decimal text, exact on both. Migrations live in exchange_platform/stores/operational/migrations/.
 """
 
 from __future__ import annotations

@@ -18,10 +18,9 @@ from exchange_platform.stores.operational.consumers.dead_letters import UNDELIVE
 from exchange_platform.stores.operational.database import Database, dead_letters
 from exchange_platform.stores.operational.upsert import chunks
 from exchange_platform.stores.operational.verdicts import Verdict
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
 from exchange_platform.streams.replay.dead_bets import DeadBets
 from exchange_platform.streams.replay.dead_updates import DeadUpdates
+from exchange_platform.streams.sources.names import EXCHANGE_BETS, EXCHANGE_FEED
 
 _BATCH = 200
 

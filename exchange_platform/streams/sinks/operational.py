@@ -10,15 +10,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from exchange_platform.domain.events import EventUpdate, MarketUpdate
+from exchange_platform.domain.records import BetUpdate
 from exchange_platform.process.clock import Clock
 from exchange_platform.stores.checkpoints import Advance
+from exchange_platform.stores.operational.bets.bets import apply_bet_updates
 from exchange_platform.stores.operational.consumers.consumers import Checkpoints
 from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters, bury, restage, take_back
 from exchange_platform.stores.operational.consumers.lost_spans import Loss, LostSpans
 from exchange_platform.stores.operational.database import Database
+from exchange_platform.stores.operational.events.events import apply_feed_updates
 from exchange_platform.stores.operational.verdicts import Verdict
 from exchange_platform.streams.engine.sink import SinkCommit, decided, suspected
 from exchange_platform.streams.engine.source import SHARD_END, ShardBatch, StreamRecord
+from exchange_platform.streams.sources.names import EXCHANGE_BETS, EXCHANGE_FEED
 
 OPERATIONAL_DATABASE = "operational_database"
 
@@ -165,3 +170,29 @@ class OperationalSink:
             "arrived_at_us": record.arrived_at_us,
             "dead_at_us": now_us,
         }
+
+
+class BetsSink(OperationalSink):
+    """Bets, profiles, ledger, outbox and dead letters, with the checkpoint, in one transaction a batch."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(
+            database,
+            clock,
+            source=EXCHANGE_BETS,
+            kinds=BetUpdate,
+            apply=lambda connection, updates, _: apply_bet_updates(connection, updates),
+        )
+
+
+class EventsSink(OperationalSink):
+    """Events, markets, selections and dead letters, with the checkpoint, in one transaction a batch."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(
+            database,
+            clock,
+            source=EXCHANGE_FEED,
+            kinds=(EventUpdate, MarketUpdate),
+            apply=lambda connection, updates, now_us: apply_feed_updates(connection, updates, now_us=now_us),
+        )

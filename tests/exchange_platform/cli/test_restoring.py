@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exchange_platform.cli import run
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.exchange_platform.operations.checks.stores import EPOCH, Stores, make_stores
 from tests.exchange_platform.stores.damaging import emptied
 from tests.support.workload import matched_pairs

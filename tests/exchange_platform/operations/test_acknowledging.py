@@ -13,9 +13,9 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.operational.consumers.consumers import Checkpoints
 from exchange_platform.streams.engine.source import SHARD_END
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, PROFILE_VIEW
-from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
 from exchange_platform.streams.sinks.operational import OPERATIONAL_DATABASE
+from exchange_platform.streams.sinks.profile_view import PROFILE_VIEW
+from exchange_platform.streams.sources.names import EXCHANGE_BETS, EXCHANGE_FEED
 from exchange_platform.submission.exchange_asking import ExchangeUnavailable
 from tests.exchange_platform.operations.checks.stores import Stores, make_stores
 from tests.exchange_platform.streams.gateway import running_gateway

@@ -16,7 +16,7 @@ from exchange_platform.stores.lake import losses as lake_losses
 from exchange_platform.stores.lake.inspection import inspect
 from exchange_platform.stores.lake.losses import LossState
 from exchange_platform.streams.engine.source import Read, Shard, StreamRecord
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.exchange_platform.operations.checks.stores import EPOCH, SHARD, Stores, make_stores
 from tests.exchange_platform.stores.damaging import FILE_DAMAGES, Damaging, bit_flipped, deleted, emptied
 from tests.support.workload import matched_pairs

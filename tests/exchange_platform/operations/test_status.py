@@ -12,8 +12,7 @@ from exchange_platform.operations.status import SOURCES, NoPlatform, StatusReade
 from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
 from exchange_platform.stores.operational.database import Database
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
-from exchange_platform.streams.exchange_feed import EXCHANGE_FEED
+from exchange_platform.streams.sources.names import EXCHANGE_BETS, EXCHANGE_FEED
 from tests.support.prepared import prepare
 
 NOW_US = 1_800_000_000_000_000

@@ -27,8 +27,8 @@ from exchange_platform.stores.operational.consumers.consumers import Checkpoints
 from exchange_platform.stores.operational.database import Database, metadata
 from exchange_platform.stores.operational.events.reader import EventReader
 from exchange_platform.stores.schema import migrate, migrate_database, schema_revisions
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.sources.kinesis import ensure_stream
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.exchange_platform.stores.event_store import applied, event_rows
 from tests.support.feed_updates import any_updates
 from tests.support.platform_parts import (

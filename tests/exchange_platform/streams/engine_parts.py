@@ -22,7 +22,8 @@ from exchange_platform.streams.engine.consumer import Consumer
 from exchange_platform.streams.engine.reports import ConsumerReport
 from exchange_platform.streams.engine.sink import Sink, SinkCommit
 from exchange_platform.streams.engine.source import Read, ShardBatch, StreamRecord
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, BetsSink
+from exchange_platform.streams.sinks.operational import BetsSink
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.support.memory_source import MemorySource
 from tests.support.platform_parts import wait_for
 from tests.support.prepared import prepare_database

@@ -16,8 +16,9 @@ from exchange_platform.stores.operational.consumers.consumers import ConsumerRow
 from exchange_platform.stores.operational.consumers.dead_letters import DeadLetter, DeadLetters
 from exchange_platform.stores.operational.database import Database
 from exchange_platform.stores.operational.events.reader import EventReader
-from exchange_platform.streams.exchange_feed import EXCHANGE_FEED, build_consumer
+from exchange_platform.streams.exchange_feed import build_consumer
 from exchange_platform.streams.sources.feed import FeedSource
+from exchange_platform.streams.sources.names import EXCHANGE_FEED
 from tests.exchange_platform.streams.engine_parts import HastyClock, Running
 from tests.support.platform_parts import wait_for
 from tests.support.prepared import prepare_database

@@ -13,8 +13,8 @@ from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake.inspection import inspect
 from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters
 from exchange_platform.stores.operational.database import Database
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.sources.kinesis import KinesisSource, ensure_stream
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.exchange_platform.stores.damaging import Damaging, bit_flipped, cut, deleted
 from tests.support.platform_parts import consume_all, encoded, lake_rows, operational_rows, publish
 from tests.support.prepared import prepare

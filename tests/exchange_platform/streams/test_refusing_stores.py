@@ -26,13 +26,10 @@ from exchange_platform.stores.operational.database import Database
 from exchange_platform.streams.engine.condition import SinkDegraded
 from exchange_platform.streams.engine.consumer import Consumer
 from exchange_platform.streams.engine.source import StreamRecord
-from exchange_platform.streams.exchange_bets import (
-    EXCHANGE_BETS,
-    BetsSink,
-    LakeSink,
-    ProfileViewSink,
-    Windows,
-)
+from exchange_platform.streams.sinks.lake import LakeSink, Windows
+from exchange_platform.streams.sinks.operational import BetsSink
+from exchange_platform.streams.sinks.profile_view import ProfileViewSink
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.exchange_platform.streams.engine_parts import (
     HastyClock,
     Platform,

@@ -21,7 +21,7 @@ from exchange_platform.streams.engine.consumer import Consumer
 from exchange_platform.streams.engine.sink import Sink, SinkCommit
 from exchange_platform.streams.engine.source import Read, ShardBatch, StreamRecord
 from exchange_platform.streams.engine.steps import MIN_STEP, STEP_S
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.exchange_platform.streams.engine_parts import (
     Gate,
     Platform,

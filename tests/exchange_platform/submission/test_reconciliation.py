@@ -28,8 +28,8 @@ from exchange_platform.stores.operational.consumers.consumers import ConsumerRow
 from exchange_platform.stores.operational.database import Database, bets
 from exchange_platform.stores.operational.tables.wallets import order_outbox
 from exchange_platform.stores.operational.wallets.wallets import Wallets
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.sources.kinesis import StreamUnavailable
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from exchange_platform.submission.exchange_asking import ExchangeClient, ExchangeUnavailable
 from exchange_platform.submission.reconciliation import (
     NEVER_TAKEN,

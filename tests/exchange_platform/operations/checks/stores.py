@@ -16,8 +16,8 @@ from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.operational.bets.bets import apply_bet_updates
 from exchange_platform.stores.operational.consumers.consumers import Checkpoints
 from exchange_platform.stores.operational.database import Database
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.sinks.operational import OPERATIONAL_DATABASE
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.support.prepared import copy_file, copy_lake, prepare_database, prepare_lake
 
 SHARD = "shardId-000000000000@1"

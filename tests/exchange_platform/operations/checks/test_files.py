@@ -12,7 +12,7 @@ from exchange_platform.operations.checks import EVERYTHING, lake_files_whole, wi
 from exchange_platform.operations.restoring import restore_lake
 from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import load_settings
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from resources.platform import PlatformResource
 from tests.exchange_platform.operations.checks.stores import EPOCH, Stores
 from tests.exchange_platform.stores.damaging import FILE_DAMAGES, Damaging, bit_flipped, emptied

@@ -9,7 +9,7 @@ import pytest
 from exchange_platform.domain.bets import Bet
 from exchange_platform.domain.records import Record
 from exchange_platform.operations.checks import ALWAYS, Span, lake_agrees, span_before, windows_agree
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.exchange_platform.operations.checks.stores import EPOCH, Stores
 from tests.support.workload import START, matched_pairs
 

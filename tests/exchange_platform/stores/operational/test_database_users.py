@@ -23,7 +23,7 @@ from exchange_platform.stores.lake import losses as lake_losses
 from exchange_platform.stores.operational.database import Database, metadata
 from exchange_platform.stores.operational.database_users import API, MIGRATOR, PLATFORM, READER, make_users
 from exchange_platform.stores.schema import migrate, schema_revisions
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.exchange_platform.betting import add_account, add_event, add_market
 from tests.support.platform_parts import consume_all, encoded, publish
 from tests.support.postgres_parts import Postgres

@@ -26,8 +26,8 @@ from exchange_platform.stores.operational.consumers.lost_spans import Loss, Lost
 from exchange_platform.stores.operational.database import checkpoints
 from exchange_platform.streams.engine.losses import KEPT_AT_LEAST_S, LossWatch
 from exchange_platform.streams.engine.source import SHARD_END, PositionRefused, Unread
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS
 from exchange_platform.streams.sources.kinesis import KinesisSource, ensure_stream
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.exchange_platform.streams.engine_parts import Platform, Running, bet_updates, new_platform
 
 HOUR_US = 3_600_000_000

@@ -19,8 +19,9 @@ from exchange_platform.stores.operational.consumers.consumers import ConsumerRow
 from exchange_platform.stores.operational.database import Database
 from exchange_platform.streams.engine.sharing import Share, consumer_names, shares
 from exchange_platform.streams.engine.source import HASHES, SHARD_END, Shard
-from exchange_platform.streams.exchange_bets import EXCHANGE_BETS, build_consumer
+from exchange_platform.streams.exchange_bets import build_consumer
 from exchange_platform.streams.sources.kinesis import KinesisSource, ensure_stream
+from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.exchange_platform.streams.engine_parts import Running
 from tests.support.platform_parts import consume_all, encoded, lake_rows, operational_rows, publish, wait_for
 from tests.support.prepared import prepare
