@@ -24,7 +24,7 @@ WRITING = """
 import sys, time
 from pathlib import Path
 from exchange_platform.settings import Settings
-from exchange_platform.stores.event_index.index import open_event_index
+from exchange_platform.stores.event_index.opening import open_event_index
 from tests.exchange_platform.stores.event_index_parts import event
 index = open_event_index(Settings(data_dir=Path(sys.argv[1])), writable=True)
 version = 1
