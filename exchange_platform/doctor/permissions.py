@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from exchange_platform.settings import PREFIX, Settings
+from exchange_platform.settings import Settings
 from exchange_platform.settings.aws import aws_client, error_code
+from exchange_platform.settings.section import PREFIX
 from exchange_platform.stores.dagster_database import dagster_answers
 
 Trial = tuple[str, str, Callable[[], str]]

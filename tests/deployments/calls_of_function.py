@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from exchange_platform.api.lambda_handler import Function
-from exchange_platform.settings import KEPT, PREFIX, Settings
+from exchange_platform.settings import KEPT, Settings
 from exchange_platform.settings.aws import aws_client
 from exchange_platform.settings.kept_secrets import Place, read_secrets
+from exchange_platform.settings.section import PREFIX
 from tests.deployments.api_gateway import through_gateway
 from tests.deployments.calls_of_tasks import BET, DAY, TOKEN, mails, own_variables, records
 from tests.deployments.recorded_calls import Recorder

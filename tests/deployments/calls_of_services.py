@@ -16,8 +16,9 @@ from dagster._core.test_utils import create_run_for_test
 
 from exchange_platform.operations import cloud_metrics
 from exchange_platform.process.clock import SYSTEM_CLOCK
-from exchange_platform.settings import PREFIX, Settings
+from exchange_platform.settings import Settings
 from exchange_platform.settings.aws import aws_client
+from exchange_platform.settings.section import PREFIX
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.operational.database import Database
 from tests.deployments.calls_of_tasks import DAGSTER_YAML

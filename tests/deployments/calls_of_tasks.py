@@ -29,8 +29,9 @@ from exchange_platform.domain.orders import CancelOrder
 from exchange_platform.domain.records import BetUpdate
 from exchange_platform.local.emulator.server import Emulator, provision
 from exchange_platform.operations.checks import view_agrees
-from exchange_platform.settings import PREFIX, Settings, secret_settings
+from exchange_platform.settings import Settings, secret_settings
 from exchange_platform.settings.aws import aws_client
+from exchange_platform.settings.section import PREFIX
 from exchange_platform.stores.dynamodb.profile_view import ProfileView
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.operational.bets.order_outbox import write_orders

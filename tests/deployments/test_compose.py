@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exchange_platform.settings import PREFIX, load_settings
+from exchange_platform.settings import load_settings
+from exchange_platform.settings.section import PREFIX
 
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
 

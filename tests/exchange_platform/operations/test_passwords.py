@@ -18,8 +18,9 @@ from pydantic import SecretStr
 from exchange_platform.api.app import create_app
 from exchange_platform.api.lambda_handler import Function
 from exchange_platform.operations import passwords
-from exchange_platform.settings import PREFIX, Settings
+from exchange_platform.settings import Settings
 from exchange_platform.settings.aws import aws_client
+from exchange_platform.settings.section import PREFIX
 from exchange_platform.stores.checkpoints import CredentialsRefused
 from exchange_platform.stores.dagster_database import dagster_answers
 from exchange_platform.stores.lake import Lake
