@@ -53,7 +53,8 @@ def show_query(settings: Settings, sql: str, format_: Format) -> int:
 
 def show_diagnosis(settings: Settings, *, as_json: bool) -> int:
     """Print every check's finding; 1 if something is wrong."""
-    from exchange_platform.doctor.findings import Level, diagnose
+    from exchange_platform.doctor.diagnosis import diagnose
+    from exchange_platform.doctor.findings import Level
 
     findings = []
     signs = {Level.FINE: "[green]ok  [/]", Level.NOTE: "[yellow]note[/]", Level.WRONG: "[red]WRONG[/]"}

@@ -23,8 +23,10 @@ from pydantic import SecretStr
 
 from exchange_platform.api.app import create_app
 from exchange_platform.confirmation.run import build_run
-from exchange_platform.doctor import findings as doctor
+from exchange_platform.doctor import diagnosis
 from exchange_platform.doctor import permissions as doctor_permissions
+from exchange_platform.doctor.aws import aws_findings
+from exchange_platform.doctor.findings import Level
 from exchange_platform.domain.orders import CancelOrder
 from exchange_platform.domain.records import BetUpdate
 from exchange_platform.local.emulator.server import Emulator, provision
@@ -288,6 +290,6 @@ def _print(directory: Path) -> None:
 
 def _diagnose(settings: Settings) -> None:
     """`exchange-platform doctor` as a task of its own, as docs/deployment.md has it: what it asks of AWS."""
-    trials = (doctor._tried(*trial) for trial in doctor_permissions.trials(settings))
-    for finding in (*doctor._aws(settings), *trials):
-        assert finding.level is not doctor.Level.WRONG, finding
+    trials = (diagnosis.tried(*trial) for trial in doctor_permissions.trials(settings))
+    for finding in (*aws_findings(settings), *trials):
+        assert finding.level is not Level.WRONG, finding

@@ -14,7 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from exchange_platform.cli import run as run_command
-from exchange_platform.doctor.findings import Finding, Level, diagnose
+from exchange_platform.doctor.diagnosis import diagnose
+from exchange_platform.doctor.findings import Finding, Level
 from exchange_platform.exchanges.feed_journal import FeedJournal
 from exchange_platform.exchanges.simulated import process
 from exchange_platform.exchanges.simulated.journal import Journal

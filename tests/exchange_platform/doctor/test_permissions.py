@@ -6,8 +6,9 @@ import uuid
 
 import pytest
 
-from exchange_platform.doctor import findings as doctor
+from exchange_platform.doctor import diagnosis
 from exchange_platform.doctor import permissions as doctor_permissions
+from exchange_platform.doctor.findings import Finding, Level
 from exchange_platform.local.emulator.server import provision
 from exchange_platform.settings import Settings
 from exchange_platform.settings.aws import aws_client
@@ -35,16 +36,16 @@ def on_aws(settings: Settings, emulator_url: str) -> Settings:
     return stated
 
 
-def found(settings: Settings) -> dict[str, doctor.Finding]:
+def found(settings: Settings) -> dict[str, Finding]:
     return {
-        part: doctor._tried(part, remedy, trial)
+        part: diagnosis.tried(part, remedy, trial)
         for part, remedy, trial in doctor_permissions.trials(settings)
     }
 
 
 def test_every_trial_goes_well_and_changes_nothing(on_aws: Settings) -> None:
     for finding in found(on_aws).values():
-        assert finding.level is doctor.Level.FINE, finding
+        assert finding.level is Level.FINE, finding
     assert set(found(on_aws)) == {
         "permission to read the stream",
         "permission to write the profile view",
@@ -71,7 +72,7 @@ def test_each_part_that_is_missing_is_named_with_what_to_do(on_aws: Settings) ->
         }
     )
     for finding in found(lost).values():
-        assert finding.level is doctor.Level.WRONG, finding
+        assert finding.level is Level.WRONG, finding
         assert finding.remedy
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exchange_platform.doctor.findings import Level, _run_slots
+from exchange_platform.doctor.diagnosis import run_slots_finding
+from exchange_platform.doctor.findings import Level
 from exchange_platform.operations.run_slots import dagster_yaml, limits_too_low, slots_needed
 from exchange_platform.settings import Settings
 
@@ -22,7 +23,7 @@ def test_every_consumer_and_its_successor_need_a_slot() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(DEPLOYMENTS)))
 @pytest.mark.parametrize("consumers", [1, 7, 40])
 def test_the_deployments_have_places_for_all_consumers(file: Path, consumers: int) -> None:
-    assert _run_slots(Settings(bets_consumers=consumers), file).level is Level.FINE
+    assert run_slots_finding(Settings(bets_consumers=consumers), file).level is Level.FINE
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_doctor_says_which_limit_is_too_low_and_what_to_do(tmp_path: Path, limit
     (tmp_path / "dagster" / "dagster.yaml").write_text(f"concurrency: {{runs: {limits}}}")
     file = dagster_yaml(settings)
     assert file is not None
-    finding = _run_slots(settings, file)
+    finding = run_slots_finding(settings, file)
     assert finding.level is Level.WRONG
     assert said in finding.found
     assert "concurrency.runs" in finding.remedy

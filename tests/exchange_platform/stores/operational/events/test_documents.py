@@ -11,7 +11,8 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from exchange_platform.doctor.findings import Finding, Level, diagnose
+from exchange_platform.doctor.diagnosis import diagnose
+from exchange_platform.doctor.findings import Finding, Level
 from exchange_platform.domain.events import EventStatus
 from exchange_platform.local.programs import free_ports
 from exchange_platform.settings import Settings
