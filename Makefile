@@ -44,9 +44,10 @@ test: setup ## The fast suite
 
 check: lint types floors manifests terraform policies test-long test-servers test-faults ## Style, types, floors, manifests, infrastructure, the long tests, the suites against servers, the fault tests
 
-lint: setup ## Style
+lint: setup ## Style, and that what is imported is declared
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/deptry .
 
 types: setup ## Strict types
 	@$(BIN)/mypy

@@ -1,32 +1,19 @@
 """Changes of bets as they are told, and which of them an owner gets a mail of. Pure; no I/O, no clock.
 
-Not here: when a mail leaves (planning.py), or what it says (wording.py).
+Not here: what a change is (domain/changes.py), when a mail leaves (planning.py), or what it says (wording.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum
 
 import msgspec
 
 from exchange_platform.domain.accounts import MailChoice
 from exchange_platform.domain.bets import Bet, BetResult, BetStatus
+from exchange_platform.domain.changes import ChangeKind
 from exchange_platform.stores.operational.bets.outbox import ChangeRow
-
-
-class ChangeKind(StrEnum):
-    """What happened to a bet."""
-
-    ACCEPTED = "accepted"
-    MATCHED = "matched"
-    CANCELLED = "cancelled"
-    LAPSED = "lapsed"
-    VOIDED = "voided"
-    REJECTED = "rejected"
-    SETTLED = "settled"
-    UNSETTLED = "unsettled"
-    SETTLED_AGAIN = "settled_again"
 
 
 class Telling(Enum):

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from exchange_platform.notifications.changes import Change, ChangeKind, read
+from exchange_platform.domain.changes import ChangeKind
+from exchange_platform.notifications.changes import Change, read
 from exchange_platform.notifications.planning import (
     DIGEST,
     Gathering,

@@ -12,9 +12,10 @@ import msgspec
 
 from exchange_platform.domain.accounts import AccountState, MailChoice
 from exchange_platform.domain.bets import Bet, BetResult, BetStatus, Side, winnings_minor
+from exchange_platform.domain.changes import ChangeKind
 from exchange_platform.mail.message import OutgoingMail
 from exchange_platform.mail.rendering import render
-from exchange_platform.notifications.changes import Change, ChangeKind
+from exchange_platform.notifications.changes import Change
 from exchange_platform.notifications.mailing import change_mail
 from exchange_platform.notifications.planning import DIGEST
 from exchange_platform.stores.operational.accounts.accounts import Account

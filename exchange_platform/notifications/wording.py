@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exchange_platform.domain.bets import Bet, BetResult, BetStatus, Side, winnings_minor
+from exchange_platform.domain.changes import ChangeKind
 from exchange_platform.notifications.amounts import (
     amount,
     instant_text,
@@ -13,7 +14,7 @@ from exchange_platform.notifications.amounts import (
     side_text,
     signed_amount,
 )
-from exchange_platform.notifications.changes import Change, ChangeKind
+from exchange_platform.notifications.changes import Change
 from exchange_platform.notifications.reasons import in_plain_words
 from exchange_platform.stores.operational.database import to_us
 from exchange_platform.stores.operational.mails.contents import BalanceEntries, BetNames

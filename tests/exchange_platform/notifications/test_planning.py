@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from exchange_platform.domain.accounts import MailChoice
 from exchange_platform.domain.bets import BetStatus
-from exchange_platform.notifications.changes import Change, ChangeKind, Telling, telling
+from exchange_platform.domain.changes import ChangeKind
+from exchange_platform.notifications.changes import Change, Telling, telling
 from exchange_platform.notifications.planning import DIGEST, Gathering, Pace, plan
 from exchange_platform.stores.operational.mails.mails import NewMail
 from tests.exchange_platform.stores.bet_lives import matched, opened

@@ -22,6 +22,7 @@ from exchange_platform.domain.bets import (
     Position,
     check_transition,
 )
+from exchange_platform.domain.changes import change_of
 from exchange_platform.stores.operational.bets import lost_bets, outbox
 from exchange_platform.stores.operational.bets.ledger import CLEARING, COMMISSION, Books, Occasion
 from exchange_platform.stores.operational.bets.positions import SelectionKey, Standings
@@ -162,12 +163,14 @@ class BetFold:
             return Verdict(
                 False, f"currency {after.currency} of bet {after.bet_id}; user {after.user_id} has {currency}"
             )
-        change = _change(before, after)
+        change = change_of(before, after)
         self._bets_before.setdefault(after.bet_id, before)
         self._bets[after.bet_id] = self._changed_bets[after.bet_id] = after
         updated_at_us = to_us(after.updated_at)
         exposure_change = self._move_position(before, after)
-        balance_change = self._enter(before, after, change or "updated", exposure_change, updated_at_us)
+        balance_change = self._enter(
+            before, after, change._value_ if change is not None else "updated", exposure_change, updated_at_us
+        )
         self._sum_profile(after, exposure_change, balance_change, updated_at_us)
         self._note_pending(before, after)
         if change is not None:
@@ -176,7 +179,7 @@ class BetFold:
                     "bet_id": after.bet_id,
                     "bet_version": after.version,
                     "user_id": after.user_id,
-                    "change": change,
+                    "change": change._value_,
                     "status_before": before.status._value_ if before is not None else None,
                     "status_after": after.status._value_,
                     "bet": _encoder.encode(after).decode(),
@@ -335,50 +338,6 @@ def _counts(bet: Bet) -> tuple[int, ...]:
         bet.profit_minor,
         bet.commission_minor,
     )
-
-
-_NAMED = {
-    BetStatus.REJECTED: "rejected",
-    BetStatus.CANCELLED: "cancelled",
-    BetStatus.LAPSED: "lapsed",
-    BetStatus.VOIDED: "voided",
-    BetStatus.UNSETTLED: "unsettled",
-}
-
-
-def _change(before: Bet | None, after: Bet) -> str | None:
-    """What the owner is told of; None where nothing that concerns the owner changed."""
-    status = after.status
-    was = before.status if before is not None else None
-    if status is BetStatus.SETTLED and (was is not BetStatus.SETTLED or before is None):
-        return "settled"
-    if status is BetStatus.SETTLED:
-        assert before is not None
-        differs = (before.result, before.profit_minor, before.commission_minor) != (
-            after.result,
-            after.profit_minor,
-            after.commission_minor,
-        )
-        return "settled" if differs else None
-    if status is not was:
-        named = _NAMED.get(status)
-        if named is not None:
-            return named
-    matched_before = before.matched_minor if before is not None else 0
-    if after.matched_minor > matched_before:
-        return "matched"
-    if before is None:
-        return None if status is BetStatus.PENDING else "accepted"
-    if was is BetStatus.PENDING and status is BetStatus.OPEN:
-        return "accepted"
-    for name, amount_before, amount_after in (
-        ("voided", before.voided_minor, after.voided_minor),
-        ("lapsed", before.lapsed_minor, after.lapsed_minor),
-        ("cancelled", before.cancelled_minor, after.cancelled_minor),
-    ):
-        if amount_after > amount_before:
-            return name
-    return None
 
 
 _BETS = Lookup(sa.select(bets), bets.c.bet_id)
