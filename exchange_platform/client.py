@@ -16,6 +16,7 @@ import msgspec
 from exchange_platform.domain.bets import BetResult, BetStatus, Side
 from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.bounded_http import AnswerTooLarge, bounded_client
+from exchange_platform.process.errors import Unavailable
 from exchange_platform.process.lean_httpx import httpx
 
 API_FILE = "api.json"
@@ -48,7 +49,7 @@ class MissingScope(ApiError):
         self.scopes = scopes
 
 
-class ApiUnavailable(Exception):
+class ApiUnavailable(Unavailable):
     """The API could not be reached, or was too busy, for as long as was tried. Asking again with the same id is right."""
 
 

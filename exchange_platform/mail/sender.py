@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from exchange_platform.mail.message import OutgoingMail
+from exchange_platform.process.errors import Unavailable
 
 
 class NotSent(Exception):
@@ -26,7 +27,7 @@ class MessageRefused(NotSent):
     """Never, this mail: a dead letter. The address may be well."""
 
 
-class SenderUnavailable(NotSent):
+class SenderUnavailable(NotSent, Unavailable):
     """No mail can be sent now (no connection, no login, throttled, sending paused): wait, and blame no mail for it."""
 
 

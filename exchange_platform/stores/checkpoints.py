@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from exchange_platform.process.errors import Unavailable
+
 
 @dataclass(frozen=True, slots=True)
 class Advance:
@@ -27,7 +29,7 @@ class Superseded(Exception):
     """A newer consumer owns the shard: stop. Nothing of the refused commit was written."""
 
 
-class StoreUnavailable(Exception):
+class StoreUnavailable(Unavailable):
     """The store can't be reached or is too busy now: retry with back-off, read no more meanwhile. Nothing was written."""
 
 

@@ -18,6 +18,7 @@ from exchange_platform.domain.exchange_reports import (
     ReportedSpan,
 )
 from exchange_platform.domain.records import BetUpdate, UndecodableRecord, decode
+from exchange_platform.process.errors import Unavailable
 from exchange_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _MAX_ENTRIES = 1_000_000
 """Of a report in all: an exchange that has always one more page is not followed for ever."""
 
 
-class ExchangeUnavailable(Exception):
+class ExchangeUnavailable(Unavailable):
     """The exchange can't be asked now: ask again later. Nothing is known of the bet."""
 
 

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import msgspec
 
+from exchange_platform.process.errors import Unavailable
+
 SHARD_END = "SHARD_END"
 """The position of a shard that was closed and read to its end; its children may be read."""
 
@@ -87,7 +89,7 @@ class Read:
     """What lay before these records and is gone."""
 
 
-class SourceUnavailable(Exception):
+class SourceUnavailable(Unavailable):
     """The source can't be read now: wait `retry_after_s` and try again. Nothing was skipped."""
 
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:

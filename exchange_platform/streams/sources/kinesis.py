@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.process.errors import Unavailable
 from exchange_platform.settings.aws import THROTTLED, error_code, is_passing
 from exchange_platform.streams.engine.source import (
     SHARD_END,
@@ -40,7 +41,7 @@ _REFUSED_POSITION_S = 5.0
 _PUTS = BackOff(first_s=0.1, max_s=2.0)
 
 
-class StreamUnavailable(Exception):
+class StreamUnavailable(Unavailable):
     """The stream took nothing for longer than the publisher waits. What was not acknowledged may be published again."""
 
 

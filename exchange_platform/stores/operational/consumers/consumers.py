@@ -272,8 +272,14 @@ class Checkpoints:
                 .values(position=step.position, updated_at_us=now_us)
             ).rowcount
             if changed != 1:
+                held = connection.execute(
+                    sa.select(checkpoints.c.epoch, checkpoints.c.position).where(
+                        *self._row(source, step.shard)
+                    )
+                ).one_or_none()
+                found = f"epoch {held.epoch} at {held.position}" if held is not None else "no checkpoint"
                 raise Superseded(
-                    f"{source} {step.shard}: epoch {epoch} at {step.expected} is no longer what {self._sink} holds"
+                    f"{source} {step.shard}: expected epoch {epoch} at {step.expected} in {self._sink}, found {found}"
                 )
 
     def holder(self, source: str, shards: Sequence[str] | None = None) -> int:

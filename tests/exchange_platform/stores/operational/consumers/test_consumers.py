@@ -155,7 +155,9 @@ def test_a_newer_claim_fences_out_the_older_consumer_whose_data_is_rolled_back(
     checkpoints.claim(SOURCE, 1, [SHARD], now_us=1)
     advance(database, checkpoints, 1, Advance(SHARD, None, "10"), name="before")
     checkpoints.claim(SOURCE, 2, [SHARD], now_us=2)
-    with pytest.raises(Superseded, match="epoch 1 at 10 is no longer what operational_database holds"):
+    with pytest.raises(
+        Superseded, match="expected epoch 1 at 10 in operational_database, found epoch 2 at 10"
+    ):
         advance(database, checkpoints, 1, Advance(SHARD, "10", "20"), name="fenced out")
     assert written(database) == ["before"]
     assert checkpoints.positions(SOURCE) == {SHARD: "10"}
