@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
@@ -20,6 +20,7 @@ from exchange_platform.process.memory import give_back
 from exchange_platform.runs.liveness import LEFT_ALONE, Patience, condition_of, this_machine
 from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.consumers.signs import Statistics, VitalSigns
 
 log = logging.getLogger(__name__)
 
@@ -259,7 +260,7 @@ class DeliveryRun:
     def _beat(self) -> None:
         while not self._clock.wait(self._finished, HEARTBEAT_S):
             try:
-                self._rows.heartbeat(self.source, self.epoch, **self._vital_signs())
+                self._rows.heartbeat(self.source, self.epoch, self._vital_signs())
                 self._beaten_at_s = self._clock.monotonic_s()
                 newest = self._rows.newest(self.source)
                 if newest is not None and newest.epoch > self.epoch:
@@ -274,11 +275,11 @@ class DeliveryRun:
 
     def _say_ended(self, state: str) -> None:
         try:
-            self._rows.heartbeat(self.source, self.epoch, state=state, **self._vital_signs())
+            self._rows.heartbeat(self.source, self.epoch, self._vital_signs(), state=state)
         except Exception as error:
             log.warning("%s: could not say that it ended: %s", self.source, error)
 
-    def _vital_signs(self) -> dict[str, Any]:
+    def _vital_signs(self) -> VitalSigns:
         channels = {channel.name: dict(channel.figures()) for channel in self._channels}
         now_s = self._clock.monotonic_s()
         delivered = int(sum(figures.get("delivered") or 0 for figures in channels.values()))
@@ -290,16 +291,16 @@ class DeliveryRun:
         at_tip = claimed and not any(figures.get("waiting") for figures in channels.values())
         if at_tip:
             self._caught_up_at_us = now_us
-        return {
-            "heartbeat_at_us": now_us,
-            "ends_at_us": now_us + int((self._ends_at_s - now_s) * 1e6),  # the wall clock may have been set
-            "at_tip": at_tip,
-            "caught_up_at_us": self._caught_up_at_us,
-            "records": delivered,
-            "rate": rate,
-            "lag_ms": lag_ms,
-            "statistics": {"channels": channels, "trouble": self._troubles()},
-        }
+        return VitalSigns(
+            heartbeat_at_us=now_us,
+            ends_at_us=now_us + int((self._ends_at_s - now_s) * 1e6),  # the wall clock may have been set
+            at_tip=at_tip,
+            caught_up_at_us=self._caught_up_at_us,
+            records=delivered,
+            rate=rate,
+            lag_ms=lag_ms,
+            statistics=Statistics(channels=channels, trouble=self._troubles()),
+        )
 
     def _troubles(self) -> list[str]:
         told = dict(self._trouble)

@@ -10,8 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.doctor.diagnosis import _safely
-from exchange_platform.doctor.findings import Finding, Level
+from exchange_platform.doctor.findings import Finding, Level, safely
 from exchange_platform.process.aws_clients import is_on_this_machine
 from exchange_platform.settings import Settings
 from exchange_platform.settings.aws import aws_client, error_code, topic_arn
@@ -53,7 +52,7 @@ def aws_findings(settings: Settings) -> Iterator[Finding]:
                 clock = functools.partial(_clock, answer)
             yield finding
         if clock is not None:
-            yield _safely("clock", clock)
+            yield safely("clock", clock)
         answer, finding = _asked(
             "profile view",
             settings.profiles_table,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from exchange_platform.doctor import permissions as doctor_permissions
 from exchange_platform.doctor.aws import aws_findings
-from exchange_platform.doctor.findings import Finding, Level
+from exchange_platform.doctor.findings import REMEDIES, Finding, Level, safely
 from exchange_platform.doctor.machine import (
     is_running_here,
     machine_findings,
@@ -31,7 +31,6 @@ from exchange_platform.doctor.stores import (
 from exchange_platform.operations import run_slots
 from exchange_platform.operations.status import SOURCES
 from exchange_platform.settings import Settings, read_platform_file
-from exchange_platform.stores.checkpoints import StoreDamaged
 from exchange_platform.stores.data_files import CATALOG, OPERATIONAL
 
 
@@ -42,7 +41,7 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     yield python_finding()
     yield from package_findings(embedded)
     yield from machine_findings(settings.data_dir, runs_here=embedded)
-    yield _safely("platform", lambda: platform_finding(settings, runs=runs, embedded=embedded))
+    yield safely("platform", lambda: platform_finding(settings, runs=runs, embedded=embedded))
     if runs:
         yield from noted_findings(settings)
     faults = list(data_faults(settings.data_dir)) if embedded else []
@@ -55,36 +54,26 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     if OPERATIONAL not in damaged and not there:
         yield Finding("stores", Level.NOTE, "not made yet", "`exchange-platform migrate` or `up` makes them")
     if there:
-        yield _safely("operational database", lambda: database_finding(settings))
-        yield _safely("application tokens", lambda: token_finding(settings))
+        yield safely("operational database", lambda: database_finding(settings))
+        yield safely("application tokens", lambda: token_finding(settings))
     if (there or OPERATIONAL in damaged) and CATALOG not in damaged:
-        yield _safely("lake", lambda: lake_finding(settings))
+        yield safely("lake", lambda: lake_finding(settings))
     if there:
-        yield _safely("event index", lambda: index_finding(settings))
+        yield safely("event index", lambda: index_finding(settings))
     if runs or not embedded:
         yield from aws_findings(settings)
         if not embedded:
-            yield _safely("environment", _environment)
+            yield safely("environment", _environment)
             for part, remedy, trial in doctor_permissions.trials(settings):
                 yield tried(part, remedy, trial)
         if there:
             for source in SOURCES:
-                yield _safely(f"consumer of {source}", functools.partial(consumer_finding, settings, source))
+                yield safely(f"consumer of {source}", functools.partial(consumer_finding, settings, source))
     if runs:
-        yield _safely("dagster", lambda: _dagster(settings))
+        yield safely("dagster", lambda: _dagster(settings))
     limits = run_slots.dagster_yaml(settings)
     if limits is not None:
-        yield _safely("run slots", lambda: run_slots_finding(settings, limits))
-
-
-def _safely(part: str, check: Callable[[], Finding]) -> Finding:
-    try:
-        return check()
-    except StoreDamaged as damage:  # it says what to do
-        return Finding(part, Level.WRONG, " ".join(str(damage).split()))
-    except Exception as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        return Finding(part, Level.WRONG, text[:500], _REMEDIES.get(part, ""))
+        yield safely("run slots", lambda: run_slots_finding(settings, limits))
 
 
 def tried(part: str, remedy: str, trial: Callable[[], str]) -> Finding:
@@ -107,16 +96,6 @@ def _environment() -> Finding:
     return Finding("environment", Level.FINE, "every EXCHANGE_PLATFORM_ variable is a setting")
 
 
-_REMEDIES = {
-    "operational database": "is its server up, and are EXCHANGE_PLATFORM_DATABASE_URL and its password right?",
-    "application tokens": "`exchange-platform migrate` makes their table",
-    "lake": "is its catalog reachable (EXCHANGE_PLATFORM_LAKE_CATALOG), its data readable (EXCHANGE_PLATFORM_LAKE_DATA_PATH)?",
-    "event index": "Elasticsearch: is it up, and are EXCHANGE_PLATFORM_ELASTICSEARCH_URL and its API key right? The embedded index"
-    " (no URL): it is a copy, the job rebuild_event_index fills it again",
-    "dagster": "see logs/dagster-webserver.log and logs/code-server.log in the data directory",
-}
-
-
 def _dagster(settings: Settings) -> Finding:
     from exchange_platform.local.dagster_pages import DagsterPages
 
@@ -125,7 +104,7 @@ def _dagster(settings: Settings) -> Finding:
     error, silent = pages.load_error(), pages.unhealthy_daemons()
     if error is not None:
         return Finding(
-            "dagster", Level.WRONG, f"the code location does not load: {error[:300]}", _REMEDIES["dagster"]
+            "dagster", Level.WRONG, f"the code location does not load: {error[:300]}", REMEDIES["dagster"]
         )
     if silent:
         return Finding(

@@ -6,7 +6,6 @@ The JSON of `status --json` is `PlatformStatus`, field by field (docs/cli.md): f
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRow, ConsumerRows
 from exchange_platform.stores.operational.consumers.lost_spans import lost_spans
+from exchange_platform.stores.operational.consumers.signs import ShardSigns, SinkSigns
 from exchange_platform.stores.operational.database import (
     Database,
     checkpoints,
@@ -39,24 +39,6 @@ _MACHINE_EVERY_S = 5.0
 """The machine is looked at by writing a small file."""
 
 
-class SinkStatus(msgspec.Struct, frozen=True):
-    """One sink's work for a source since its consumer began. Lags run from arrival in the stream to commit.
-
-    `behind_ms` is the age of the oldest record that was read and is not committed, `last_error` what is wrong with the sink now.
-    """
-
-    records: int = 0
-    repeats: int = 0
-    batches: int = 0
-    retries: int = 0
-    commit_ms: float = 0.0
-    lag_p50_ms: float = 0.0
-    lag_p99_ms: float = 0.0
-    behind_ms: float = 0.0
-    last_error: str = ""
-    degraded_since_us: int | None = None
-
-
 class ShardStatus(msgspec.Struct, frozen=True):
     """One shard of a source (`shard` is null before anything was read) and the consumer that reads it.
 
@@ -72,7 +54,7 @@ class ShardStatus(msgspec.Struct, frozen=True):
     records: int
     heartbeat_age_s: float | None
     at_tip: bool
-    sinks: dict[str, SinkStatus]
+    sinks: dict[str, SinkSigns]
 
 
 class ConsumerStatus(msgspec.Struct, frozen=True):
@@ -270,7 +252,7 @@ class StatusReader:
             if since_us is None
             else since_us
         )
-        trouble = [str(text) for text in row.statistics.get("trouble", ())]
+        trouble = row.statistics.trouble
         return ConsumerStatus(
             source=row.source,
             epoch=row.epoch,
@@ -294,39 +276,34 @@ def _shards(
 ) -> list[ShardStatus]:
     """The shards that the newest consumer reads; before it has said which, those that have a checkpoint (of a share: it will say)."""
     source = source_of(name)
-    statistics: dict[str, Any] = row.statistics if row is not None else {}
-    shards: dict[str | None, dict[str, Any]] = dict(statistics.get("shards", {}))
+    shards: dict[str | None, ShardSigns] = {}
+    if row is not None:
+        shards.update(row.statistics.shards)
     if not shards:
-        shards = {shard: {} for of, shard in held if of == name} or {None: {}}
-    sinks = {
-        name: msgspec.convert(
-            {key: value for key, value in figures.items() if value is not None}, SinkStatus, strict=False
-        )
-        for name, figures in statistics.get("sinks", {}).items()
-    }
+        shards = {shard: ShardSigns() for of, shard in held if of == name} or {None: ShardSigns()}
     return [
         ShardStatus(
             source=source,
             consumer=name,
             shard=shard,
             epoch=row.epoch if row is not None else 0,
-            position=told.get("position") or (held.get((source, shard)) if shard is not None else None),
-            lag_ms=round(float(told["lag_ms"]), 1) if "lag_ms" in told else None,
-            records=int(told.get("records", 0)),
+            position=signs.position or (held.get((source, shard)) if shard is not None else None),
+            lag_ms=round(signs.lag_ms, 1) if signs.lag_ms is not None else None,
+            records=signs.records,
             heartbeat_age_s=round(abs(now_us - row.heartbeat_at_us) / 1e6, 3) if row is not None else None,
-            at_tip=bool(told.get("at_tip", False)),
-            sinks=sinks,
+            at_tip=signs.at_tip,
+            sinks=row.statistics.sinks if row is not None else {},
         )
-        for shard, told in shards.items()
+        for shard, signs in shards.items()
     ]
 
 
 def _windows_told(rows: dict[str, ConsumerRow | None]) -> WindowCounts:
     # The consumers of one lake all count its windows.
-    told = [row.statistics.get("windows", {}) for row in rows.values() if row is not None]
+    told = [row.statistics.windows for row in rows.values() if row is not None]
     return WindowCounts(
-        max((int(windows.get("open", 0)) for windows in told), default=0),
-        max((int(windows.get("closed", 0)) for windows in told), default=0),
+        max((windows.open for windows in told), default=0),
+        max((windows.closed for windows in told), default=0),
     )
 
 

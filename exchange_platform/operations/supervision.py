@@ -233,7 +233,7 @@ def _end_text(consumer: ConsumerRow, condition: Condition, now_us: int) -> str:
             return f"{run} died: {silent}"
     if consumer.state != "failed":
         return f"{run} {consumer.state}"
-    errors = "; ".join(consumer.statistics.get("trouble", ()))
+    errors = "; ".join(consumer.statistics.trouble)
     return f"{run} failed: {silent}; its last error: {errors}" if errors else f"{run} failed: {silent}"
 
 
@@ -257,7 +257,7 @@ def _left_alone_text(
         f"run {consumer.run_id[:8]} alive, heartbeat {elapsed_s(consumer.heartbeat_at_us, now_us):.1f} s ago,"
         f" lag {consumer.lag_ms:.0f} ms, {consumer.rate:.0f} records/s"
     )
-    trouble = consumer.statistics.get("trouble")
+    trouble = consumer.statistics.trouble
     return f"{text}; TROUBLE: {'; '.join(trouble)}" if trouble else text
 
 

@@ -205,5 +205,5 @@ def _lapsed(bet: Bet, now_us: int) -> BetUpdate:
 
 def _newest_stream_us(row: ConsumerRow) -> int:
     """When the newest stream that the consumer reads was created, as its shards' names say; 0 where none says so."""
-    created = (shard.rpartition("@")[2] for shard in row.statistics.get("shards", {}))
+    created = (shard.rpartition("@")[2] for shard in row.statistics.shards)
     return max((int(at_ms) * 1000 for at_ms in created if at_ms.isascii() and at_ms.isdigit()), default=0)

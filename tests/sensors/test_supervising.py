@@ -25,6 +25,7 @@ from resources.platform import PlatformResource
 from sensors import run_life
 from sensors.exchange_bets import exchange_bets_sensor
 from sensors.run_life import launcher_probe
+from tests.support.consumer_rows import beat
 from tests.support.prepared import prepare_database
 
 S = 1_000_000
@@ -52,7 +53,7 @@ class World:
 
     def row(self, **values: object) -> None:
         """Change the consumer's row."""
-        self.rows.heartbeat(EXCHANGE_BETS, self.epoch, **values)
+        beat(self.rows, EXCHANGE_BETS, self.epoch, **values)
 
     def silent_for(self, seconds: float) -> None:
         """Let the last heartbeat be so old."""

@@ -116,10 +116,7 @@ def consumer_alive(rows: ConsumerRows, source: str, settings: Settings, clock: C
 
 def _slowest(consumer: ConsumerRow) -> str:
     """Which sink lies furthest behind, in words; empty where none says that it does."""
-    behind = {
-        name: float(figures.get("behind_ms") or 0.0)
-        for name, figures in consumer.statistics.get("sinks", {}).items()
-    }
+    behind = {name: signs.behind_ms for name, signs in consumer.statistics.sinks.items()}
     slowest = max(behind, key=lambda name: behind[name], default="")
     if not slowest or behind[slowest] < 1000:
         return ""
@@ -138,7 +135,7 @@ def _alive(rows: ConsumerRows, name: str, settings: Settings, clock: Clock) -> C
         "lag_ms": round(newest.lag_ms, 1),
         "rate": round(newest.rate, 1),
     }
-    last_error = "; ".join(newest.statistics.get("trouble", ()))
+    last_error = "; ".join(newest.statistics.trouble)
     if last_error:
         figures["last_error"] = last_error
     condition = condition_here(newest, now_us=clock.now_us(), settings=settings)

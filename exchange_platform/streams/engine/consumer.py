@@ -14,28 +14,28 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from exchange_platform.domain import records
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.process.memory import give_back
 from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.consumers.signs import VitalSigns
 from exchange_platform.streams.engine.backlog import Size
 from exchange_platform.streams.engine.committing import RETRIES
 from exchange_platform.streams.engine.condition import DEGRADED_LIMIT_S
+from exchange_platform.streams.engine.figures import ConsumerFigures, WindowFigures
 from exchange_platform.streams.engine.followers import GRACE_S, Followers
 from exchange_platform.streams.engine.losses import LossWatch
 from exchange_platform.streams.engine.meters import Committed
 from exchange_platform.streams.engine.reader import DECODE, ShardReader
-from exchange_platform.streams.engine.reports import ClosedWindows, ConsumerReport
+from exchange_platform.streams.engine.reports import ConsumerReport
 from exchange_platform.streams.engine.sharing import WHOLE, Share
 from exchange_platform.streams.engine.sink import FirstSink, Sink, suspected
-from exchange_platform.streams.engine.source import SHARD_END, ShardBatch, Source, StreamRecord, Unread
+from exchange_platform.streams.engine.source import ShardBatch, Source, StreamRecord, Unread
 from exchange_platform.streams.engine.worker import LARGEST_STEP, SinkWorker
 
 log = logging.getLogger(__name__)
@@ -45,30 +45,9 @@ T = TypeVar("T")
 HEARTBEAT_S = 0.5
 _DRAIN_S = 20.0
 _LOOK_S = 0.2
-_GATHERING_MS = 2_000
 _GC_THRESHOLDS = (50_000, 20, 50)
 """Tens of thousands of short-lived records a second would have the collector walk the heap many times a second."""
 _GIVE_BACK_EVERY_S = 5.0
-
-
-class WindowFigures:
-    """What a sink that closes windows says of them; the engine passes it on. This one has none."""
-
-    def open_windows(self) -> int:
-        """Windows that wait to be closed."""
-        return 0
-
-    def closed_windows(self) -> int:
-        """Windows closed in all."""
-        return 0
-
-    def watermark(self) -> datetime | None:
-        """The lowest watermark of the markets with open windows."""
-        return None
-
-    def take_closed(self) -> tuple[ClosedWindows, ...]:
-        """What was closed since the last call."""
-        return ()
 
 
 class Consumer:
@@ -113,19 +92,15 @@ class Consumer:
         self._duration_s = duration_s
         self._ends_at_s = 0.0
         self._report_interval_s = report_interval_s
-        self._closes_windows = windows is not None
-        self._windows = windows or WindowFigures()
         self._on_close = on_close
         self._clock = clock
         self._failure: BaseException | None = None
-        self._began_at_us = clock.now_us()
         self._wake = threading.Event()
         self._stopped = False
         self._ended = threading.Event()
         self._claimed = threading.Event()
         self._buried = 0
         self._buried_lock = threading.Lock()
-        self._rates: deque[tuple[float, int]] = deque(maxlen=20)
         limit = Size(max_buffered_records, max_buffered_bytes)
         half, quarter = limit.part(2), limit.part(4)
         self._workers = {
@@ -174,13 +149,16 @@ class Consumer:
             decode=decode,
             room=lambda: self._followers.has_room(self._workers[first.name].backlog.size),
             claim=self._claim,
-            hand_on=self._hand_on,
+            hand_on=self._workers[first.name].put,
             on_failure=self._fail,
             share=share,
             finished=lambda shards: self._patiently(partial(first.finished, shards)),
             unread=unread,
             on_listed=lambda shards: self._patiently(partial(losses.listed, shards)),
             reread=self._followers.reread,
+        )
+        self._figures = ConsumerFigures(
+            source, first.name, self._workers, self._followers, self._reader, self._progress, windows, clock
         )
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -196,7 +174,7 @@ class Consumer:
         Raises whatever stopped it otherwise; nothing is lost then, as its successor reads on from the checkpoints.
         """
         began = self._clock.monotonic_s()
-        now_us = self._began_at_us = self._clock.now_us()
+        now_us = self._figures.began_at_us = self._clock.now_us()
         self._ends_at_s = began + self._duration_s
         state = "failed"
         thresholds = gc.get_threshold()
@@ -218,13 +196,18 @@ class Consumer:
             self._heart.start()
             reported = gave_back = began
             counted = dead = 0
+
+            def told(*, final: bool = False) -> ConsumerReport:
+                interval_s = self._clock.monotonic_s() - reported
+                return self._figures.report(self.epoch, interval_s, counted, self._dead - dead, final=final)
+
             while not self._over(began):
                 now = self._clock.monotonic_s()
                 due = min(reported + self._report_interval_s, began + self._duration_s)
                 self._clock.wait(self._wake, due - now)
                 if self._wake.is_set() or self._over(began):
                     break
-                report = self._report(self._clock.monotonic_s() - reported, counted, dead)
+                report = told()
                 reported, counted = self._clock.monotonic_s(), report.records_total
                 if reported - gave_back >= _GIVE_BACK_EVERY_S:
                     give_back()
@@ -235,7 +218,7 @@ class Consumer:
             if self._failure is not None:
                 raise self._failure
             state = "superseded" if self.superseded else "ended"
-            yield self._report(self._clock.monotonic_s() - reported, counted, dead, final=True)
+            yield told(final=True)
         finally:
             self._shut_down()
             if self.epoch:
@@ -317,11 +300,11 @@ class Consumer:
 
     def _decide_suspects(self, sink: str, held: dict[str, str | None]) -> None:
         for shard, position in held.items():
-            is_passed = partial(self._is_passed, position)
-            self._patiently(partial(self._first.decide_suspects, shard, sink, is_passed))
 
-    def _is_passed(self, position: str | None, place: str) -> bool:
-        return not self._source.is_after(place, position)
+            def is_passed(place: str, position: str | None = position) -> bool:
+                return not self._source.is_after(place, position)
+
+            self._patiently(partial(self._first.decide_suspects, shard, sink, is_passed))
 
     def _is_at_tip(self, sink: str) -> bool:
         """Whether nothing is on its way to the sink."""
@@ -354,9 +337,6 @@ class Consumer:
                 log.warning("%s", error)
                 if self._over(float("inf")) or self._clock.wait(self._ended, RETRIES.pause_s(tries)):
                     raise
-
-    def _hand_on(self, batches: list[ShardBatch]) -> None:
-        self._workers[self._first.name].put(batches)
 
     def _on_done(self, sink: str, batches: Sequence[ShardBatch]) -> None:
         if sink == self._first.name:
@@ -393,8 +373,6 @@ class Consumer:
             self._failure = error
         self._wake.set()
 
-    # Heartbeats and reports.
-
     @property
     def _dead(self) -> int:
         return self._workers[self._first.name].dead + self._buried
@@ -402,7 +380,7 @@ class Consumer:
     def _beat(self) -> None:
         while not self._clock.wait(self._ended, HEARTBEAT_S):
             try:
-                self._rows.heartbeat(self.name, self.epoch, **self._vital_signs())
+                self._rows.heartbeat(self.name, self.epoch, self._signs())
                 holder = self._first.holder(list(self._reader.read_to))
                 if holder > self.epoch:
                     self._fail(Superseded(f"epoch {holder} holds the shards"))
@@ -414,111 +392,9 @@ class Consumer:
 
     def _say_ended(self, state: str) -> None:
         try:
-            self._rows.heartbeat(self.name, self.epoch, state=state, **self._vital_signs())
+            self._rows.heartbeat(self.name, self.epoch, self._signs(), state=state)
         except Exception as error:
             log.warning("%s: could not say that it ended: %s", self.source, error)
 
-    def _vital_signs(self) -> dict[str, Any]:
-        now = self._clock.monotonic_s()
-        self._rates.append((now, self._reader.records))
-        since, count = self._rates[0]
-        watermark = self._windows.watermark()
-        now_us = self._clock.now_us()
-        return {
-            "heartbeat_at_us": now_us,
-            "ends_at_us": now_us + int((self._ends_at_s - now) * 1e6),  # the wall clock may have been set
-            "at_tip": self._reader.at_tip,
-            "caught_up_at_us": self._progress.caught_up_at_us,
-            "records": self._reader.records,
-            "rate": (self._reader.records - count) / (now - since) if now > since else 0.0,
-            "lag_ms": self._lag_ms(),
-            "statistics": {
-                "shards": {
-                    shard: {
-                        "position": self._workers[self._first.name].positions.get(shard),
-                        "lag_ms": self._reader.behind_ms.get(shard, 0.0),
-                        "records": self._reader.shard_records.get(shard, 0),
-                        "at_tip": self._reader.behind_ms.get(shard, 0.0) == 0,
-                    }
-                    for shard, position in list(self._reader.read_to.items())
-                    if shard in self._reader.behind_ms or position == SHARD_END
-                },
-                "sinks": {name: self._sink_signs(name) for name in self._workers},
-                "windows": {"open": self._windows.open_windows(), "closed": self._windows.closed_windows()},
-                "watermark_us": int(watermark.timestamp() * 1_000_000) if watermark is not None else None,
-                "trouble": self._last_errors(),
-            },
-        }
-
-    def _sink_signs(self, name: str) -> dict[str, Any]:
-        worker = self._workers[name]
-        figures = worker.meter.report(reset=False)
-        fields = ("records", "repeats", "batches", "commit_ms", "lag_p50_ms", "lag_p99_ms", "retries")
-        return {
-            **{field: getattr(figures, field) for field in fields},
-            "behind_ms": self._behind_ms(name),
-            "last_error": worker.condition.last_error,
-            "degraded_since_us": worker.condition.degraded_since_us,
-        }
-
-    def _last_errors(self) -> list[str]:
-        """What is wrong now with the stream and the sinks."""
-        errors = [self._reader.trouble, *(worker.condition.last_error for worker in self._workers.values())]
-        return [text for text in (*errors, *self._followers.last_errors()) if text]
-
-    def _behind_ms(self, sink: str) -> float:
-        """How long ago the oldest record arrived that was read and that the sink has not committed."""
-        oldest = [self._workers[sink].backlog.oldest_us()]
-        if sink != self._first.name:
-            oldest.append(self._followers.missed_at_us(sink))
-            if not self._workers[sink].has_claimed(self._reader.listed):
-                oldest.append(self._began_at_us)  # where it is, is not known
-        known = [instant for instant in oldest if instant is not None]
-        return max(0.0, (self._clock.now_us() - min(known)) / 1000) if known else 0.0
-
-    def _lag_ms(self) -> float:
-        """How far the consumer lies behind the stream's tip: reading, or the slowest sink.
-
-        What a sink gathers before it commits is no lag.
-        """
-        first = self._first.name
-        sinks = [self._behind_ms(name) for name in self._workers]
-        return max(
-            self._reader.lag_ms(),
-            self._workers[first].meter.newest_lag_ms(self._clock.now_us()),
-            *(behind for behind in sinks if behind > _GATHERING_MS),
-            0.0,
-        )
-
-    def _report(self, interval_s: float, counted: int, dead: int, *, final: bool = False) -> ConsumerReport:
-        total = self._reader.records
-        return ConsumerReport(
-            source=self.source,
-            epoch=self.epoch,
-            interval_s=interval_s,
-            records=total - counted,
-            records_total=total,
-            dead_letters=self._dead - dead,
-            positions=self._committed_positions(),
-            at_tip=self._reader.at_tip,
-            lag_ms=self._lag_ms(),
-            watermark=self._windows.watermark(),
-            open_windows=self._windows.open_windows() if self._closes_windows else None,
-            sinks={name: worker.meter.report(reset=True) for name, worker in self._workers.items()},
-            last_errors=tuple(self._last_errors()),
-            closed_windows=self._windows.take_closed(),
-            final=final,
-        )
-
-    def _committed_positions(self) -> dict[str, str]:
-        lowest: dict[str, str] = {}
-        for shard in list(self._reader.behind_ms):
-            held = [worker.positions.get(shard) for worker in self._workers.values()]
-            known = [position for position in held if position is not None]
-            if len(known) == len(held):
-                lowest[shard] = next(
-                    position
-                    for position in known
-                    if all(not self._source.is_after(position, other) for other in known)
-                )
-        return lowest
+    def _signs(self) -> VitalSigns:
+        return self._figures.vital_signs(self._ends_at_s)

@@ -14,7 +14,7 @@ from exchange_platform.process.clock import Clock
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.lake import Lake
-from exchange_platform.streams.engine.consumer import WindowFigures
+from exchange_platform.streams.engine.figures import WindowFigures
 from exchange_platform.streams.engine.reports import ClosedWindows
 from exchange_platform.streams.engine.sink import SinkCommit
 from exchange_platform.streams.engine.source import ShardBatch

@@ -30,6 +30,7 @@ from exchange_platform.stores.operational.mails.mails import (
 )
 from tests.exchange_platform.mail.mails import outgoing
 from tests.exchange_platform.stores.bet_tables import new_database
+from tests.support.consumer_rows import beat
 from tests.support.platform_parts import wait_for
 
 SOURCE = "a-source"
@@ -193,7 +194,7 @@ def a_silent_run(database: Database, **process: object) -> int:
     now_us = SYSTEM_CLOCK.now_us()
     rows = ConsumerRows(database)
     epoch = rows.begin(SOURCE, "a-silent-run", now_us=now_us, ends_at_us=now_us + 10**9)
-    rows.heartbeat(SOURCE, epoch, at_tip=False, **process)
+    beat(rows, SOURCE, epoch, at_tip=False, **process)
     return now_us
 
 

@@ -375,10 +375,10 @@ def _newest_caught_up_us(database: Database) -> int | None:
 def _figures(database: Database, channel: str) -> dict[str, Any]:
     newest = ConsumerRows(database).newest(NOTIFICATIONS)
     assert newest is not None
-    figures: dict[str, Any] = newest.statistics["channels"][channel]
+    figures: dict[str, Any] = newest.statistics.channels[channel]
     return figures
 
 
 def _troubles(database: Database, text: str) -> bool:
     newest = ConsumerRows(database).newest(NOTIFICATIONS)
-    return newest is not None and any(text in one for one in newest.statistics.get("trouble", ()))
+    return newest is not None and any(text in one for one in newest.statistics.trouble)

@@ -13,6 +13,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
 from exchange_platform.stores.operational.database import Database
 from exchange_platform.streams.sources.names import EXCHANGE_BETS, EXCHANGE_FEED
+from tests.support.consumer_rows import beat
 from tests.support.prepared import prepare
 
 NOW_US = 1_800_000_000_000_000
@@ -63,9 +64,9 @@ def reader(stores: Settings, clock: SetClock) -> Iterator[StatusReader]:
     reader.close()
 
 
-def begin(rows: ConsumerRows, source: str = EXCHANGE_BETS, **beat: object) -> int:
+def begin(rows: ConsumerRows, source: str = EXCHANGE_BETS, **said: object) -> int:
     epoch = rows.begin(source, "run-1", now_us=NOW_US, ends_at_us=NOW_US + 900_000_000)
-    rows.heartbeat(source, epoch, **{"heartbeat_at_us": NOW_US, "at_tip": True} | beat)
+    beat(rows, source, epoch, **{"heartbeat_at_us": NOW_US, "at_tip": True} | said)
     return epoch
 
 
@@ -136,11 +137,11 @@ def test_it_waits_for_the_heartbeat_that_says_caught_up(
     epoch = begin(rows, caught_up_at_us=NOW_US - 1)
     begin(rows, EXCHANGE_FEED, caught_up_at_us=NOW_US)
 
-    def beat() -> None:
+    def go_on() -> None:
         if clock.now >= NOW_US + 1_000_000:
-            rows.heartbeat(EXCHANGE_BETS, epoch, heartbeat_at_us=clock.now, caught_up_at_us=NOW_US + 600_000)
+            beat(rows, EXCHANGE_BETS, epoch, heartbeat_at_us=clock.now, caught_up_at_us=NOW_US + 600_000)
 
-    clock.on_wait = beat
+    clock.on_wait = go_on
     assert reader.read_when_caught_up(wait_s=3.0).caught_up
     assert clock.now < NOW_US + 1_500_000
 
@@ -150,7 +151,7 @@ def test_a_platform_is_caught_up_when_every_source_is(reader: StatusReader, rows
     assert not reader.read(with_lake=False).caught_up
     epoch = begin(rows, EXCHANGE_FEED, caught_up_at_us=None)
     assert not reader.read(with_lake=False).caught_up
-    rows.heartbeat(EXCHANGE_FEED, epoch, caught_up_at_us=NOW_US)
+    beat(rows, EXCHANGE_FEED, epoch, caught_up_at_us=NOW_US)
     assert reader.read(with_lake=False).caught_up
 
 

@@ -10,6 +10,7 @@ from exchange_platform.operations.supervision import AllRequests, Decision, Requ
 from exchange_platform.process.process_life import Life
 from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRow
+from exchange_platform.stores.operational.consumers.signs import Statistics
 
 NOW = 1_800_000_000_000_000
 S = 1_000_000
@@ -29,7 +30,7 @@ def consumer(**changes: Any) -> ConsumerRow:
         "records": 10,
         "rate": 950.0,
         "lag_ms": 120.0,
-        "statistics": {},
+        "statistics": Statistics(),
     }
     return ConsumerRow(**(values | changes))
 
@@ -65,7 +66,7 @@ def test_a_live_consumer_is_left_alone_and_described_in_numbers() -> None:
 
 
 def test_trouble_is_part_of_the_reason() -> None:
-    assert "TROUBLE: lake: locked" in look(consumer(statistics={"trouble": ["lake: locked"]})).reason
+    assert "TROUBLE: lake: locked" in look(consumer(statistics=Statistics(trouble=["lake: locked"]))).reason
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_run_that_failed_after_it_had_worked_is_no_reason_to_wait_longer_and_i
             state="failed",
             started_at_us=NOW - 400 * S,
             heartbeat_at_us=NOW - 4 * S,
-            statistics={"trouble": ["lake degraded since noon"]},
+            statistics=Statistics(trouble=["lake degraded since noon"]),
         )
         for epoch in (9, 8, 7, 6)
     ]

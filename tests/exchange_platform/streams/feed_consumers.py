@@ -69,14 +69,14 @@ class FeedPlatform:
     @property
     def trouble(self) -> str:
         newest = self.newest
-        return "; ".join(newest.statistics.get("trouble", ())) if newest is not None else ""
+        return "; ".join(newest.statistics.trouble) if newest is not None else ""
 
     @property
     def position(self) -> str:
         """Where the newest consumer is in the feed's one shard, as it last said."""
         newest = self.newest
-        shards = newest.statistics.get("shards", {}) if newest is not None else {}
-        return "; ".join(f"{shard} {told['position']}" for shard, told in shards.items())
+        shards = newest.statistics.shards if newest is not None else {}
+        return "; ".join(f"{shard} {told.position}" for shard, told in shards.items())
 
     @property
     def dead(self) -> list[DeadLetter]:

@@ -80,7 +80,7 @@ def newest(platform: Platform) -> ConsumerRow:
 
 def last_error(platform: Platform) -> str:
     row = platform.rows.newest(EXCHANGE_BETS)
-    return "; ".join(row.statistics.get("trouble", ())) if row is not None else ""
+    return "; ".join(row.statistics.trouble) if row is not None else ""
 
 
 def repaired(platform: Platform, running: Running, broken: Broken) -> None:
@@ -259,7 +259,7 @@ def test_a_degraded_sink_fails_the_check_with_cause_and_remedy(platform: Platfor
     assert not check.passed
     assert "BinderException: no column venue" in check.description
     assert "exchange-platform migrate" in check.description
-    assert newest(platform).statistics["sinks"]["follower"]["last_error"] in check.description
+    assert newest(platform).statistics.sinks["follower"].last_error in check.description
     repaired(platform, running, broken)
 
 
@@ -323,7 +323,7 @@ class Real:
 
     def last_error(self) -> str:
         row = self.rows.newest(EXCHANGE_BETS)
-        return "; ".join(row.statistics.get("trouble", ())) if row is not None else ""
+        return "; ".join(row.statistics.trouble) if row is not None else ""
 
     def until_caught_up(self) -> None:
         since_us = self.clock.now_us()

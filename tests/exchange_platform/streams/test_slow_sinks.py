@@ -133,7 +133,7 @@ def test_a_sink_that_can_not_be_claimed_does_not_keep_the_first_from_reading(
     follower = Unclaimable(error)
     running = Running(consumer_of(platform, source, [follower]))
     running.until(lambda: bets(platform) == 300, "the first sink")
-    assert any(str(error) in text for text in newest(platform).statistics["trouble"])
+    assert any(str(error) in text for text in newest(platform).statistics.trouble)
     assert newest(platform).caught_up_at_us is None
     follower.is_claimable = True
     since_us = platform.clock.now_us()
@@ -350,7 +350,7 @@ def test_the_lag_grows_while_a_sink_is_stuck_and_the_check_names_it(platform: Pl
     began_us = platform.clock.now_us()
     running.until(lambda: newest(platform).lag_ms > 3_000, "a lag that grows")
     row = newest(platform)
-    assert row.lag_ms == pytest.approx(row.statistics["sinks"]["stuck"]["behind_ms"], abs=500)
+    assert row.lag_ms == pytest.approx(row.statistics.sinks["stuck"].behind_ms, abs=500)
     assert row.lag_ms <= (platform.clock.now_us() - began_us) / 1000 + 60_000
     assert row.caught_up_at_us is None
     held.may_go_on.set()
@@ -358,7 +358,7 @@ def test_the_lag_grows_while_a_sink_is_stuck_and_the_check_names_it(platform: Pl
     running.until(lambda: platform.is_caught_up(since_us))
     heartbeats = platform.heartbeats(EXCHANGE_BETS)
     running.until(lambda: platform.heartbeats(EXCHANGE_BETS) > heartbeats)
-    assert newest(platform).statistics["sinks"]["stuck"]["behind_ms"] == 0
+    assert newest(platform).statistics.sinks["stuck"].behind_ms == 0
     running.stop()
 
 
@@ -397,7 +397,7 @@ def test_status_shows_how_far_each_sink_is_behind(platform: Platform, tmp_path: 
     held = stuck.before = Stuck()
     running = Running(consumer_of(platform, source, [stuck]))
     running.until(held.is_stuck.is_set)
-    running.until(lambda: newest(platform).statistics.get("sinks", {}).get("stuck", {}).get("behind_ms"))
+    running.until(lambda: (stuck := newest(platform).statistics.sinks.get("stuck")) and stuck.behind_ms)
     settings = Settings(data_dir=tmp_path, database_url=f"sqlite:///{tmp_path / 'operational.db'}")
     reader = StatusReader(settings)
     status = reader.read(with_lake=False)

@@ -42,6 +42,7 @@ from tests.exchange_platform.betting import SetClock, add_account, order
 from tests.exchange_platform.recording import RecordingStream
 from tests.exchange_platform.stores.bet_lives import later
 from tests.exchange_platform.stores.bet_tables import applied
+from tests.support.consumer_rows import beat
 from tests.support.platform_parts import wait_for
 
 KEPT_S = 3600.0
@@ -337,7 +338,7 @@ def consuming(market: Database, clock: SetClock, **signs: Any) -> None:
     """A consumer of the stream of bets that says this of itself now."""
     rows = ConsumerRows(market)
     epoch = rows.begin(EXCHANGE_BETS, "run-1", now_us=clock.now_us(), ends_at_us=clock.now_us() + 900_000_000)
-    rows.heartbeat(EXCHANGE_BETS, epoch, heartbeat_at_us=clock.now_us(), **signs)
+    beat(rows, EXCHANGE_BETS, epoch, heartbeat_at_us=clock.now_us(), **signs)
 
 
 def skipping(bet: Bet) -> BetUpdate:

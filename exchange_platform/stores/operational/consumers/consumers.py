@@ -5,15 +5,21 @@ Not here: what they consume (streams/), or what supervision makes of a heartbeat
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from exchange_platform.process.process_life import ProcessId, this_process
 from exchange_platform.stores.checkpoints import Advance, Superseded
+from exchange_platform.stores.operational.consumers.signs import (
+    Statistics,
+    VitalSigns,
+    statistics_from,
+    statistics_text,
+)
 from exchange_platform.stores.operational.database import Database, checkpoints, consumers, source_epochs
 from exchange_platform.stores.operational.purge_rounds import ROWS_AT_ONCE, Budget, Purged
 from exchange_platform.stores.operational.upsert import upsert
@@ -37,7 +43,7 @@ class ConsumerRow:
     records: int
     rate: float
     lag_ms: float
-    statistics: dict[str, Any]
+    statistics: Statistics
     host: str | None = None
     pid: int | None = None
     process_start_ticks: int | None = None
@@ -101,10 +107,11 @@ class ConsumerRows:
             )
         return int(epoch)
 
-    def heartbeat(self, source: str, epoch: int, **values: Any) -> None:
-        """Update a consumer's row; `statistics` is a dict that goes in as JSON."""
-        if "statistics" in values:
-            values["statistics"] = json.dumps(values["statistics"], separators=(",", ":"))
+    def heartbeat(self, source: str, epoch: int, signs: VitalSigns, *, state: str | None = None) -> None:
+        """Update a consumer's row: how it is, and, once it has ended, with which `state`."""
+        values = msgspec.structs.asdict(signs) | {"statistics": statistics_text(signs.statistics)}
+        if state is not None:
+            values["state"] = state
         with self._database.write() as connection:
             connection.execute(
                 sa.update(consumers)
@@ -151,7 +158,7 @@ class ConsumerRows:
                 )
             ).all()
         for row in rows:
-            for shard in json.loads(row.statistics or "{}").get("shards", {}):
+            for shard in statistics_from(row.statistics).shards:
                 newest[shard] = max(newest.get(shard, 0), int(row.caught_up_at_us))
         return newest
 
@@ -312,5 +319,5 @@ class Checkpoints:
 
 def _consumer(row: Any) -> ConsumerRow:
     values = dict(row._mapping)
-    values["statistics"] = json.loads(values["statistics"] or "{}")
+    values["statistics"] = statistics_from(values["statistics"])
     return ConsumerRow(**values)

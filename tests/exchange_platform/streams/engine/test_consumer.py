@@ -146,7 +146,7 @@ def test_it_is_caught_up_only_after_every_sink_has_committed(platform: Platform)
     assert newest is not None
     assert newest.at_tip
     assert newest.caught_up_at_us is None
-    assert newest.statistics["trouble"] == ["the gate is shut"]
+    assert newest.statistics.trouble == ["the gate is shut"]
     opened_at_us = platform.clock.now_us()
     gate.is_open = True
     running.until(lambda: platform.is_caught_up(opened_at_us))
@@ -163,7 +163,7 @@ def test_a_source_that_goes_away_and_comes_back_loses_nothing(platform: Platform
 
     def says_so() -> bool:
         newest = platform.rows.newest(source.name)
-        return newest is not None and "the memory is away" in newest.statistics.get("trouble", ())
+        return newest is not None and "the memory is away" in newest.statistics.trouble
 
     running.until(says_so)
     newest = platform.rows.newest(source.name)

@@ -29,6 +29,7 @@ from exchange_platform.streams.engine.source import SHARD_END, PositionRefused, 
 from exchange_platform.streams.sources.kinesis import KinesisSource, ensure_stream
 from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.exchange_platform.streams.engine_parts import Platform, Running, bet_updates, new_platform
+from tests.support.consumer_rows import beat
 
 HOUR_US = 3_600_000_000
 SHARD, SIBLING, OTHERS = "shardId-0@5", "shardId-1@5", "shardId-0@4"
@@ -55,7 +56,8 @@ class Watched:
         """A consumer said that it had read everything of these shards so long ago."""
         now_us = self.platform.clock.now_us()
         epoch = self.platform.rows.begin(EXCHANGE_BETS, "run", now_us=now_us, ends_at_us=now_us, name=name)
-        self.platform.rows.heartbeat(
+        beat(
+            self.platform.rows,
             name,
             epoch,
             caught_up_at_us=None if hours_ago is None else now_us - int(hours_ago * HOUR_US),

@@ -206,7 +206,7 @@ def test_a_child_waits_for_the_parents_that_another_run_has_not_finished(shared:
 
     def told() -> dict[str, object]:
         row = rows.newest(owner.consumer_of(EXCHANGE_BETS))
-        return dict(row.statistics.get("shards", {})) if row is not None else {}
+        return dict(row.statistics.shards) if row is not None else {}
 
     own_parent = next(
         name for name in child.parents if owner.has(next(s for s in source.shards() if s.name == name))

@@ -6,14 +6,23 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
 from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.stores.checkpoints import Advance, Superseded
 from exchange_platform.stores.operational.consumers.consumers import Checkpoints, ConsumerRows
+from exchange_platform.stores.operational.consumers.signs import (
+    ShardSigns,
+    SinkSigns,
+    Statistics,
+    VitalSigns,
+    WindowSigns,
+)
 from exchange_platform.stores.operational.database import Database, restatements
 from exchange_platform.stores.operational.purge_rounds import Budget, Purged
+from tests.support.consumer_rows import beat
 from tests.support.prepared import prepare_database
 
 SOURCE, SHARD, OTHER = "exchange-bets", "shard-0", "shard-1"
@@ -115,20 +124,61 @@ def test_a_source_without_consumers_has_no_newest(rows: ConsumerRows) -> None:
     assert rows.purge(before_us=1, budget=Budget(SYSTEM_CLOCK, 60)) == Purged(0)
 
 
+def test_what_another_release_said_that_this_one_cannot_read_is_left_out(rows: ConsumerRows) -> None:
+    epoch = begin(rows)
+    beat(rows, SOURCE, epoch, statistics={"shards": {"a": "of another form"}, "trouble": ["lake: away"]})
+    (newest,) = rows.recent(SOURCE)
+    assert newest.statistics == Statistics()
+    assert rows.caught_up_by_shard(SOURCE) == {}
+
+
+def test_signs_are_read_as_they_were_said(rows: ConsumerRows) -> None:
+    epoch = begin(rows)
+    signs = VitalSigns(
+        heartbeat_at_us=5,
+        ends_at_us=9,
+        at_tip=True,
+        caught_up_at_us=4,
+        records=3,
+        rate=1.5,
+        lag_ms=12.0,
+        statistics=Statistics(
+            shards={"a": ShardSigns("41", 2.0, 3, True)},
+            sinks={"lake": SinkSigns(records=3, last_error="away", degraded_since_us=7)},
+            windows=WindowSigns(2, 1),
+            trouble=["lake: away"],
+        ),
+    )
+    rows.heartbeat(SOURCE, epoch, signs)
+    (newest,) = rows.recent(SOURCE)
+    assert newest.state == "running"
+    told = {name: getattr(newest, name) for name in VitalSigns.__struct_fields__}
+    assert told == msgspec.structs.asdict(signs)
+    rows.heartbeat(SOURCE, epoch, signs, state="ended")
+    assert rows.recent(SOURCE)[0].state == "ended"
+
+
 def test_a_heartbeat_changes_its_own_consumer_only(rows: ConsumerRows) -> None:
     old, new = begin(rows), begin(rows)
-    rows.heartbeat(SOURCE, old, heartbeat_at_us=77, state="superseded", statistics={"shards": {"a": 1}})
+    beat(
+        rows,
+        SOURCE,
+        old,
+        heartbeat_at_us=77,
+        state="superseded",
+        statistics={"shards": {"a": {"records": 1}}},
+    )
     newest, oldest = rows.recent(SOURCE)
     assert (newest.epoch, newest.heartbeat_at_us, newest.state, newest.statistics) == (
         new,
         1_000,
         "running",
-        {},
+        Statistics(),
     )
     assert (oldest.heartbeat_at_us, oldest.state, oldest.statistics) == (
         77,
         "superseded",
-        {"shards": {"a": 1}},
+        Statistics(shards={"a": ShardSigns(records=1)}),
     )
 
 
