@@ -14,7 +14,7 @@ from exchange_platform.operations.machine_faults import machine_faults
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.runs.liveness import Condition, condition_here
 from exchange_platform.settings import Settings, read_platform_file
-from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.checkpoints import TablesMissing
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRow, ConsumerRows
 from exchange_platform.stores.operational.consumers.lost_spans import lost_spans
@@ -147,9 +147,7 @@ class StatusReader:
             raise NoPlatform(
                 f"the operational database has no such tables yet: `exchange-platform migrate` ({error.orig})"
             ) from error
-        except StoreUnavailable as error:
-            if "no such table" not in str(error):
-                raise
+        except TablesMissing as error:
             raise NoPlatform(
                 f"the database in {self._settings.data_dir} has no tables yet: `exchange-platform migrate` makes them"
             ) from error

@@ -40,6 +40,10 @@ class StoreDamaged(StoreUnavailable):
     """
 
 
+class TablesMissing(StoreUnavailable):
+    """The store has no tables yet, or not those of this version: `exchange-platform migrate` makes them."""
+
+
 class CredentialsRefused(StoreUnavailable):
     """The store refuses the user name or password that this process was started with: one that is started anew reads them anew.
 

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from exchange_platform.process.database_tls import why_no_authorities
-from exchange_platform.stores.checkpoints import Contended, StoreDamaged, StoreUnavailable
+from exchange_platform.stores.checkpoints import Contended, StoreDamaged, StoreUnavailable, TablesMissing
 from exchange_platform.stores.credentials import unavailable
 from exchange_platform.stores.operational.sqlite_files import is_damage
 from exchange_platform.stores.operational.write_turns import WriteTurns
@@ -373,6 +373,10 @@ class Database:
         self.engine.dispose()
 
 
+_NO_TABLE = "no such table"
+"""SQLite's words."""
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
@@ -393,6 +397,11 @@ def _reaction(error: DBAPIError) -> Exception:
     if isinstance(error, OperationalError | InterfaceError):
         if getattr(error.orig, "args", (None,))[0] in _CONTENTION:
             return Contended(f"operational database: {error.orig}")
+        if _NO_TABLE in str(error.orig):
+            return TablesMissing(
+                f"operational database: {error.orig}: it has no tables yet, or not those of this version;"
+                " `exchange-platform migrate` makes them"
+            )
         return unavailable(f"operational database: {error.orig}", error.orig)
     if error.connection_invalidated:
         return StoreUnavailable(f"operational database: {error.orig}")

@@ -12,6 +12,7 @@ import exchange_platform.stores.operational.migrations.versions as versions
 from exchange_platform.api.http.known_tokens import KnownTokens
 from exchange_platform.domain.api_tokens import InvalidToken, digest_of
 from exchange_platform.process.clock import SYSTEM_CLOCK
+from exchange_platform.stores.checkpoints import TablesMissing
 from exchange_platform.stores.operational.accounts.api_tokens import ApiTokens, NewToken
 from exchange_platform.stores.operational.accounts.security_events import (
     SecurityKind,
@@ -19,6 +20,7 @@ from exchange_platform.stores.operational.accounts.security_events import (
     purge_events,
     read_events,
 )
+from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
 from exchange_platform.stores.operational.consumers.lost_spans import lost_spans
 from exchange_platform.stores.operational.database import Database
 from exchange_platform.stores.operational.purge_rounds import Budget
@@ -114,3 +116,12 @@ def _any(column: sa.Column[object], text: str) -> object:
     if column.type.python_type is bytes:
         return text.encode()
     return text
+
+
+def test_a_database_without_tables_says_what_makes_them(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'empty.sqlite'}")
+    with pytest.raises(
+        TablesMissing, match=r"no such table: consumers.*`exchange-platform migrate` makes them"
+    ):
+        ConsumerRows(database).newest("exchange-bets")
+    database.dispose()
