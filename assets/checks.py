@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from exchange_platform.confirmation.wishes import CONFIRMATIONS
+from exchange_platform.confirmation.mail_requests import CONFIRMATIONS
 from exchange_platform.operations import checks
 from exchange_platform.operations.checks import EVERYTHING, CheckOutcome, Scope
 from exchange_platform.process.clock import SYSTEM_CLOCK

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from exchange_platform.local.leftovers import marked
+from exchange_platform.local.orphans import marked
 from exchange_platform.local.programs import free_ports
 from exchange_platform.operations.status import SOURCES, StatusReader
 from exchange_platform.process.clock import SYSTEM_CLOCK

@@ -28,7 +28,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from exchange_platform.domain.records import encode
 from exchange_platform.settings import Settings, load_settings, read_platform_file
-from exchange_platform.settings.aws import aws_client, is_passing
+from exchange_platform.settings.aws import aws_client, is_transient
 from exchange_platform.stores.lake import Lake
 from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.support.workload import matched_pairs
@@ -152,7 +152,7 @@ class RunMemory:
             self._samples.append((now, *max(sizes)))
 
     def text(self) -> str:
-        """At the end and at the most, and how it went: a figure for each tenth of the time."""
+        """At the end and at most, and how it went: a figure for each tenth of the time."""
         if not self._samples:
             return "  no consumer run was seen"
         _, rss, own = self._samples[-1]
@@ -191,7 +191,7 @@ def _put(client: Any, stream: str, records: list[dict[str, Any]]) -> dict[str, A
         try:
             return dict(client.put_records(StreamName=stream, Records=records))
         except (ClientError, BotoCoreError) as error:
-            if not is_passing(error):
+            if not is_transient(error):
                 raise
             print(f"  put again: {error}", flush=True)
             time.sleep(1)

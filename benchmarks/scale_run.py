@@ -48,7 +48,7 @@ class RunFigures(msgspec.Struct):
 
     records: int = 0
     last_commit_at: float = 0.0
-    """When its last commit was noticed, 0.05 s late at the most."""
+    """When its last commit was noticed, 0.05 s late at most."""
     commit_s: dict[str, float] = msgspec.field(default_factory=dict)
     """Sink -> time spent in commits."""
     lock_waited_s: float = 0.0

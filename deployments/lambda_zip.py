@@ -27,7 +27,7 @@ CHECKOUT = Path(__file__).parent.parent
 PLATFORM = "x86_64-manylinux_2_28"
 """Amazon Linux 2023, which Lambda's Python 3.12 and 3.13 run on, has glibc 2.34."""
 DEFAULT_PYTHON = "3.12"
-MOST_BYTES = 50 * 1000**2
+MAX_BYTES = 50 * 1000**2
 
 EXTRAS = ("api", "search")
 LEFT_OUT = frozenset(
@@ -195,8 +195,8 @@ def main() -> int:
     arguments = parser.parse_args()
     size = build(arguments.output, python=arguments.python)
     print(f"{arguments.output}: {size / 1000**2:.1f} MB")
-    if size > MOST_BYTES:
-        print(f"error: more than {MOST_BYTES / 1000**2:.0f} MB", file=sys.stderr)
+    if size > MAX_BYTES:
+        print(f"error: more than {MAX_BYTES / 1000**2:.0f} MB", file=sys.stderr)
         return 1
     return 0
 

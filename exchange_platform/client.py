@@ -23,7 +23,7 @@ API_FILE = "api.json"
 _TRIES = 6
 _MAX_LINE_BYTES = 1024 * 1024
 _PAUSES = BackOff(first_s=0.1, max_s=1.6)
-_PASSING = frozenset({429, 502, 503, 504})
+_TRANSIENT = frozenset({429, 502, 503, 504})
 
 
 class ApiError(Exception):
@@ -341,7 +341,7 @@ def _raise(answer: httpx.Response) -> None:
     except (ValueError, KeyError, TypeError):
         code, detail = "http_error", answer.text[:200]
     status = answer.status_code
-    if status in _PASSING:
+    if status in _TRANSIENT:
         raise ApiUnavailable(f"{status} {code}: {detail}")
     if status == 401:
         raise TokenRefused(status, code, detail)

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from exchange_platform.confirmation.wishes import CONFIRMATIONS
+from exchange_platform.confirmation.mail_requests import CONFIRMATIONS
 from ops.delivering import DeliveryConfig, delivered
 from resources.freshness import LIVE
 from resources.platform import PlatformResource

@@ -1,6 +1,6 @@
 """Keeps a run of `confirmations` alive."""
 
-from exchange_platform.confirmation.wishes import CONFIRMATIONS
+from exchange_platform.confirmation.mail_requests import CONFIRMATIONS
 from ops.confirm_accounts import confirm_accounts
 from sensors.supervising import supervising_sensor
 

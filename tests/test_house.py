@@ -12,7 +12,7 @@ from tests.support.import_graph import PAGE, page
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "exchange_platform"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-MOST_LINES, MOST_MODULES, MOST_WORDS, MOST_FILES = 400, 25, 1500, 8
+MAX_LINES, MAX_MODULES, MAX_WORDS, MAX_FILES = 400, 25, 1500, 8
 TOO_LONG = {
     "exchange_platform/stores/event_index/tantivy.py",
     "exchange_platform/stores/lake/lake.py",
@@ -33,7 +33,7 @@ def test_the_map_shows_what_the_library_s_folder_holds() -> None:
 
 
 def test_the_map_is_a_first_read() -> None:
-    assert len(ARCHITECTURE.read_text().split()) <= MOST_WORDS
+    assert len(ARCHITECTURE.read_text().split()) <= MAX_WORDS
 
 
 @pytest.mark.parametrize("way", ["A record", "An order", "An event's update", "A change of a bet"])
@@ -41,7 +41,7 @@ def test_a_way_through_the_house_is_told_in_a_few_files(way: str) -> None:
     told = re.search(rf"\*\*{way}\*\*(.*?)\n\n", ARCHITECTURE.read_text(), re.DOTALL)
     assert told is not None
     files = re.findall(r"`(exchange_platform/[\w/.]+)`", told[1])
-    assert 4 <= len(set(files)) <= MOST_FILES
+    assert 4 <= len(set(files)) <= MAX_FILES
     assert [file for file in files if not (ROOT / file).exists()] == []
 
 
@@ -49,12 +49,12 @@ def test_no_room_holds_too_many_modules() -> None:
     rooms: dict[Path, int] = {}
     for file in modules():
         rooms[file.parent] = rooms.get(file.parent, 0) + 1
-    assert {str(room.relative_to(ROOT)) for room, count in rooms.items() if count > MOST_MODULES} == set()
+    assert {str(room.relative_to(ROOT)) for room, count in rooms.items() if count > MAX_MODULES} == set()
 
 
 def test_no_module_is_too_long_but_those_that_are_known_to_be() -> None:
     long = {
-        str(file.relative_to(ROOT)) for file in modules() if len(file.read_text().splitlines()) > MOST_LINES
+        str(file.relative_to(ROOT)) for file in modules() if len(file.read_text().splitlines()) > MAX_LINES
     }
     assert long == TOO_LONG
 

@@ -150,7 +150,7 @@ def betfair(
     """Follow Betfair's live stream: publish its executions and events to the running platform until interrupted."""
     if not any((market, event, sport, market_type, country)):
         raise typer.BadParameter(
-            "name what to follow: --market, --event, --sport, --market-type or --country (Betfair gives 200 markets at the most)",
+            "name what to follow: --market, --event, --sport, --market-type or --country (Betfair gives 200 markets at most)",
             param_hint="'--market'",
         )
     from exchange_platform.cli.following import follow

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-MOST_RATE = 2000.0
+MAX_RATE = 2000.0
 MAX_NOTE = 500
 
 
@@ -42,8 +42,8 @@ def _number(text: str) -> float:
 def rate(text: str) -> float:
     """Executions a second of the simulated exchange."""
     value = _number(text)
-    if not 0 < value <= MOST_RATE:
-        raise typer.BadParameter(f"{text} executions a second; allowed is more than 0, up to {MOST_RATE:g}")
+    if not 0 < value <= MAX_RATE:
+        raise typer.BadParameter(f"{text} executions a second; allowed is more than 0, up to {MAX_RATE:g}")
     return value
 
 

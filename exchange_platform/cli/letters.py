@@ -11,7 +11,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.consumers.dead_letters import DeadLetter, DeadLetters
 from exchange_platform.stores.operational.database import Database, from_us
 
-MOST_SHOWN = 4000
+MAX_SHOWN = 4000
 
 
 class NoSuchDeadLetter(Exception):
@@ -79,15 +79,15 @@ def show_one(settings: Settings, dead_letter_id: int, *, as_json: bool) -> int:
         ("arrived at", from_us(letter.arrived_at_us).isoformat()),
         ("dead at", from_us(letter.dead_at_us).isoformat()),
         ("replayed at", from_us(letter.replayed_at_us).isoformat() if letter.replayed_at_us else "not yet"),
-        ("reason", _cut(letter.reason, MOST_SHOWN)),
+        ("reason", _cut(letter.reason, MAX_SHOWN)),
         ("bytes", f"{len(letter.data):,}"),
     ]
     for name, value in lines:
         print(f"{name:<14} {visible(value)}")
     print()
-    print(output.visible_bytes(letter.data[:MOST_SHOWN]))
-    if len(letter.data) > MOST_SHOWN:
-        print(f"... {len(letter.data) - MOST_SHOWN:,} bytes more; --json prints all (base64)")
+    print(output.visible_bytes(letter.data[:MAX_SHOWN]))
+    if len(letter.data) > MAX_SHOWN:
+        print(f"... {len(letter.data) - MAX_SHOWN:,} bytes more; --json prints all (base64)")
     return 0
 
 

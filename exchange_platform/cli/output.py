@@ -16,7 +16,7 @@ from rich.table import Table
 
 from exchange_platform.process.visible_text import visible
 
-MOST_TABLE_ROWS = 1000
+MAX_TABLE_ROWS = 1000
 
 
 def visible_bytes(data: bytes) -> str:
@@ -61,7 +61,7 @@ def print_rows_table(columns: Sequence[str], rows: Iterator[tuple[Any, ...]], co
     for name in columns:
         table.add_column(escape(visible(name)), overflow="fold")
     for number, row in enumerate(rows):
-        if number == MOST_TABLE_ROWS:
+        if number == MAX_TABLE_ROWS:
             break
         table.add_row(*(escape(visible(_plain(value))) for value in row))
     console = Console()
@@ -71,8 +71,8 @@ def print_rows_table(columns: Sequence[str], rows: Iterator[tuple[Any, ...]], co
         )
     console.print(table)
     more = (
-        f", the first {MOST_TABLE_ROWS:,} are shown (--format csv prints all)"
-        if count > MOST_TABLE_ROWS
+        f", the first {MAX_TABLE_ROWS:,} are shown (--format csv prints all)"
+        if count > MAX_TABLE_ROWS
         else ""
     )
     console.print(f"{count:,} row{'' if count == 1 else 's'}{more}", style="dim", highlight=False)

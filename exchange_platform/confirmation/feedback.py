@@ -17,7 +17,7 @@ import msgspec
 from exchange_platform.stores.operational.database import to_us
 
 _VALIDATED = "Successfully validated SNS topic for Amazon SES"
-_MOST_SAID = 160
+_MAX_SAID = 160
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -145,4 +145,4 @@ def _addresses(recipients: Sequence[_Recipient], observed_at: datetime) -> list[
 
 def _line(what: str, said: str) -> str:
     visible = "".join(character if character.isprintable() else " " for character in said)
-    return f"{what}: {' '.join(visible.split())[:_MOST_SAID]}"
+    return f"{what}: {' '.join(visible.split())[:_MAX_SAID]}"

@@ -12,7 +12,7 @@ from dataclasses import replace
 import jinja2
 
 from exchange_platform.confirmation.feedback import COMPLAINED
-from exchange_platform.confirmation.wishes import CONFIRMATIONS, WITHHELD, number_of
+from exchange_platform.confirmation.mail_requests import CONFIRMATIONS, WITHHELD, number_of
 from exchange_platform.domain.accounts import AccountState
 from exchange_platform.mail.channel import Skip, Standing, Unrenderable
 from exchange_platform.mail.message import OutgoingMail
@@ -22,7 +22,7 @@ from exchange_platform.settings import Settings
 from exchange_platform.stores.dynamodb.confirmation_tokens import ConfirmationTokens, draw_token
 from exchange_platform.stores.operational.accounts.accounts import Account, Accounts
 from exchange_platform.stores.operational.database import Database, from_us
-from exchange_platform.stores.operational.mails.mails import Fate, MailQueue, WaitingMail
+from exchange_platform.stores.operational.mails.mails import MailOutcome, MailQueue, WaitingMail
 
 Rendered = OutgoingMail | Skip | Unrenderable
 TRIED_AGAIN_AFTER_S = 86_400
@@ -61,9 +61,9 @@ class ConfirmationMails:
         holders = self._accounts.address_holders(account.email_key for account in known.values())
         return [self._render(mail, known.get(mail.account_id), holders) for mail in mails]
 
-    def mark(self, fates: Sequence[Fate]) -> None:
+    def mark(self, outcomes: Sequence[MailOutcome]) -> None:
         """Mark what became of mails."""
-        self._queue.mark(fates, now_us=self._clock.now_us())
+        self._queue.mark(outcomes, now_us=self._clock.now_us())
 
     def standing(self) -> Standing:
         """How many wait."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from exchange_platform.confirmation.feedback_channel import FeedbackChannel
+from exchange_platform.confirmation.mail_requests import CONFIRMATIONS
 from exchange_platform.confirmation.mails import ConfirmationMails
-from exchange_platform.confirmation.wishes import CONFIRMATIONS
 from exchange_platform.delivery.delivery import Channel, DeliveryRun
 from exchange_platform.mail.channel import MailChannel
 from exchange_platform.mail.rates import CONFIRMATIONS_SHARE

@@ -14,7 +14,7 @@ from enum import Enum
 
 import sqlalchemy as sa
 
-from exchange_platform.confirmation.wishes import wish_mail
+from exchange_platform.confirmation.mail_requests import request_mail
 from exchange_platform.domain.accounts import AccountState, Address, MailChoice, parse_address, parse_name
 from exchange_platform.domain.actors import THIS_PROCESS, Actor
 from exchange_platform.domain.limits import Limit, parse_limits
@@ -36,7 +36,7 @@ from exchange_platform.stores.operational.database import Database
 
 _ACCOUNT_ID_BYTES = 16
 _CODE = re.compile(r"([0-9a-f]{32})\.([A-Za-z0-9_-]{43})")
-MOST_CODE = 500
+MAX_CODE = 500
 
 
 class Pressed(Enum):
@@ -151,7 +151,7 @@ class AccountService:
         now_us = self._clock.now_us()
         with self._database.write() as connection:
             count(connection, [self._rule("confirmations_client", client)], now_us)
-        found = _CODE.fullmatch("".join(code[:MOST_CODE].split()))
+        found = _CODE.fullmatch("".join(code[:MAX_CODE].split()))
         if found is None:
             return Pressed.UNKNOWN
         account_id, token = found.groups()
@@ -192,7 +192,7 @@ class AccountService:
         self, connection: sa.Connection, account_id: str, number: int, email_key: str, now_us: int
     ) -> None:
         allowed = count_if_allowed(connection, self._rule("mails_address", email_key), now_us)
-        wish_mail(connection, account_id, number, now_us=now_us, withheld=not allowed)
+        request_mail(connection, account_id, number, now_us=now_us, withheld=not allowed)
 
     def _rule(self, name: str, subject: str) -> Rule:
         return Rule(name, subject, self._limits[name])

@@ -17,7 +17,7 @@ from exchange_platform.settings.aws import aws_client, error_code, topic_arn
 from exchange_platform.settings.locations import shown_url
 from exchange_platform.stores.dynamodb.confirmation_tokens import TTL_ATTRIBUTE, ttl_attribute
 
-MOST_SKEW_S = 60.0
+MAX_SKEW_S = 60.0
 _MISSING = (
     "ResourceNotFoundException",
     "AWS.SimpleQueueService.NonExistentQueue",
@@ -156,7 +156,7 @@ def _clock(answer: Any) -> Finding:
     said = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
     skew_s = abs(time.time() - said)
     found = f"{skew_s:.0f} s from the stream's"
-    if skew_s > MOST_SKEW_S:
+    if skew_s > MAX_SKEW_S:
         return Finding(
             "clock",
             Level.WRONG,

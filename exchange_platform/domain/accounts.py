@@ -12,11 +12,11 @@ from enum import StrEnum
 
 from email_validator import EmailNotValidError, validate_email
 
-MOST_ADDRESS = 254
-MOST_NAME_VISIBLE = 60
-MOST_NAME_CODE_POINTS = 100
-MOST_MARKS_IN_A_ROW = 4
-_MOST_READ = 1000
+MAX_ADDRESS = 254
+MAX_NAME_VISIBLE = 60
+MAX_NAME_CODE_POINTS = 100
+MAX_MARKS_IN_A_ROW = 4
+_MAX_READ = 1000
 
 
 class AccountState(StrEnum):
@@ -83,9 +83,9 @@ def parse_address(text: str) -> Address:
     Refused too: quoted local parts, IP addresses for domains, domains that no mail reaches (localhost, .test), and local parts
     beyond ASCII, which most mail servers can't be sent.
     """
-    if len(text) > _MOST_READ:
+    if len(text) > _MAX_READ:
         raise InvalidAddress(
-            f"the address has {len(text)} characters; an email address has {MOST_ADDRESS} at the most"
+            f"the address has {len(text)} characters; an email address has {MAX_ADDRESS} at most"
         )
     try:
         checked = validate_email(
@@ -98,8 +98,8 @@ def parse_address(text: str) -> Address:
     if "=?" in checked.local_part:
         raise InvalidAddress("the part before the @ has =?, which mail programs take for an encoded word")
     ascii_text = checked.ascii_email
-    if ascii_text is None or len(ascii_text) > MOST_ADDRESS or not ascii_text.isascii():
-        raise InvalidAddress(f"the address is longer than the {MOST_ADDRESS} characters that are allowed")
+    if ascii_text is None or len(ascii_text) > MAX_ADDRESS or not ascii_text.isascii():
+        raise InvalidAddress(f"the address is longer than the {MAX_ADDRESS} characters that are allowed")
     return Address(ascii_text, ascii_text.lower())
 
 
@@ -109,7 +109,7 @@ def parse_name(text: str) -> str:
     Any script, and any character that can be seen: 1 to 60 of them. What can't be seen or turns the text around it (controls,
     bidirectional overrides, fillers) is refused. A name is data: whoever shows it escapes it.
     """
-    if len(text) > _MOST_READ:
+    if len(text) > _MAX_READ:
         raise InvalidName(_too_long(len(text)))
     name = re.sub(r" {2,}", " ", unicodedata.normalize("NFC", text).strip(" "))
     for place, character in enumerate(name):
@@ -120,19 +120,19 @@ def parse_name(text: str) -> str:
     visible = sum(1 for character in name if not _is_mark(character) and character not in _JOINERS)
     if visible == 0:
         raise InvalidName("the display name is empty; 1 to 60 visible characters are allowed")
-    if visible > MOST_NAME_VISIBLE or len(name) > MOST_NAME_CODE_POINTS:
+    if visible > MAX_NAME_VISIBLE or len(name) > MAX_NAME_CODE_POINTS:
         raise InvalidName(_too_long(visible))
-    if re.search(rf"[^\0]{{{MOST_MARKS_IN_A_ROW + 1}}}", "".join("x" if _is_mark(c) else "\0" for c in name)):
+    if re.search(rf"[^\0]{{{MAX_MARKS_IN_A_ROW + 1}}}", "".join("x" if _is_mark(c) else "\0" for c in name)):
         raise InvalidName(
-            f"the display name has more than {MOST_MARKS_IN_A_ROW} marks on one character; fewer are allowed"
+            f"the display name has more than {MAX_MARKS_IN_A_ROW} marks on one character; fewer are allowed"
         )
     return name
 
 
 def _too_long(visible: int) -> str:
     return (
-        f"the display name has {visible} characters; 1 to {MOST_NAME_VISIBLE} visible ones are allowed,"
-        f" and {MOST_NAME_CODE_POINTS} with all their marks"
+        f"the display name has {visible} characters; 1 to {MAX_NAME_VISIBLE} visible ones are allowed,"
+        f" and {MAX_NAME_CODE_POINTS} with all their marks"
     )
 
 

@@ -23,9 +23,9 @@ from exchange_platform.domain.refusals import Forbidden, Invalid, NotNow, Refusa
 
 Code = RefusalCode
 
-MOST_STAKE_MINOR = 10**10
+MAX_STAKE_MINOR = 10**10
 """Its winnings at odds of 1000 are still an amount that a bet can have."""
-_MOST_SELECTION = 2**53 - 1
+_MAX_SELECTION = 2**53 - 1
 _ID = re.compile(r"[!-~]{1,64}\Z")
 _ID_ALLOWED = "1 to 64 printable ASCII characters without spaces are allowed"
 
@@ -59,9 +59,9 @@ def check_order(order: BetOrder, minimum_stakes_minor: Mapping[str, int]) -> Non
     check_id(Code.INVALID_ACCOUNT_ID, "account_id", order.account_id)
     check_id(Code.INVALID_SUBMISSION_ID, "submission_id", order.submission_id)
     check_id(Code.INVALID_MARKET_ID, "market_id", order.market_id)
-    if not _is_whole(order.selection_id) or not 0 <= order.selection_id <= _MOST_SELECTION:
+    if not _is_whole(order.selection_id) or not 0 <= order.selection_id <= _MAX_SELECTION:
         raise Invalid(
-            Code.INVALID_SELECTION, "selection_id", order.selection_id, f"0 to {_MOST_SELECTION} are allowed"
+            Code.INVALID_SELECTION, "selection_id", order.selection_id, f"0 to {_MAX_SELECTION} are allowed"
         )
     if not isinstance(order.handicap, Decimal):
         raise Invalid(Code.INVALID_HANDICAP, "handicap", order.handicap, "a decimal number is asked for")
@@ -82,7 +82,7 @@ def check_order(order: BetOrder, minimum_stakes_minor: Mapping[str, int]) -> Non
         raise Invalid(
             Code.INVALID_CURRENCY, "currency", order.currency, f"{', '.join(MINOR_DIGITS)} are allowed"
         )
-    check_amount(Code.INVALID_STAKE, "stake_minor", order.stake_minor, MOST_STAKE_MINOR)
+    check_amount(Code.INVALID_STAKE, "stake_minor", order.stake_minor, MAX_STAKE_MINOR)
     check_least_stake(order.stake_minor, order.currency, minimum_stakes_minor)
 
 
@@ -90,7 +90,7 @@ def check_cancel(request: CancelBet) -> None:
     """Refuse a cancellation that could never be right."""
     _check_bet_request(request)
     if request.size_minor is not None:
-        check_amount(Code.INVALID_SIZE, "size_minor", request.size_minor, MOST_STAKE_MINOR)
+        check_amount(Code.INVALID_SIZE, "size_minor", request.size_minor, MAX_STAKE_MINOR)
 
 
 def check_replace(request: ReplaceBet) -> None:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MOST_TIMES = 2000
+MAX_TIMES = 2000
 PERIODS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _FORM = re.compile(r"(\d{1,9})/(second|minute|hour|day)")
 
@@ -33,9 +33,9 @@ def parse_limits(text: str) -> tuple[Limit, ...]:
     limits: list[Limit] = []
     for part in text.split(","):
         found = _FORM.fullmatch(part.strip())
-        if found is None or not 1 <= int(found[1]) <= MOST_TIMES:
+        if found is None or not 1 <= int(found[1]) <= MAX_TIMES:
             raise InvalidLimits(
-                f"{part.strip()!r} is no limit: it is written TIMES/PERIOD, with 1 to {MOST_TIMES} times and a second, minute,"
+                f"{part.strip()!r} is no limit: it is written TIMES/PERIOD, with 1 to {MAX_TIMES} times and a second, minute,"
                 " hour or day; several are separated by commas, as in 1/minute, 5/day"
             )
         limits.append(Limit(int(found[1]), PERIODS_S[found[2]]))

@@ -21,7 +21,7 @@ MINOR_DIGITS = {
     "SEK": 2,
     "USD": 2,
 }
-MOST_MINOR = 10**13
+MAX_MINOR = 10**13
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]+)?|\.[0-9]+)")
 
@@ -47,9 +47,9 @@ class Money:
             raise InvalidMoney(
                 f"{self.amount_minor!r} minor units are not allowed; a whole number is (an int)"
             )
-        if abs(self.amount_minor) > MOST_MINOR:
+        if abs(self.amount_minor) > MAX_MINOR:
             raise InvalidMoney(
-                f"{self.amount_minor} minor units are too much; at most {MOST_MINOR} are allowed"
+                f"{self.amount_minor} minor units are too much; at most {MAX_MINOR} are allowed"
             )
 
     def __add__(self, other: Money) -> Money:
@@ -96,7 +96,7 @@ def parse(text: str | Decimal, currency: str) -> Money:
     """
     places = digits(currency)
     amount = text if isinstance(text, Decimal) else _number(text)
-    most = major(MOST_MINOR, currency)
+    most = major(MAX_MINOR, currency)
     if not amount.is_finite() or not -most <= amount <= most:
         raise InvalidMoney(
             f"amount {_shown(str(text))} out of range; at most {most} {currency} either way is allowed"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-_MOST_SHOWN = 80
+_MAX_SHOWN = 80
 
 
 class RefusalCode(StrEnum):
@@ -101,5 +101,5 @@ def shown(value: object) -> str:
         text = repr(value) if isinstance(value, str | bytes) else str(value)
     except Exception:  # somebody else's object
         text = type(value).__name__
-    text = "".join(character if character.isprintable() else "?" for character in text[: _MOST_SHOWN + 1])
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+    text = "".join(character if character.isprintable() else "?" for character in text[: _MAX_SHOWN + 1])
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

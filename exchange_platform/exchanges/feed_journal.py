@@ -28,8 +28,8 @@ FINAL_KEPT_S = 7 * 24 * 3600
 UNREAD_KEPT_S = 30 * 24 * 3600
 """So long is the end of an event or market kept that the platform has not committed."""
 LOOK_EVERY_S = 0.02
-MOST_UPDATE_BYTES = 1_000_000
-MOST_PAGE_BYTES = 4_000_000
+MAX_UPDATE_BYTES = 1_000_000
+MAX_PAGE_BYTES = 4_000_000
 _BUSY_S = 30.0
 _COMPACTED_AT_ONCE = 2000
 _FINAL = frozenset({"FINISHED", "ABANDONED", "CLOSED"})
@@ -144,7 +144,7 @@ class FeedJournal:
             )
             for cursor, data in rows:
                 size += len(data)
-                if found and size > MOST_PAGE_BYTES:
+                if found and size > MAX_PAGE_BYTES:
                     break
                 found.append(FeedEntry(int(cursor), bytes(data)))
             return FeedPage(self.feed_id, int(complete_from), int(ended_from), int(newest), found)
@@ -231,8 +231,8 @@ class FeedJournal:
 
 def _read_head(data: bytes) -> tuple[str, bool]:
     """The update's entity, and whether this is the end of it."""
-    if len(data) > MOST_UPDATE_BYTES:
-        raise NotAnUpdate(f"an update of {len(data)} bytes; at most {MOST_UPDATE_BYTES} are allowed")
+    if len(data) > MAX_UPDATE_BYTES:
+        raise NotAnUpdate(f"an update of {len(data)} bytes; at most {MAX_UPDATE_BYTES} are allowed")
     try:
         data.decode()
         head = _head.decode(data)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from exchange_platform.local.leftovers import UP_ID, end, is_alive, marked
+from exchange_platform.local.orphans import UP_ID, end, is_alive, marked
 from exchange_platform.local.programs import CHECKOUT, Program
 from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
@@ -123,12 +123,12 @@ class Processes:
         self._up_id = environment[UP_ID]
         self._supervisord: subprocess.Popen[bytes] | None = None
         self._output: _Output | None = None
-        self._sweeper: subprocess.Popen[bytes] | None = None
+        self._reaper: subprocess.Popen[bytes] | None = None
         self._starts: dict[str, int] = {}
         self._deaths: dict[str, deque[float]] = {program.name: deque(maxlen=1000) for program in programs}
 
     def start(self) -> None:
-        """Start the sweeper, supervisord and, through it, every program. They are starting when it returns."""
+        """Start the reaper, supervisord and, through it, every program. They are starting when it returns."""
         for directory in (self._run_dir, self._log_dir):
             directory.mkdir(parents=True, exist_ok=True)
             directory.chmod(0o700)
@@ -138,18 +138,18 @@ class Processes:
         ]  # supervisord ends where it is allowed fewer than it wants
         open_files = _MAX_OPEN_FILES if allowed == resource.RLIM_INFINITY else min(allowed, _MAX_OPEN_FILES)
         (self._run_dir / "supervisord.conf").write_text(_SUPERVISORD.format(open_files=open_files) + sections)
-        self._start_sweeper()
+        self._start_reaper()
         self._start_supervisord()
 
     def mend(self, *, retry_now: bool = False) -> list[str]:
-        """Start again what supervisord can't, itself and the sweeper, later with each failure. Returns what is new about it.
+        """Start again what supervisord can't, itself and the reaper, later with each failure. Returns what is new about it.
 
         A program that keeps dying is tried again after `RESTARTS.max_s` at the latest, with `retry_now` at once.
         """
         said: list[str] = []
-        if self._sweeper is not None and self._sweeper.poll() is not None:
-            said.append("the sweeper died; started again")
-            self._start_sweeper()
+        if self._reaper is not None and self._reaper.poll() is not None:
+            said.append("the reaper died; started again")
+            self._start_reaper()
         if self._supervisord is not None and self._supervisord.poll() is not None:
             said += self._mend_supervisord(self._supervisord.returncode, retry_now=retry_now)
         else:
@@ -261,10 +261,10 @@ class Processes:
             self._supervisord.kill()  # it has nothing left to do; what it could not stop dies with it
             self._supervisord.wait()
         left = end(lambda: marked(self._up_id))
-        if self._sweeper is not None:
-            self._sweeper.kill()  # for whatever would not end it could do no more
-            self._sweeper.wait()
-            self._sweeper.stdin.close()  # type: ignore[union-attr]
+        if self._reaper is not None:
+            self._reaper.kill()  # for whatever would not end it could do no more
+            self._reaper.wait()
+            self._reaper.stdin.close()  # type: ignore[union-attr]
         for name in ("supervisor.sock", "supervisord.pid"):
             (self._run_dir / name).unlink(missing_ok=True)
         return left
@@ -308,10 +308,10 @@ class Processes:
         self._died_at_s = None
         self._output = _Output(supervisord.stdout)  # type: ignore[arg-type]
 
-    def _start_sweeper(self) -> None:
+    def _start_reaper(self) -> None:
         unmarked = {name: value for name, value in self._environment.items() if name != UP_ID}
-        self._sweeper = subprocess.Popen(
-            [sys.executable, "-m", "exchange_platform.local.sweeper", self._up_id],
+        self._reaper = subprocess.Popen(
+            [sys.executable, "-m", "exchange_platform.local.reaper", self._up_id],
             env=unmarked,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exchange_platform.confirmation.feedback_channel import FEEDBACK
-from exchange_platform.local.leftovers import DATA_DIR, UP_ID
+from exchange_platform.local.orphans import DATA_DIR, UP_ID
 from exchange_platform.process.aws_clients import EMULATOR_ACCESS_KEY
 
 HOST = "127.0.0.1"

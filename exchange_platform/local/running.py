@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from exchange_platform.local.leftovers import is_alive
+from exchange_platform.local.orphans import is_alive
 from exchange_platform.process.private_files import is_strangers, tighten
 from exchange_platform.settings import FAULTS, PLATFORM_FILE, Settings, read_platform_file
 

@@ -22,8 +22,8 @@ from exchange_platform.local.damage import refuse_damage
 from exchange_platform.local.display import status_line
 from exchange_platform.local.failures import Failures
 from exchange_platform.local.health import CODE_LOADED, Health
-from exchange_platform.local.leftovers import end, marked, marked_for
 from exchange_platform.local.machine_watch import MachineWatch, News
+from exchange_platform.local.orphans import end, marked, marked_for
 from exchange_platform.local.processes import Processes
 from exchange_platform.local.programs import (
     HOST,

@@ -28,7 +28,7 @@ from exchange_platform.mail.sender import (
 from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.operational.mails.mails import MAIL, Fate, MailState, WaitingMail
+from exchange_platform.stores.operational.mails.mails import MAIL, MailOutcome, MailState, WaitingMail
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Standing:
 
 
 class Queue(Protocol):
-    """Where a channel's mails come from, and where their fate is marked. Called from one thread at a time, but `mark`.
+    """Where a channel's mails come from, and where their outcome is marked. Called from one thread at a time, but `mark`.
 
     Every method but `render` may raise `StoreUnavailable`; `claim`, `collect` and `mark` raise `Superseded` once a newer epoch has claimed.
     """
@@ -85,7 +85,7 @@ class Queue(Protocol):
         """What each of them says, in their order. Raises `StoreUnavailable`."""
         ...
 
-    def mark(self, fates: Sequence[Fate]) -> None:
+    def mark(self, outcomes: Sequence[MailOutcome]) -> None:
         """Mark what became of mails; durable on return."""
         ...
 
@@ -214,13 +214,13 @@ class MailChannel:
     def _send(self, mails: Sequence[WaitingMail]) -> None:
         if not mails:
             return
-        unsent: list[Fate] = []
+        unsent: list[MailOutcome] = []
         for mail, rendered in zip(mails, self._queue.render(mails), strict=True):
             match rendered:
                 case Skip(reason, as_refused):
-                    unsent.append(Fate(mail, MailState.SKIPPED, reason, recipient_refused=as_refused))
+                    unsent.append(MailOutcome(mail, MailState.SKIPPED, reason, recipient_refused=as_refused))
                 case Unrenderable(reason):
-                    unsent.append(Fate(mail, MailState.DEAD, reason, stage="render"))
+                    unsent.append(MailOutcome(mail, MailState.DEAD, reason, stage="render"))
                 case _:
                     with self._lock:
                         self._under_way.add(mail.mail_id)
@@ -237,9 +237,9 @@ class MailChannel:
             while (job := self._jobs.get()) is not None:
                 mail, outgoing = job
                 try:
-                    fate = self._fate(sender, mail, outgoing)
-                    if fate is not None:
-                        self._marks.add(fate)
+                    outcome = self._fate(sender, mail, outgoing)
+                    if outcome is not None:
+                        self._marks.add(outcome)
                 except BaseException as error:
                     self._failure = self._failure or error
                 finally:
@@ -249,7 +249,7 @@ class MailChannel:
         finally:
             sender.close()
 
-    def _fate(self, sender: Sender, mail: WaitingMail, outgoing: OutgoingMail) -> Fate | None:
+    def _fate(self, sender: Sender, mail: WaitingMail, outgoing: OutgoingMail) -> MailOutcome | None:
         """Send one mail; None where that was not tried, or no mail can be sent now."""
         lease = self._lease
         assert lease is not None
@@ -263,35 +263,35 @@ class MailChannel:
             self._pause(str(error))
             return None
         except RecipientRefused as error:
-            fate = Fate(mail, MailState.DEAD, str(error), recipient_refused=True)
+            outcome = MailOutcome(mail, MailState.DEAD, str(error), recipient_refused=True)
         except MessageRefused as error:
             if wrong := self._refused.blames_none(str(error)):
                 self._pause(wrong)
                 return None
-            fate = Fate(mail, MailState.DEAD, str(error))
+            outcome = MailOutcome(mail, MailState.DEAD, str(error))
         except TryAgain as error:
-            fate = self._later(mail, str(error))
+            outcome = self._later(mail, str(error))
         except Exception as error:  # a fault of ours must not stop the other mails
             log.exception("mail %s", mail.mail_id)
             reason = f"{type(error).__name__}: {error}"
             if wrong := self._refused.blames_none(reason):
                 self._pause(wrong)
                 return None
-            fate = self._later(mail, reason)
+            outcome = self._later(mail, reason)
         else:
             self._refused.taken()
-            fate = Fate(mail, MailState.SENT)
+            outcome = MailOutcome(mail, MailState.SENT)
         self._unavailable, self._pauses = "", 0
-        return fate
+        return outcome
 
-    def _later(self, mail: WaitingMail, reason: str) -> Fate:
+    def _later(self, mail: WaitingMail, reason: str) -> MailOutcome:
         """When to try again: after longer and longer pauses, until the mail has waited too long."""
         now_us = self._clock.now_us()
         pause_s = self._retries.pause_s(mail.attempts + 1)
         again_at_us = now_us + int(pause_s * 1e6)
         if again_at_us - mail.queued_at_us > self._give_up_s * 1e6:
-            return Fate(mail, MailState.DEAD, f"given up after {mail.attempts + 1} tries: {reason}")
-        return Fate(mail, MailState.WAITING, reason, due_at_us=again_at_us)
+            return MailOutcome(mail, MailState.DEAD, f"given up after {mail.attempts + 1} tries: {reason}")
+        return MailOutcome(mail, MailState.WAITING, reason, due_at_us=again_at_us)
 
     def _pause(self, why: str) -> None:
         with self._lock:
@@ -302,41 +302,41 @@ class MailChannel:
                 self._paused_until_s = now_s + _PAUSES.pause_s(self._pauses)
             self._unavailable = why
 
-    def _marked(self, fates: Sequence[Fate]) -> None:
+    def _marked(self, outcomes: Sequence[MailOutcome]) -> None:
         """Mark, however long the store is away: what was accepted is not sent again for that. Until the run gives up."""
         while True:
             try:
-                self._queue.mark(fates)
+                self._queue.mark(outcomes)
                 break
             except StoreUnavailable as error:
-                log.warning("%d mails are not marked yet: %s", len(fates), error)
+                log.warning("%d mails are not marked yet: %s", len(outcomes), error)
                 if self._clock.wait(self._given_up, _MARK_AGAIN_S):
                     raise
-        self._counted(fates)
+        self._counted(outcomes)
 
-    def _counted(self, fates: Sequence[Fate]) -> None:
+    def _counted(self, outcomes: Sequence[MailOutcome]) -> None:
         now_us = self._clock.now_us()
         with self._lock:
-            for fate in fates:
-                self._counts[fate.state.value] += 1
-                if fate.state is MailState.SENT:
-                    self._lags_ms.append((now_us - fate.mail.due_at_us) / 1000)
+            for outcome in outcomes:
+                self._counts[outcome.state.value] += 1
+                if outcome.state is MailState.SENT:
+                    self._lags_ms.append((now_us - outcome.mail.due_at_us) / 1000)
 
 
 class _Marks:
     """Commits marks one transaction after another; those that are added while one is committed share the next."""
 
-    def __init__(self, commit: Callable[[Sequence[Fate]], None]) -> None:
+    def __init__(self, commit: Callable[[Sequence[MailOutcome]], None]) -> None:
         self._commit = commit
         self._adding = threading.Lock()
         self._committing = threading.Lock()
-        self._waiting: list[tuple[Fate, list[BaseException]]] = []
+        self._waiting: list[tuple[MailOutcome, list[BaseException]]] = []
 
-    def add(self, fate: Fate) -> None:
+    def add(self, outcome: MailOutcome) -> None:
         """Mark; committed on return. Raises what kept it from being committed."""
         problems: list[BaseException] = []
         with self._adding:
-            self._waiting.append((fate, problems))
+            self._waiting.append((outcome, problems))
         with self._committing:
             with self._adding:
                 batch, self._waiting = self._waiting, []

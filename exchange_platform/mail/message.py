@@ -16,7 +16,7 @@ from email.policy import SMTP, EmailPolicy
 from email.utils import format_datetime, parseaddr
 from typing import Any
 
-MOST_NAME, MOST_SUBJECT = 100, 200
+MAX_NAME, MAX_SUBJECT = 100, 200
 _ENCODED_WORD_START = re.compile(r"=(?=\?)")
 
 
@@ -52,7 +52,7 @@ def message_id(mail_id: str, mail_from: str) -> str:
 def sender_address(mail_from: str) -> Address:
     """`mail_from` (such as `Exchange <mail@exchange.example>`) as an address. Raises `InvalidMail`."""
     name, address = parseaddr(mail_from)
-    return _address(header_text(name, MOST_NAME), address)
+    return _address(header_text(name, MAX_NAME), address)
 
 
 def one_line(text: str, most: int) -> str:
@@ -77,7 +77,7 @@ def header_text(text: str, most: int) -> str:
 
 def recipient(mail: OutgoingMail) -> Address:
     """Whom the mail goes to, the domain in ASCII. Raises `InvalidMail`."""
-    return _address(header_text(mail.to_name, MOST_NAME), mail.to_address)
+    return _address(header_text(mail.to_name, MAX_NAME), mail.to_address)
 
 
 def compose(mail: OutgoingMail, mail_from: str) -> EmailMessage:
@@ -85,7 +85,7 @@ def compose(mail: OutgoingMail, mail_from: str) -> EmailMessage:
     message = EmailMessage(policy=_POLICY)
     message["From"] = sender_address(mail_from)
     message["To"] = recipient(mail)
-    message["Subject"] = header_text(mail.subject, MOST_SUBJECT)
+    message["Subject"] = header_text(mail.subject, MAX_SUBJECT)
     message["Date"] = format_datetime(mail.written_at)
     message["Message-ID"] = f"<{message_id(mail.mail_id, mail_from)}>"
     # RFC 3834: no vacation notices in answer to it.

@@ -37,7 +37,7 @@ from exchange_platform.stores.operational.upsert import ByKey, chunks, insert
 log = logging.getLogger(__name__)
 
 _PAGE = 1000
-_MOST_PAGES = 10
+_MAX_PAGES = 10
 _KEEP_EVERY_S = 1.0
 _insert_tells = insert(mail_changes, ignore_known=True)
 _put_off = ByKey(mails, ["mail_id"], change=["due_at_us"], only=f"state = '{MailState.WAITING.value}'")
@@ -71,7 +71,7 @@ class Collector:
 
         A mail under way takes no further changes. Raises `Superseded`, `StoreUnavailable`; nothing was kept of what it read then.
         """
-        for _ in range(_MOST_PAGES):
+        for _ in range(_MAX_PAGES):
             rows = self._outbox.owners_after(self._read_to, _PAGE)
             if not rows:
                 break

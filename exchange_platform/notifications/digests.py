@@ -10,7 +10,7 @@ from exchange_platform.notifications.changes import Change
 from exchange_platform.notifications.wording import Line, change_words
 from exchange_platform.stores.operational.mails.contents import BalanceEntries, BetNames
 
-MOST_BETS = 100
+MAX_BETS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def digest_words(
     entries: Mapping[tuple[str, int], BalanceEntries],
     display_name: str,
 ) -> DigestWords:
-    """The words of a digest of changes, which come in the outbox's order. At most `MOST_BETS` bets are listed; the sums are of all."""
+    """The words of a digest of changes, which come in the outbox's order. At most `MAX_BETS` bets are listed; the sums are of all."""
     newest: dict[str, Change] = {}
     of_bet: dict[str, int] = {}
     of_currency: dict[str, int] = {}
@@ -69,9 +69,9 @@ def digest_words(
             for currency, moved in of_currency.items()
         ],
         bets=[
-            _bet(change, names[change.bet.bet_id], of_bet[change.bet.bet_id]) for change in latest[:MOST_BETS]
+            _bet(change, names[change.bet.bet_id], of_bet[change.bet.bet_id]) for change in latest[:MAX_BETS]
         ],
-        more=f"... and {count - MOST_BETS:,} bets more that changed earlier." if count > MOST_BETS else None,
+        more=f"... and {count - MAX_BETS:,} bets more that changed earlier." if count > MAX_BETS else None,
     )
 
 

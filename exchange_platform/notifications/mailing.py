@@ -22,7 +22,7 @@ from exchange_platform.stores.operational.accounts.accounts import Account, Acco
 from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
 from exchange_platform.stores.operational.database import Database, from_us
 from exchange_platform.stores.operational.mails.contents import BalanceEntries, BetNames, MailContents
-from exchange_platform.stores.operational.mails.mails import Fate, MailQueue, WaitingMail
+from exchange_platform.stores.operational.mails.mails import MailOutcome, MailQueue, WaitingMail
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +65,9 @@ class ChangeMails:
             for mail in mails
         ]
 
-    def mark(self, fates: Sequence[Fate]) -> None:
+    def mark(self, outcomes: Sequence[MailOutcome]) -> None:
         """Mark mails, and accounts whose address refused one."""
-        self._queue.mark(fates, now_us=self._clock.now_us())
+        self._queue.mark(outcomes, now_us=self._clock.now_us())
 
     def standing(self) -> Standing:
         """How many wait."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exchange_platform.mail.message import one_line
 
-_MOST_SHOWN = 200
+_MAX_SHOWN = 200
 
 # The first that the reason contains; the more special ones come first.
 _IN_WORDS = (
@@ -37,7 +37,7 @@ def in_plain_words(reason: str | None) -> str | None:
 
     One that is not known is quoted as it is, on one line.
     """
-    if reason is None or not (shown := one_line(reason, _MOST_SHOWN)):
+    if reason is None or not (shown := one_line(reason, _MAX_SHOWN)):
         return None
     lower = shown.lower()
     for part, sentence in _IN_WORDS:

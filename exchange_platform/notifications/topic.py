@@ -21,7 +21,7 @@ from exchange_platform.delivery.delivery import Figures, Lease
 from exchange_platform.mail.refusals import RefusedInARow
 from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.clock import Clock
-from exchange_platform.settings.aws import error_code, is_passing
+from exchange_platform.settings.aws import error_code, is_transient
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.failures import same_reason
 from exchange_platform.stores.operational.bets.outbox import (
@@ -41,7 +41,7 @@ BATCH = 10
 """Messages in one call: SNS's own limit."""
 LANES = 4
 """Calls at once, where there is enough for several. A round's changes of a bet are in the same lane, one after another."""
-MOST_IN_ROUND = 400
+MAX_IN_ROUND = 400
 """Changes between two commits of the position, which waits for other writers: small rounds would not keep up with a busy exchange."""
 
 _POLL_S = 0.25
@@ -102,7 +102,7 @@ class Topic:
             )
         except (ClientError, BotoCoreError) as error:
             text = f"{error_code(error)}: {' '.join(str(error).split())[:200]}"
-            if is_passing(error) or error_code(error) not in _REFUSED:
+            if is_transient(error) or error_code(error) not in _REFUSED:
                 done.trouble = text
             elif len(changes) == 1:
                 done.refused[changes[0].sequence] = text
@@ -206,7 +206,7 @@ class TopicChannel:
 
     def work(self, lease: Lease) -> float:
         """Publish one round."""
-        changes = self._outbox.after(int(self._position or 0), MOST_IN_ROUND)
+        changes = self._outbox.after(int(self._position or 0), MAX_IN_ROUND)
         self._count(changes)
         if not changes:
             return _POLL_S
@@ -222,7 +222,7 @@ class TopicChannel:
             return _PAUSES.pause_s(self._pauses)
         self._trouble, self._pauses = "", 0
         self._keep(changes)
-        return 0.0 if len(changes) == MOST_IN_ROUND else _POLL_S
+        return 0.0 if len(changes) == MAX_IN_ROUND else _POLL_S
 
     def drain(self, timeout_s: float) -> None:
         """A round is over before `work` returns: nothing is under way."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from exchange_platform.settings import InvalidSettings, Settings
 
 KEY_FILE = "mail.key"
-LEAST_KEY_BYTES = 32
+MIN_KEY_BYTES = 32
 _PURPOSE = b"exchange-platform/mail-preferences/1\0"
 
 
@@ -64,9 +64,9 @@ def _keys(settings: Settings) -> tuple[bytes, ...]:
     keys = tuple(
         one.strip().encode() for one in settings.mail_key.get_secret_value().split(",") if one.strip()
     )
-    if not keys or any(len(key) < LEAST_KEY_BYTES for key in keys):
+    if not keys or any(len(key) < MIN_KEY_BYTES for key in keys):
         raise InvalidSettings(
-            f"mail_key: each key has {LEAST_KEY_BYTES} characters at least (keys are separated by commas; the first signs)"
+            f"mail_key: each key has {MIN_KEY_BYTES} characters at least (keys are separated by commas; the first signs)"
         )
     return keys
 
@@ -81,7 +81,7 @@ def _own_key(path: Path) -> bytes:
     handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(LEAST_KEY_BYTES))
+            file.write(secrets.token_urlsafe(MIN_KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
@@ -93,9 +93,9 @@ def _own_key(path: Path) -> bytes:
 
 def _read_key(path: Path) -> bytes:
     key = path.read_bytes().strip()
-    if len(key) < LEAST_KEY_BYTES:
+    if len(key) < MIN_KEY_BYTES:
         raise InvalidSettings(
-            f"{path} holds {len(key)} bytes, a key has {LEAST_KEY_BYTES} at least: delete it to have a new one (links in mails"
+            f"{path} holds {len(key)} bytes, a key has {MIN_KEY_BYTES} at least: delete it to have a new one (links in mails"
             " sent so far then stop working), or restore it"
         )
     return key

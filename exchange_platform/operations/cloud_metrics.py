@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.confirmation.wishes import CONFIRMATIONS
+from exchange_platform.confirmation.mail_requests import CONFIRMATIONS
 from exchange_platform.operations.checks import orders_answered, orders_published
 from exchange_platform.operations.checks.stream import NEW_DEAD_LETTERS
 from exchange_platform.process.clock import Clock

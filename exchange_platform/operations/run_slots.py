@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from exchange_platform.confirmation.wishes import CONFIRMATIONS
+from exchange_platform.confirmation.mail_requests import CONFIRMATIONS
 from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
 from exchange_platform.streams.engine.sharing import consumer_names

@@ -26,7 +26,7 @@ from exchange_platform.runs.liveness import (
 from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRow
 
-MOST_GRACE_S = 120.0
+MAX_GRACE_S = 120.0
 """The grace of a request is doubled with each attempt, up to this, or itself if that is more."""
 AFTER_FAILURES = BackOff(first_s=5.0, max_s=300.0)
 """How long the next request waits after runs that failed in a row."""
@@ -146,7 +146,7 @@ def decide(
     )
     if mine.attempts:
         first_s = max(settings.run_start_s, _STARTS_A_GRACE * longest_start_s(recent))
-        grace_s = BackOff(first_s, max(MOST_GRACE_S, first_s)).pause_s(mine.attempts)
+        grace_s = BackOff(first_s, max(MAX_GRACE_S, first_s)).pause_s(mine.attempts)
         waited_s = elapsed_s(mine.requested_at_us, now_us)
         if waited_s < grace_s:
             return Decision(f"{need}; requested {waited_s:.0f} s ago (attempt {mine.attempts})", mine)

@@ -6,7 +6,7 @@ import msgspec
 
 from exchange_platform.domain.events import EventStatus
 
-MOST_HITS = 50
+MAX_HITS = 50
 LONGEST_QUERY = 200
 
 
@@ -43,8 +43,8 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 10
 
     def __post_init__(self) -> None:
-        if not 1 <= self.limit <= MOST_HITS:
-            raise ValueError(f"limit {self.limit} out of range: allowed are 1 to {MOST_HITS}")
+        if not 1 <= self.limit <= MAX_HITS:
+            raise ValueError(f"limit {self.limit} out of range: allowed are 1 to {MAX_HITS}")
 
 
 class Highlight(msgspec.Struct, frozen=True):

@@ -32,7 +32,7 @@ from exchange_platform.search.standing import (
 )
 from exchange_platform.search.terms import LONGEST_TERM, Token, compounds, cut, joined, nth
 
-MOST_WORDS = 12
+MAX_WORDS = 12
 """A query's further words are not looked up."""
 SHORTEST_WITH_TYPO = 4
 """Words of so many letters may be mistyped; so one letter less, where one was left out, may stand for such a word."""
@@ -63,7 +63,7 @@ class Understood(msgspec.Struct, frozen=True):
 
 def understand(text: str) -> Understood:
     """Read a query: its words, those that it could do without, and words that may be written in two ways."""
-    words = [_forms(parts) for parts in compounds(text[:LONGEST_QUERY])[:MOST_WORDS]]
+    words = [_forms(parts) for parts in compounds(text[:LONGEST_QUERY])[:MAX_WORDS]]
     as_written = "".join(forms[0][0] for forms in words if forms[0][0] not in SEPARATORS)
     optional = {forms: forms[0][0] for forms in words if len(forms) == 1 and forms[0][0] in OPTIONAL}
     demanded = tuple(dict.fromkeys(forms for forms in words if forms not in optional))

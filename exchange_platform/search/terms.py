@@ -18,7 +18,7 @@ from exchange_platform.search.documents import EventDocument
 
 LONGEST_TERM = 24
 """Words are cut to so many letters, in documents and in queries."""
-MOST_SIDES = 4
+MAX_SIDES = 4
 """Of an event with more participants, such as a race, the participants count less than the words of its name."""
 
 _SOFT = frozenset("'’‘`´ʼ.-‐‑‒–_·&:")
@@ -166,7 +166,7 @@ def sides_within(text: str, tokens: Iterable[Token]) -> list[list[Token]]:
 
 def event_terms(document: EventDocument) -> EventTerms:
     """All that the event is found by, from its name, participants, competition, sport and country."""
-    of_sides = len(document.participants) <= MOST_SIDES
+    of_sides = len(document.participants) <= MAX_SIDES
     sides = tuple(side for side in document.participants if side not in document.name) if of_sides else ()
     runners = () if of_sides else document.participants
     places = [place for text in (document.name, *sides) for place in _places(text)]

@@ -20,7 +20,7 @@ THROTTLED = frozenset(
         "KMSThrottlingException",
     }
 )
-_PASSING = frozenset(
+_TRANSIENT = frozenset(
     {
         "InternalFailure",
         "InternalServerError",
@@ -64,11 +64,11 @@ def error_code(error: BaseException) -> str:
     return type(error).__name__
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the same call may go through later: throttled, unreachable, timed out, or the service's own fault."""
     if isinstance(error, AwsConnectionError | HTTPClientError):
         return True
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return error_code(error) in THROTTLED | _PASSING or status >= 500
+        return error_code(error) in THROTTLED | _TRANSIENT or status >= 500
     return isinstance(error, BotoCoreError) and "credentials" not in str(error).lower()

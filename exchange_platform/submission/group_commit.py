@@ -19,7 +19,7 @@ from exchange_platform.submission.order_publishing import OrderPublishing, Order
 
 log = logging.getLogger(__name__)
 
-MOST_A_GROUP = 200
+MAX_PER_GROUP = 200
 MARK_AFTER_S = 0.02
 """So long published orders wait to be marked in the next group's transaction, before they get one of their own."""
 _TRIES, _RETRY_AFTER_S = 6, 0.02
@@ -124,7 +124,7 @@ class GroupCommit:
                 woken = self._wake.wait(MARK_AFTER_S if self._to_mark else None)
                 if not woken and self._to_mark and not self._waiting:
                     return []
-            group, self._waiting = self._waiting[:MOST_A_GROUP], self._waiting[MOST_A_GROUP:]
+            group, self._waiting = self._waiting[:MAX_PER_GROUP], self._waiting[MAX_PER_GROUP:]
         return group
 
     def _decide(self, group: Sequence[_Ticket]) -> None:

@@ -26,7 +26,7 @@ RELAY_AFTER_S = 1.0
 """An order that is unpublished for so long was left by somebody: a process that died, or a stream that was away."""
 RELAY_EVERY_S = 0.5
 """Together with `RELAY_AFTER_S` below the two seconds within which an order that was left goes out."""
-MOST_A_PUT = 500
+MAX_PER_PUT = 500
 STREAM_CHECK_EVERY_S = 5.0
 RESENT_S = 600.0
 """A stream that was made anew gets what the lost one was given in so many seconds before, and every order whose bet is still pending."""
@@ -101,14 +101,14 @@ class OrderRelay:
             now_us = self._clock.now_us()
             before_us = now_us - int(after_s * 1e6)
             orders = unpublished(
-                self._database, before_us=before_us, from_us=ahead_us(now_us), limit=MOST_A_PUT
+                self._database, before_us=before_us, from_us=ahead_us(now_us), limit=MAX_PER_PUT
             )
             if orders:
                 self._publisher.publish([(order.market_id, order.data) for order in orders])
                 with self._database.write() as connection:
                     mark_published(connection, [order.order_id for order in orders], self._clock.now_us())
                 published += len(orders)
-            if len(orders) < MOST_A_PUT or self._ending.is_set():
+            if len(orders) < MAX_PER_PUT or self._ending.is_set():
                 return published
 
     def _look_for_lost(self) -> None:

@@ -32,7 +32,7 @@ from exchange_platform.submission.order_publishing import OrdersPublisher
 
 log = logging.getLogger(__name__)
 
-MOST_A_ROUND = 200
+MAX_PER_ROUND = 200
 _CAUGHT_UP_WITHIN_US = 10_000_000
 """A consumer at work says that it is caught up with each heartbeat."""
 NEVER_TAKEN = "the exchange never took it"
@@ -152,7 +152,7 @@ class Reconciliation:
                     sa.or_(pending_bets.c.since_us <= before_us, pending_bets.c.since_us > ahead_us(now_us))
                 )
                 .order_by(pending_bets.c.since_us)
-                .limit(MOST_A_ROUND)
+                .limit(MAX_PER_ROUND)
             ).all()
         return [_Unknown(bet_from_row(row), row.replaces, row.published_at_us) for row in rows]
 

@@ -36,7 +36,7 @@ from exchange_platform.submission.acceptance import Acceptance
 from exchange_platform.submission.group_commit import GroupCommit
 from exchange_platform.submission.order_publishing import OrderRelay, OrdersPublisher, orders_publisher
 
-MOST_A_PAGE = 200
+MAX_PER_PAGE = 200
 
 
 class BetSubmission:
@@ -148,8 +148,8 @@ class BetSubmission:
         `after` is a page's own, to get the next. Bets placed meanwhile do not shift the pages. Raises `Unknown` for no account.
         """
         bet_rules.check_id(RefusalCode.INVALID_ACCOUNT_ID, "account_id", account_id)
-        if not isinstance(limit, int) or not 1 <= limit <= MOST_A_PAGE:
-            raise Invalid(RefusalCode.INVALID_PAGE, "limit", limit, f"1 to {MOST_A_PAGE} are allowed")
+        if not isinstance(limit, int) or not 1 <= limit <= MAX_PER_PAGE:
+            raise Invalid(RefusalCode.INVALID_PAGE, "limit", limit, f"1 to {MAX_PER_PAGE} are allowed")
         page = read_bets(self._database, account_id, after=after, limit=limit, statuses=statuses)
         if page is None:
             raise Unknown(RefusalCode.UNKNOWN_ACCOUNT, "account_id", account_id, "there is no such account")

@@ -18,7 +18,7 @@ from exchange_platform.local.programs import HOST
 from tests.deployments.terraforming import Account
 
 CHECKOUT = Path(__file__).parents[2]
-MOST_OVERRIDES = 8192
+MAX_OVERRIDES = 8192
 """Characters of JSON. Source: RunTask, overrides (ECS's API reference); an emulator takes any number."""
 _STOP_GRACE_S = 30.0
 _LOOK_EVERY_S = 0.3
@@ -115,7 +115,7 @@ class Agent:
 
     def _start(self, task: dict[str, Any]) -> None:
         overrides = task["overrides"]
-        assert len(json.dumps(overrides)) <= MOST_OVERRIDES, overrides
+        assert len(json.dumps(overrides)) <= MAX_OVERRIDES, overrides
         definition = self._ecs.describe_task_definition(taskDefinition=task["taskDefinitionArn"])[
             "taskDefinition"
         ]

@@ -23,7 +23,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from exchange_platform.local.leftovers import UP_ID, end, marked
+from exchange_platform.local.orphans import UP_ID, end, marked
 from exchange_platform.local.programs import HOST, free_ports
 from exchange_platform.settings import Settings
 from tests.deployments.ecs_agent import Agent, command_of, given_by_ecs

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.lambda_zip import MOST_BYTES, build
+from deployments.lambda_zip import MAX_BYTES, build
 from exchange_platform.api.app import ROUTERS
 from exchange_platform.local.emulator.server import provision
 from exchange_platform.process.aws_clients import new_client
@@ -61,7 +61,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         size = build(directory / "api.zip", python=PYTHON)
     except subprocess.CalledProcessError as error:
         pytest.skip(f"the wheels can't be had here: {error}")
-    assert size < MOST_BYTES
+    assert size < MAX_BYTES
     with zipfile.ZipFile(directory / "api.zip") as archive:
         archive.extractall(directory / "function")
     return directory / "function"

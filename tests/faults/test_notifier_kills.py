@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from exchange_platform.domain.bets import Bet, BetResult
-from exchange_platform.notifications.topic import MOST_IN_ROUND
+from exchange_platform.notifications.topic import MAX_IN_ROUND
 from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
@@ -156,7 +156,7 @@ def test_twenty_kills_lose_nothing_and_repeat_only_what_was_under_way(
     published = Counter((one["bet_id"], one["version"]) for one in messages)
     assert len(published) == changes
     repeated = sum(published.values()) - len(published)
-    assert repeated <= KILLS * MOST_IN_ROUND
+    assert repeated <= KILLS * MAX_IN_ROUND
     for life in load.lives:
         versions = [one["version"] for one in messages if one["bet_id"] == life[0].bet_id]
         assert list(dict.fromkeys(versions)) == [1, 2, 3], "a change overtook an earlier one"

@@ -24,7 +24,7 @@ from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.dynamodb.confirmation_tokens import ConfirmationTokens, ensure_tokens_table
 from exchange_platform.stores.operational.accounts.accounts import Account, Accounts
 from exchange_platform.stores.operational.database import Database
-from exchange_platform.stores.operational.mails.mails import Fate, MailState
+from exchange_platform.stores.operational.mails.mails import MailOutcome, MailState
 
 NOW_US = 1_800_000_000_000_000
 SECOND, MINUTE, HOUR, DAY = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000
@@ -80,9 +80,9 @@ class AccountParts:
         rendered = self.mails.render(due)
         self.mails.mark(
             [
-                Fate(mail, MailState.SKIPPED, one.reason, recipient_refused=one.as_refused)
+                MailOutcome(mail, MailState.SKIPPED, one.reason, recipient_refused=one.as_refused)
                 if isinstance(one, Skip)
-                else Fate(mail, MailState.SENT if isinstance(one, OutgoingMail) else MailState.SKIPPED)
+                else MailOutcome(mail, MailState.SENT if isinstance(one, OutgoingMail) else MailState.SKIPPED)
                 for mail, one in zip(due, rendered, strict=True)
             ]
         )

@@ -22,11 +22,11 @@ from exchange_platform.stores.operational.events.reader import StoredEvent
 
 router = APIRouter(include_in_schema=False, route_class=pooled(Work.BOARD))
 
-_MOST_IN_PLAY = 60
-_MOST_STARTING = 20
-_MOST_FINISHED = 8
+_MAX_IN_PLAY = 60
+_MAX_STARTING = 20
+_MAX_FINISHED = 8
 _LATE_US = 3 * 3600 * 1_000_000
-_MOST_FOUND = 30
+_MAX_FOUND = 30
 
 SportChosen = Annotated[str, Query(max_length=60)]
 
@@ -91,14 +91,14 @@ def event(parts: PartsOfApp, request: Request, event_id: Identifier) -> Response
 def _lists(parts: Parts, sport: str) -> dict[str, Any]:
     chosen = sport or None
     in_play = parts.events.page(
-        statuses=[EventStatus.IN_PLAY], sport=chosen, newest_first=True, limit=_MOST_IN_PLAY
+        statuses=[EventStatus.IN_PLAY], sport=chosen, newest_first=True, limit=_MAX_IN_PLAY
     )
     starting = _starting(parts, chosen)
     finished = parts.events.page(
         statuses=[EventStatus.FINISHED, EventStatus.ABANDONED],
         sport=chosen,
         newest_first=True,
-        limit=_MOST_FINISHED,
+        limit=_MAX_FINISHED,
     )
     mains = [main_market(stored.markets) for stored in (*in_play, *starting)]
     last = parts.last_odds.of([market for market in mains if market is not None])
@@ -120,8 +120,8 @@ def _starting(parts: Parts, sport: str | None) -> list[StoredEvent]:
     """Those that start next; if they are few, also those whose start has long passed without a word that they began."""
     scheduled = [EventStatus.SCHEDULED]
     lately = (parts.clock.now_us() - _LATE_US, "")
-    coming = parts.events.page(statuses=scheduled, sport=sport, after=lately, limit=_MOST_STARTING)
-    room = _MOST_STARTING - len(coming)
+    coming = parts.events.page(statuses=scheduled, sport=sport, after=lately, limit=_MAX_STARTING)
+    room = _MAX_STARTING - len(coming)
     if not room:
         return coming
     overdue = parts.events.page(statuses=scheduled, sport=sport, after=lately, newest_first=True, limit=room)
@@ -130,7 +130,7 @@ def _starting(parts: Parts, sport: str | None) -> list[StoredEvent]:
 
 def _found(parts: Parts, request: Request, query: str, sport: str) -> Response:
     try:
-        hits = parts.event_index.search(EventQuery(text=query, sport=sport or None, limit=_MOST_FOUND))
+        hits = parts.event_index.search(EventQuery(text=query, sport=sport or None, limit=_MAX_FOUND))
     except StoreUnavailable:
         return parts.board.answer(request, "found.html", status=503, q=query, found=None, marked=marked)
     return parts.board.answer(

@@ -22,7 +22,7 @@ LastOdds = Mapping[str, Mapping[SelectionKey, Decimal]]
 """By market and selection."""
 
 _MAIN = ("MATCH_ODDS", "WIN", "MONEYLINE", "MONEY_LINE", "MATCH ODDS")
-_MOST_PRICES = 3
+_MAX_PRICES = 3
 _WON = (SelectionStatus.WINNER, SelectionStatus.PLACED)
 _ICONS = {
     "football": "football",
@@ -226,11 +226,11 @@ def _prices(
     """The prices of a match's two or three outcomes; of many, those of the shortest odds."""
     shown = [one for one in market.selections if one.status is not SelectionStatus.REMOVED]
     priced = [(selection, last.get((selection.selection_id, selection.handicap))) for selection in shown]
-    if len(shown) > _MOST_PRICES:
+    if len(shown) > _MAX_PRICES:
         priced.sort(key=lambda pair: (pair[1] is None, pair[1]))
         return tuple(
             Price(selection_name(selection), selection_name(selection), odds, selection.status in _WON)
-            for selection, odds in priced[:_MOST_PRICES]
+            for selection, odds in priced[:_MAX_PRICES]
         )
     return tuple(
         Price(_short(event, selection), selection_name(selection), odds, selection.status in _WON)

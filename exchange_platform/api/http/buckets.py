@@ -7,16 +7,16 @@ from collections import OrderedDict
 
 from exchange_platform.process.clock import Clock
 
-_MOST_CALLERS = 50_000
+_MAX_CALLERS = 50_000
 
 
 class Buckets:
-    """A bucket of tokens for each caller: `burst` at first and at the most, `rate_per_s` more each second. Thread-safe.
+    """A bucket of tokens for each caller: `burst` at first and at most, `rate_per_s` more each second. Thread-safe.
 
     Remembers a bounded number of callers; the one that has not called for longest is forgotten, which gives it a full bucket.
     """
 
-    def __init__(self, rate_per_s: float, burst: float, *, clock: Clock, most: int = _MOST_CALLERS) -> None:
+    def __init__(self, rate_per_s: float, burst: float, *, clock: Clock, most: int = _MAX_CALLERS) -> None:
         self._rate_per_s = rate_per_s
         self._burst = burst
         self._clock = clock

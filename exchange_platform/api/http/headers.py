@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from exchange_platform.api.http.problems import Problem, answer
 from exchange_platform.process.origins import unknown_host
 
-MOST_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024
 
 _ALWAYS = {
     # Pages are this origin's alone: no script, style, picture or frame of anybody else's, nothing inline.
@@ -85,7 +85,7 @@ class _TooLarge(Exception):
 
 
 class MostBody:
-    """Refuses bodies of more than `MOST_BODY_BYTES`, announced or not, with 413."""
+    """Refuses bodies of more than `MAX_BODY_BYTES`, announced or not, with 413."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -103,7 +103,7 @@ class MostBody:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > MOST_BODY_BYTES:
+            if received > MAX_BODY_BYTES:
                 raise _TooLarge
             return message
 
@@ -112,7 +112,7 @@ class MostBody:
             began = True
             await send(message)
 
-        if not announced.isdigit() or len(announced) > 18 or int(announced) > MOST_BODY_BYTES:
+        if not announced.isdigit() or len(announced) > 18 or int(announced) > MAX_BODY_BYTES:
             await _refuse(scope, receive, send)
             return
         try:
@@ -123,7 +123,5 @@ class MostBody:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    refusal = answer(
-        Problem(413, "too_large", f"a request's body may have {MOST_BODY_BYTES} bytes at the most")
-    )
+    refusal = answer(Problem(413, "too_large", f"a request's body may have {MAX_BODY_BYTES} bytes at most"))
     await refusal(scope, receive, send)

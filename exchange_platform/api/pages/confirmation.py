@@ -16,7 +16,7 @@ from exchange_platform.api.http.bulkheads import Work, pooled
 from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.rendering.pages import HTML as _HTML
 from exchange_platform.api.rendering.pages import UNREADABLE_FORM, page
-from exchange_platform.confirmation.service import MOST_CODE, Pressed
+from exchange_platform.confirmation.service import MAX_CODE, Pressed
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.operational.accounts.limits import TooMany
 
@@ -62,7 +62,7 @@ def confirm(
     except TooMany as error:
         return page(
             "confirm.html",
-            code=code[:MOST_CODE],
+            code=code[:MAX_CODE],
             notice="too_many",
             status=429,
             retry_after_s=error.retry_after_s,
@@ -70,7 +70,7 @@ def confirm(
     except StoreUnavailable:
         return page(
             "confirm.html",
-            code=code[:MOST_CODE],
+            code=code[:MAX_CODE],
             notice="unavailable",
             status=503,
             retry_after_s=_RETRY_AFTER_S,

@@ -29,7 +29,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     503: {"description": "A store is away for the moment; nothing was changed.", **_HTML},
 }
 _RETRY_AFTER_S = 5
-_MOST_TOKEN = 200
+_MAX_TOKEN = 200
 _ONE_CLICK = (b"", b"list-unsubscribe=one-click")
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
@@ -105,7 +105,7 @@ def _chosen(one_click: str | None, choice: str | None) -> MailChoice | None:
 
 
 def _account_id(parts: PartsOfApp, token: str) -> str | None:
-    return parts.preference_links.account_id(token) if len(token) <= _MOST_TOKEN else None
+    return parts.preference_links.account_id(token) if len(token) <= _MAX_TOKEN else None
 
 
 def _choices(token: str, account: Account, *, saved: bool, status: int = 200) -> HTMLResponse:

@@ -27,7 +27,7 @@ from exchange_platform.stores.operational.database import from_us
 
 router = APIRouter(prefix="/accounts", tags=["accounts"], route_class=pooled(Work.ACCOUNTS))
 
-_MOST_TEXT = 1000
+_MAX_TEXT = 1000
 AccountId = Annotated[
     str, Path(min_length=1, max_length=64, pattern=r"^[!-~]+$", description="The account's id.")
 ]
@@ -44,16 +44,16 @@ class NewAccount(BaseModel):
     )
 
     email: str = Field(
-        max_length=_MOST_TEXT,
+        max_length=_MAX_TEXT,
         description="Where mail reaches the owner: an address of the usual form, ASCII before the @.",
     )
     display_name: str = Field(
-        max_length=_MOST_TEXT,
+        max_length=_MAX_TEXT,
         description="What others see: 1 to 60 visible characters of any script. Data, never markup: whoever shows it escapes it.",
     )
     currency: str = Field(
         "GBP",
-        max_length=_MOST_TEXT,
+        max_length=_MAX_TEXT,
         description="The account's currency.",
         json_schema_extra={"enum": list(MINOR_DIGITS)},
     )

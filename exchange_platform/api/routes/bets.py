@@ -22,19 +22,19 @@ from exchange_platform.stores.operational.bets.reading import read_bet
 
 router = APIRouter(tags=["bets"], route_class=pooled(Work.MONEY))
 
-_MOST_TEXT = 1000
+_MAX_TEXT = 1000
 BetId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[!-~]+$", description="The bet's id.")]
 OfAccount = Annotated[
     str | None,
     Query(
-        max_length=_MOST_TEXT, description="Only if the bet is this account's; without it, whoever's it is."
+        max_length=_MAX_TEXT, description="Only if the bet is this account's; without it, whoever's it is."
     ),
 ]
 IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        max_length=_MOST_TEXT,
+        max_length=_MAX_TEXT,
         description="The caller's own id of this request, unique per account for ever, 1 to 64 printable ASCII characters: the same again"
         " returns the first answer and does nothing anew.",
     ),
@@ -61,8 +61,8 @@ class NewBet(BaseModel):
         },
     )
 
-    account_id: str = Field(max_length=_MOST_TEXT)
-    market_id: str = Field(max_length=_MOST_TEXT)
+    account_id: str = Field(max_length=_MAX_TEXT)
+    market_id: str = Field(max_length=_MAX_TEXT)
     selection_id: StrictInt
     handicap: Decimal = Decimal(0)
     side: Side
@@ -70,7 +70,7 @@ class NewBet(BaseModel):
         None,
         description="Decimal odds on the price ladder. Without them it is a market order: met at once or not at all.",
     )
-    currency: str = Field(max_length=_MOST_TEXT)
+    currency: str = Field(max_length=_MAX_TEXT)
     stake_minor: StrictInt = Field(description="The backer's stake in minor units.")
 
 
@@ -203,7 +203,7 @@ def read_all(
     caller: Reading,
     parts: PartsOfApp,
     after: Annotated[
-        str | None, Query(max_length=_MOST_TEXT, description="A page's own, for the next.")
+        str | None, Query(max_length=_MAX_TEXT, description="A page's own, for the next.")
     ] = None,
     limit: Annotated[int, Query(description="At most so many, 1 to 200.")] = 50,
     status: Annotated[list[BetStatus] | None, Query(description="Only bets of these statuses.")] = None,

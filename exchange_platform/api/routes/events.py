@@ -22,13 +22,13 @@ from exchange_platform.api.http.bulkheads import Work, pooled
 from exchange_platform.api.http.problems import Problem, problems
 from exchange_platform.api.parts import Parts, PartsOfApp
 from exchange_platform.domain.events import EventStatus
-from exchange_platform.stores.event_index.index import LONGEST_QUERY, MOST_HITS, EventQuery
+from exchange_platform.stores.event_index.index import LONGEST_QUERY, MAX_HITS, EventQuery
 from exchange_platform.stores.operational.events.reader import StoredEvent
 
 router = APIRouter(tags=["events"], route_class=pooled(Work.EVENTS), responses=problems(429))
 searches = APIRouter(tags=["events"], route_class=pooled(Work.SEARCH))
 
-MOST_LISTED = 200
+MAX_LISTED = 200
 _START = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 """An instant in a cursor: what the database can hold."""
 
@@ -50,7 +50,7 @@ def search(
     q: Annotated[
         str, Query(max_length=LONGEST_QUERY, description="What was typed so far. Empty: the top events.")
     ] = "",
-    limit: Annotated[int, Query(ge=1, le=MOST_HITS)] = 8,
+    limit: Annotated[int, Query(ge=1, le=MAX_HITS)] = 8,
     sport: Sport = None,
     only_open: Annotated[
         bool, Query(alias="open", description="Only events with a market that takes bets or will.")
@@ -68,7 +68,7 @@ def listed(
     status: Annotated[list[EventStatus] | None, Query(description="Only of these statuses.")] = None,
     sport: Sport = None,
     newest_first: Annotated[bool, Query(description="By their start, the latest first.")] = False,
-    limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50,
+    limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 50,
     cursor: Annotated[
         str | None, Query(max_length=200, description="`next` of the page before, with the same filters.")
     ] = None,

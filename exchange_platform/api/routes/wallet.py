@@ -26,7 +26,7 @@ router = APIRouter(
     route_class=pooled(Work.MONEY),
 )
 
-_MOST_TEXT = 1000
+_MAX_TEXT = 1000
 
 
 class NewTransfer(BaseModel):
@@ -40,9 +40,9 @@ class NewTransfer(BaseModel):
     )
 
     amount_minor: StrictInt
-    currency: str = Field(max_length=_MOST_TEXT)
+    currency: str = Field(max_length=_MAX_TEXT)
     authorised_by: str = Field(
-        max_length=_MOST_TEXT,
+        max_length=_MAX_TEXT,
         description="Who says that the money is there: kept as the application says it, beside the application's own name.",
     )
 
@@ -198,7 +198,7 @@ def transfers(
     caller: Reading,
     parts: PartsOfApp,
     after: Annotated[
-        str | None, Query(max_length=_MOST_TEXT, description="A page's own, for the next.")
+        str | None, Query(max_length=_MAX_TEXT, description="A page's own, for the next.")
     ] = None,
     limit: Annotated[int, Query(description="At most so many, 1 to 200.")] = 50,
 ) -> Transfers:

@@ -20,7 +20,7 @@ from exchange_platform.stores.operational.database import from_us
 
 router = APIRouter(tags=["events"], route_class=pooled(Work.WINDOWS))
 
-MOST_WINDOWS = 5000
+MAX_WINDOWS = 5000
 LONGEST_SPAN = timedelta(days=31)
 
 
@@ -44,7 +44,7 @@ def windows(
         ),
     ] = None,
     selection_id: Annotated[int | None, Query(ge=0, le=2**53 - 1)] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_WINDOWS, description="The newest so many are told.")] = 2000,
+    limit: Annotated[int, Query(ge=1, le=MAX_WINDOWS, description="The newest so many are told.")] = 2000,
 ) -> Response:
     """Tell a market's odds windows: those that are closed, and those still open as they are now.
 

@@ -14,14 +14,14 @@ from exchange_platform.api.http.problems import Problem
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.operational.bets.outbox import ChangeRow, Outbox
 
-MOST_LISTENERS = 1000
+MAX_LISTENERS = 1000
 MAX_LISTENERS_OF_ONE = 800
 """Of one application: another's users still find a place."""
 _LOOK_S = 0.2
-_MOST_ROWS = 2000
-_MOST_MISSED = 20_000
+_MAX_ROWS = 2000
+_MAX_MISSED = 20_000
 """How far back a listener that comes again may ask; whoever was away for longer reads the bets anew."""
-_MOST_WAITING = 1000
+_MAX_WAITING = 1000
 
 
 class ChangeFeed:
@@ -39,15 +39,15 @@ class ChangeFeed:
     ) -> tuple[list[ChangeRow], asyncio.Queue[ChangeRow | None]]:
         """Begin to listen: the account's changes since `after` that were missed, and a queue of those to come (None: too slow, ended)."""
         of_it = sum(1 for holder in self._holders.values() if holder == application)
-        if len(self._holders) >= MOST_LISTENERS or of_it >= MAX_LISTENERS_OF_ONE:
+        if len(self._holders) >= MAX_LISTENERS or of_it >= MAX_LISTENERS_OF_ONE:
             raise Problem(
                 503,
                 "too_many_listeners",
-                f"{len(self._holders)} listen already, {of_it} of them for this application; {MOST_LISTENERS} and"
+                f"{len(self._holders)} listen already, {of_it} of them for this application; {MAX_LISTENERS} and"
                 f" {MAX_LISTENERS_OF_ONE} are allowed. Try again later, or read the bets",
                 headers={"Retry-After": "5"},
             )
-        queue: asyncio.Queue[ChangeRow | None] = asyncio.Queue(_MOST_WAITING)
+        queue: asyncio.Queue[ChangeRow | None] = asyncio.Queue(_MAX_WAITING)
         self._holders[queue] = application
         self._listeners[account_id].add(queue)
         try:
@@ -70,7 +70,7 @@ class ChangeFeed:
 
     async def _missed(self, account_id: str, after: int) -> list[ChangeRow]:
         read_to = self._read_to
-        if read_to - after > _MOST_MISSED:
+        if read_to - after > _MAX_MISSED:
             raise Problem(
                 410,
                 "too_long_away",
@@ -78,7 +78,7 @@ class ChangeFeed:
             )
         missed: list[ChangeRow] = []
         while after < read_to:
-            rows = await asyncio.to_thread(self._outbox.after, after, _MOST_ROWS)
+            rows = await asyncio.to_thread(self._outbox.after, after, _MAX_ROWS)
             if not rows:
                 break
             missed += [row for row in rows if row.user_id == account_id and row.sequence <= read_to]
@@ -88,12 +88,12 @@ class ChangeFeed:
     async def _read(self) -> None:
         while self._holders:
             with suppress(StoreUnavailable):
-                rows = await asyncio.to_thread(self._outbox.after, self._read_to, _MOST_ROWS)
+                rows = await asyncio.to_thread(self._outbox.after, self._read_to, _MAX_ROWS)
                 for row in rows:
                     self._read_to = row.sequence
                     for queue in tuple(self._listeners.get(row.user_id, ())):
                         self._hand(queue, row)
-                if len(rows) == _MOST_ROWS:
+                if len(rows) == _MAX_ROWS:
                     continue
             await asyncio.sleep(_LOOK_S)
         self._reading = None

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.4
 _TROUBLE_S = 2.0
-_MOST_WAITING = 64
-_MOST_WINDOWS = 5000
+_MAX_WAITING = 64
+_MAX_WINDOWS = 5000
 
 _Key = tuple[int, Decimal, datetime]
 _Stamp = tuple[int, int, bool]
@@ -52,7 +52,7 @@ class Client:
     def __init__(self, event_id: str, loop: asyncio.AbstractEventLoop, address: str = "") -> None:
         self.event_id = event_id
         self.address = address
-        self.messages: asyncio.Queue[bytes | None] = asyncio.Queue(_MOST_WAITING)
+        self.messages: asyncio.Queue[bytes | None] = asyncio.Queue(_MAX_WAITING)
         self._loop = loop
 
     def tell(self, message: bytes | None) -> None:
@@ -249,7 +249,7 @@ class Live:
     def _begin(self, unread: list[_Followed]) -> None:
         """Take the windows of these events' new markets as told: who follows them reads them after the event's message."""
         floors = {market_id: since for one in unread for market_id, since in one.unread.items()}
-        by_market = _by_market(self._windows.read_since(floors, limit=_MOST_WINDOWS))
+        by_market = _by_market(self._windows.read_since(floors, limit=_MAX_WINDOWS))
         for one in unread:
             for market_id, since in one.unread.items():
                 market = one.markets[market_id] = _Market(since)
@@ -262,7 +262,7 @@ class Live:
         }
         if not floors:
             return
-        by_market = _by_market(self._windows.read_since(floors, limit=_MOST_WINDOWS))
+        by_market = _by_market(self._windows.read_since(floors, limit=_MAX_WINDOWS))
         for one in followed.values():
             for market_id, market in one.markets.items():
                 changed = market.changed(by_market.get(market_id, ()))

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 _FRESH_S = 1.0
 _AGE = timedelta(hours=1)
-_MOST_WINDOWS = 5000
+_MAX_WINDOWS = 5000
 
 Odds = Mapping[str, Mapping[tuple[int, Decimal], Decimal]]
 
@@ -53,7 +53,7 @@ class LastOddsOfMarkets:
 
     def _read(self, floors: Mapping[str, datetime]) -> Odds:
         found: dict[str, dict[tuple[int, Decimal], Decimal]] = {}
-        for window in self._windows.read_since(floors, limit=_MOST_WINDOWS):  # newest first
+        for window in self._windows.read_since(floors, limit=_MAX_WINDOWS):  # newest first
             row = window.row
             found.setdefault(row.market_id, {}).setdefault((row.selection_id, row.handicap), row.close_odds)
         return found

@@ -21,7 +21,7 @@ from exchange_platform.exchanges.betfair.connection import ConnectionEnded
 from exchange_platform.exchanges.betfair.live import NotAllowed
 from exchange_platform.process.call_bounds import bounded_call, bounded_pools
 
-_PASSING = ("TEMPORARY", "TIMEOUT", "UNKNOWN", "INTERNAL", "SERVICE")
+_TRANSIENT = ("TEMPORARY", "TIMEOUT", "UNKNOWN", "INTERNAL", "SERVICE")
 """What is in the codes of refusals that pass by themselves."""
 
 
@@ -109,7 +109,7 @@ class AccountLogin:
                 else:
                     client.login_interactive()
             except LoginError as error:
-                if any(passing in str(error) for passing in _PASSING):
+                if any(passing in str(error) for passing in _TRANSIENT):
                     raise ConnectionEnded(f"logging in: {error}") from None
                 raise NotAllowed(f"Betfair refuses the login: {error}") from None
             except (BetfairError, OSError) as error:

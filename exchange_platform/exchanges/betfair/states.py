@@ -42,8 +42,8 @@ TRADED_EVERY_MS = 15_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSIONS_A_MS = 1000
 _WITH_SPORTS_DATA = 500
-_MOST_SELECTIONS, _MOST_PARTICIPANTS = 1000, 100
-_MOST_TRADED = Decimal(10) ** 13
+_MAX_SELECTIONS, _MAX_PARTICIPANTS = 1000, 100
+_MAX_TRADED = Decimal(10) ** 13
 _MARKET_STATUS = {status.value: status for status in MarketStatus}
 _SELECTION_STATUS = {status.value: status for status in SelectionStatus} | {
     "REMOVED_VACANT": SelectionStatus.REMOVED,
@@ -230,7 +230,7 @@ def _market_update(market_id: str, market: _Market, event: _Event, at_ms: int) -
         bet_delay_s=float(min(max(definition.bet_delay or Decimal(0), Decimal(0)), Decimal(60))),
         number_of_winners=min(max(definition.number_of_winners or 0, 0), 100),
         commission_rate=_commission(definition.market_base_rate),
-        traded_minor=int(min(market.traded, _MOST_TRADED) * 100),
+        traded_minor=int(min(market.traded, _MAX_TRADED) * 100),
         selections=_selections(definition, event),
         starts_at=wording.instant(definition.market_time),
         settled_at=wording.instant(definition.settled_time),
@@ -260,7 +260,7 @@ def _selections(definition: MarketDefinition, event: _Event) -> tuple[SelectionS
             name=wording.cut(name, 200),
             status=_SELECTION_STATUS.get(runner.status or "", SelectionStatus.ACTIVE),
         )
-    return tuple(states.values())[:_MOST_SELECTIONS]
+    return tuple(states.values())[:_MAX_SELECTIONS]
 
 
 def _event_update(event: _Event, at_ms: int) -> EventUpdate:
@@ -340,7 +340,7 @@ def _runners(event: _Event, sport: str) -> tuple[str, ...]:
             if name and name != catalogue.THE_DRAW:
                 shown = wording.without_number(name) if sport in catalogue.RACING else name
                 names[wording.cut(shown, 200)] = None
-    return tuple(names)[:_MOST_PARTICIPANTS]
+    return tuple(names)[:_MAX_PARTICIPANTS]
 
 
 def _begun(statistics: MatchStatistics) -> list[Innings]:

@@ -12,12 +12,12 @@ from exchange_platform.domain.bets import IllegalBet, check_handicap, check_inst
 from exchange_platform.exchanges.betfair.volumes import handicap_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MOST_MS = 10**13
+_MAX_MS = 10**13
 _NUMBER = re.compile(r"^\d{1,3}[a-zA-Z]?\.\s+")
 
 
 def cut(text: str, most: int) -> str:
-    """The text without space around it, so long at the most."""
+    """The text without space around it, so long at most."""
     return text.strip()[:most].strip()
 
 
@@ -53,7 +53,7 @@ def instant(text: str | None) -> datetime | None:
 
 def instant_of_ms(milliseconds: int | None) -> datetime | None:
     """The instant so many milliseconds after 1970 UTC; None for what is none of this century."""
-    if milliseconds is None or not 0 <= milliseconds < _MOST_MS:
+    if milliseconds is None or not 0 <= milliseconds < _MAX_MS:
         return None
     return _checked(_EPOCH + timedelta(milliseconds=milliseconds))
 

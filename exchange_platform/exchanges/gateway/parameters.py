@@ -14,11 +14,11 @@ from starlette.requests import Request
 
 from exchange_platform.stores.operational.database import to_us
 
-MOST_UPDATES = 1000
+MAX_UPDATES = 1000
 USUAL_UPDATES = 500
 LONGEST_WAIT_S = 30.0
 MAX_BODY_BYTES = 4_000_000
-_MOST_CURSOR = 2**63 - 1
+_MAX_CURSOR = 2**63 - 1
 
 
 class BadParameter(ValueError):
@@ -67,8 +67,8 @@ def feed_request(given: QueryParams) -> FeedRequest:
     """Read the parameters of `GET /feed`. Raises `BadParameter`."""
     once = given_once(given, ("after", "limit", "wait_s"))
     return FeedRequest(
-        after=whole(once, "after", 0, least=0, most=_MOST_CURSOR),
-        limit=whole(once, "limit", USUAL_UPDATES, least=1, most=MOST_UPDATES),
+        after=whole(once, "after", 0, least=0, most=_MAX_CURSOR),
+        limit=whole(once, "limit", USUAL_UPDATES, least=1, most=MAX_UPDATES),
         wait_s=_seconds(once, "wait_s", most=LONGEST_WAIT_S),
     )
 

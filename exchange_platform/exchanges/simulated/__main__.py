@@ -16,8 +16,8 @@ from exchange_platform.process.private_files import keep_new_files_private
 from exchange_platform.settings import InvalidSettings, load_settings
 from exchange_platform.stores.operational.sqlite_files import is_damage
 
-MOST_RATE = 5000
-MOST_PACE = 20
+MAX_RATE = 5000
+MAX_PACE = 20
 
 
 def main() -> int:
@@ -63,15 +63,15 @@ def main() -> int:
 
 def _rate(text: str) -> float:
     rate = float(text)
-    if not 0 < rate <= MOST_RATE:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0 and at most {MOST_RATE}")
+    if not 0 < rate <= MAX_RATE:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0 and at most {MAX_RATE}")
     return rate
 
 
 def _pace(text: str) -> float:
     pace = float(text)
-    if not 0.1 <= pace <= MOST_PACE:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0.1 to {MOST_PACE}")
+    if not 0.1 <= pace <= MAX_PACE:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0.1 to {MAX_PACE}")
     return pace
 
 

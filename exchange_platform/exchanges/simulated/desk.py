@@ -46,8 +46,8 @@ log = logging.getLogger(__name__)
 
 TOO_OLD_S = ORDERS_KEPT_S - 24 * 3600
 """An order that is older could be the repeat of one that is no longer remembered: it is not taken."""
-_MOST_VERSION = 2**31 - 100_000
-_MOST_DIGITS = 19
+_MAX_VERSION = 2**31 - 100_000
+_MAX_DIGITS = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,10 +286,10 @@ class OrderDesk:
         if bet_id in self._tick.bets or self._journal.taken_bet(bet_id) is not None:
             self.counts["repeats"] += 1
             return False
-        if bet_id.isascii() and bet_id.isdigit() and len(bet_id) <= _MOST_DIGITS:
+        if bet_id.isascii() and bet_id.isdigit() and len(bet_id) <= _MAX_DIGITS:
             self._note(order, f"bet id {bet_id}: short numbers are the exchange's own", "unanswerable")
             return False
-        if version > _MOST_VERSION:
+        if version > _MAX_VERSION:
             self._note(order, f"version {version} leaves none for the answers", "unanswerable")
             return False
         return True

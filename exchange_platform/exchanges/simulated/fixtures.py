@@ -23,7 +23,7 @@ from exchange_platform.exchanges.simulated.names import (
     Competition,
 )
 
-_LEAST_CHANCE, _MOST_CHANCE = 0.012, 0.96
+_MIN_CHANCE, _MAX_CHANCE = 0.012, 0.96
 
 
 class Sport(enum.Enum):
@@ -96,7 +96,7 @@ def adding_up_to_winners(chances: Sequence[float], winners: int) -> list[float]:
         8
     ):  # each round spreads what the bounds cut off; the sum is then right to a thousandth or so
         factor = winners / sum(scaled)
-        scaled = [min(_MOST_CHANCE, max(_LEAST_CHANCE, one * factor)) for one in scaled]
+        scaled = [min(_MAX_CHANCE, max(_MIN_CHANCE, one * factor)) for one in scaled]
     return scaled
 
 

@@ -18,8 +18,8 @@ from exchange_platform.streams.engine.source import ShardBatch, Source
 
 POLL_EVERY_S = 0.2
 """Kinesis allows 5 reads a second of a shard, and nobody else reads this stream."""
-MOST_ORDERS_A_TICK = 500
-_MOST_WAITING = 20
+MAX_ORDERS_A_TICK = 500
+_MAX_WAITING = 20
 _DESK = "desk"
 
 
@@ -42,9 +42,9 @@ class OrderIntake:
             poll_interval_s=POLL_EVERY_S,
             progress=self._progress,
             decode=decoded,
-            room=lambda: self._read.qsize() < _MOST_WAITING,
+            room=lambda: self._read.qsize() < _MAX_WAITING,
             claim=lambda names: {name: self._positions.get(name) for name in names},
-            hand_on=self._hand_on,
+            forward=self._forward,
             on_failure=self._failed,
         )
 
@@ -63,10 +63,10 @@ class OrderIntake:
         self._source.close()
 
     def read(self) -> list[OrderBatch]:
-        """What was read since the last call, some hundred orders at the most; to be taken in this order."""
+        """What was read since the last call, some hundred orders at most; to be taken in this order."""
         batches: list[OrderBatch] = []
         orders = 0
-        while orders < MOST_ORDERS_A_TICK:
+        while orders < MAX_ORDERS_A_TICK:
             try:
                 batch = self._read.get_nowait()
             except queue.Empty:
@@ -75,7 +75,7 @@ class OrderIntake:
             orders += len(batch.orders)
         return batches
 
-    def _hand_on(self, batches: Sequence[ShardBatch]) -> None:
+    def _forward(self, batches: Sequence[ShardBatch]) -> None:
         self._progress.done(_DESK, len(batches))
         for batch in batches:
             position = batch.position
@@ -91,7 +91,7 @@ class OrderIntake:
                     undecodable += 1
                 following = batch.records[place + 1 : place + 2]
                 if (
-                    len(orders) >= MOST_ORDERS_A_TICK
+                    len(orders) >= MAX_ORDERS_A_TICK
                     and following
                     and following[0].position != record.position
                 ):

@@ -28,7 +28,7 @@ from exchange_platform.streams.sources.kinesis import KinesisSource
 
 log = logging.getLogger(__name__)
 
-MOST_UNPUBLISHED = 20_000
+MAX_UNPUBLISHED = 20_000
 """Trading pauses while more records than this wait for the stream."""
 _FINISH_S = 2.0
 """How long the end waits for the stream; a supervisor that stops the process gives it 5 s in all."""
@@ -160,7 +160,7 @@ def _run(
         for failure in (publishing.failure, intake.failure):
             if failure is not None:
                 raise failure
-        paused = publishing.unpublished > MOST_UNPUBLISHED
+        paused = publishing.unpublished > MAX_UNPUBLISHED
         if paused:
             batch = exchange.note(publishing.progress)
         else:

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from exchange_platform.exchanges.simulated.journal import Batch, Journal
 from exchange_platform.exchanges.simulated.retention import Pairs, Progress
 from exchange_platform.process.clock import Clock
-from exchange_platform.settings.aws import error_code, is_passing
+from exchange_platform.settings.aws import error_code, is_transient
 from exchange_platform.streams.sources.kinesis import (
     Publisher,
     StreamUnavailable,
@@ -24,7 +24,7 @@ from exchange_platform.streams.sources.kinesis import (
 
 log = logging.getLogger(__name__)
 
-MOST_RECORDS_A_PUT = 5000
+MAX_RECORDS_A_PUT = 5000
 RETRY_AFTER_S = 0.5
 STREAM_CHECK_EVERY_S = 2.0
 """After a failure it is checked at once. Only a stream that was made anew between two puts, neither of which failed, is
@@ -147,7 +147,7 @@ class Publishing:
         try:
             created_at = stream_created_at(self._client, self._stream)
         except (ClientError, BotoCoreError) as error:
-            if is_passing(error) or error_code(error) == "ResourceNotFoundException":
+            if is_transient(error) or error_code(error) == "ResourceNotFoundException":
                 raise StreamUnavailable(f"stream {self._stream}: {error}") from error
             raise
         known, sequence = self._progress.stream_created_at, self._progress.sequence
@@ -188,7 +188,7 @@ class Publishing:
         """What was handed over meanwhile, at least one batch; nothing when it is time to finish."""
         group: list[Batch] = []
         records = 0
-        while records < MOST_RECORDS_A_PUT:
+        while records < MAX_RECORDS_A_PUT:
             try:
                 batch = self._offered.get(block=not group)
             except queue.Empty:
@@ -211,7 +211,7 @@ def _grouped(batches: Iterator[Batch]) -> Iterator[list[Batch]]:
     for batch in batches:
         group.append(batch)
         records += len(batch.pairs)
-        if records >= MOST_RECORDS_A_PUT:
+        if records >= MAX_RECORDS_A_PUT:
             yield group
             group, records = [], 0
     if group:

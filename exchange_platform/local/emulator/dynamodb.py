@@ -64,7 +64,7 @@ def _parse_once(parser: Any) -> Any:
     return condition
 
 
-_MOST_BYTES = 400_000
+_MAX_BYTES = 400_000
 _set_weighed = _attributes.__setitem__
 
 
@@ -73,7 +73,7 @@ def _set_attribute(attributes: Any, key: str, value: Any) -> None:
     at_most = attributes.__dict__.get("at_most", None if attributes else 0)
     if at_most is not None:
         at_most += len(key.encode()) + value.size()
-        if at_most <= _MOST_BYTES:
+        if at_most <= _MAX_BYTES:
             attributes.at_most = at_most
             dict.__setitem__(attributes, key, value)
             return

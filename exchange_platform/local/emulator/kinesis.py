@@ -20,7 +20,7 @@ import moto.kinesis.models
 
 models: Any = moto.kinesis.models  # its methods are replaced, which no type allows
 
-MOST_BYTES = 1024**3
+MAX_BYTES = 1024**3
 """What a shard holds before it forgets its oldest records, in bytes of base64."""
 
 _routing = threading.RLock()
@@ -58,7 +58,7 @@ class _Shard(models.Shard):  # type: ignore[misc]
             self._newest += 1
             self.records[self._newest] = _Record(partition_key, data, self._newest, explicit_hash_key)
             self._bytes += len(data)
-            while self._bytes > MOST_BYTES:
+            while self._bytes > MAX_BYTES:
                 _, oldest = self.records.popitem(last=False)
                 self._bytes -= len(oldest.data)
             return str(self._newest)

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 _THREADS = 24
 """Requests answered at once. A call that waits, for a message of a queue say, holds one."""
 
-_MOST_CONNECTIONS = 1000
+_MAX_CONNECTIONS = 1000
 
 
 class _Closing(waitress.task.WSGITask):  # type: ignore[misc]  # waitress has no types
@@ -87,21 +87,21 @@ class Emulator:
         from exchange_platform.local.emulator import dynamodb as emulated_dynamodb
         from exchange_platform.local.emulator import kinesis as emulated_kinesis
         from exchange_platform.local.emulator import messages as emulated_messages
+        from exchange_platform.local.emulator.fast_paths import FastPaths
         from exchange_platform.local.emulator.gate import Gate
-        from exchange_platform.local.emulator.shortcuts import Shortcuts
 
         emulated_dispatch.install()
         emulated_dynamodb.install()
         emulated_kinesis.install()
         emulated_messages.install()
-        application = Shortcuts(DomainDispatcherApplication(create_backend_app))
+        application = FastPaths(DomainDispatcherApplication(create_backend_app))
         names = LOOPBACK_NAMES if host == HOST else None
         self._server: Any = waitress.server.create_server(
             through(application if is_open else Gate(application, names=names, secret=secret)),
             host=host,
             port=port,
             threads=_THREADS,
-            connection_limit=_MOST_CONNECTIONS,
+            connection_limit=_MAX_CONNECTIONS,
             asyncore_use_poll=True,
             clear_untrusted_proxy_headers=True,
         )

@@ -20,7 +20,7 @@ from exchange_platform.mail.message import (
 )
 from exchange_platform.mail.sender import MessageRefused, NotSent, SenderUnavailable
 from exchange_platform.settings import Settings
-from exchange_platform.settings.aws import aws_client, error_code, is_passing
+from exchange_platform.settings.aws import aws_client, error_code, is_transient
 
 # https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html#API_SendEmail_Errors
 _NOT_SUPPRESSED = "NotFoundException"
@@ -74,7 +74,7 @@ class SesSender:
 
 def _reaction(error: ClientError | BotoCoreError) -> NotSent:
     text = f"SES: {error_code(error)}: {' '.join(str(error).split())[:300]}"
-    if not is_passing(error) and error_code(error) in _REFUSED:
+    if not is_transient(error) and error_code(error) in _REFUSED:
         # An unverified identity of ours comes as MessageRejected too (in the sandbox, and with v1's name).
         if "not verified" in str(error):
             return SenderUnavailable(text)

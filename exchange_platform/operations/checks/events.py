@@ -8,7 +8,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from exchange_platform.domain.events import EventStatus, MarketStatus
-from exchange_platform.operations.checks.outcomes import EVERY_EVENT, MOST_NAMED, CheckOutcome, Events, listed
+from exchange_platform.operations.checks.outcomes import EVERY_EVENT, MAX_NAMED, CheckOutcome, Events, listed
 from exchange_platform.process.clock import Clock
 from exchange_platform.stores.event_index.index import EventIndex
 from exchange_platform.stores.operational.database import Database
@@ -71,9 +71,7 @@ def index_agrees(
     figures = {"events": count, "documents": held_count, "compared": len(wanted)}
     if wrong:
         reasons = (f"{event_id} is not at version {wanted[event_id]}" for event_id in wrong)
-        return CheckOutcome(
-            False, f"in the event index {listed(reasons)}", figures, tuple(wrong[:MOST_NAMED])
-        )
+        return CheckOutcome(False, f"in the event index {listed(reasons)}", figures, tuple(wrong[:MAX_NAMED]))
     if not count <= held_count <= count_events(database):
         return CheckOutcome(
             False, f"the event index holds {held_count} events, the database {count}", figures
@@ -101,7 +99,7 @@ def finished_events_take_no_bets(database: Database, clock: Clock) -> CheckOutco
                 events.c.changed_at_us < before_us,
             )
             .order_by(markets.c.market_id)
-            .limit(MOST_NAMED)
+            .limit(MAX_NAMED)
         ).all()
     figures = {"open_markets": open_markets}
     if wrong:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from exchange_platform.domain.bet_digest import DIGESTED, bet_digest
 from exchange_platform.domain.exchange_reports import MarketMinute, ReportedBet, ReportedSpan
-from exchange_platform.operations.checks.outcomes import MOST_NAMED, CheckOutcome, listed
+from exchange_platform.operations.checks.outcomes import MAX_NAMED, CheckOutcome, listed
 from exchange_platform.process.clock import Clock
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake.minutes import NOTHING, MinuteSums, minute_sums, newest_versions
@@ -106,7 +106,7 @@ def exchange_agrees(
     reached = Progress(
         min((since for since, _ in share.spans), default=None),
         min(share.bets, default=None),
-        tuple(wrong[:MOST_NAMED]),
+        tuple(wrong[:MAX_NAMED]),
     )
     figures: dict[str, int | float | str] = {
         "market_minutes": sums.minutes,
@@ -118,7 +118,7 @@ def exchange_agrees(
     }
     if head.dropped_records:
         figures["dropped_by_the_exchange"] = head.dropped_records
-    named = tuple(minute.isoformat() for minute in wrong[:MOST_NAMED])
+    named = tuple(minute.isoformat() for minute in wrong[:MAX_NAMED])
     if differences:
         return CheckOutcome(
             False,
@@ -245,7 +245,7 @@ def _with_bets(
 ) -> Iterator[Difference]:
     """The differences; of the first ones with a bet that the lake lacks, where the exchange still lists its bets."""
     for place, one in enumerate(differences):
-        missing = _missing_in_lake(exchange, lake, one) if place < MOST_NAMED else []
+        missing = _missing_in_lake(exchange, lake, one) if place < MAX_NAMED else []
         if missing:
             yield Difference(
                 one.market_id, one.minute, f"{one.said}, such as {', '.join(missing[:3])} (bet_history)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exchange_platform.operations.checks.outcomes import MOST_NAMED, CheckOutcome, listed
+from exchange_platform.operations.checks.outcomes import MAX_NAMED, CheckOutcome, listed
 from exchange_platform.process.clock import Clock
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake import losses as lake_losses
@@ -40,7 +40,7 @@ def lake_files_whole(lake: Lake, clock: Clock, *, everything: bool = True) -> Ch
     ]
     if wrong:
         remedy = f"; {REMEDY}" if found.damaged or open_losses else ""
-        return CheckOutcome(False, listed(wrong) + remedy, figures, tuple(wrong[:MOST_NAMED]))
+        return CheckOutcome(False, listed(wrong) + remedy, figures, tuple(wrong[:MAX_NAMED]))
     share = "" if everything else f" ({found.read} were read in this round)"
     gaps = "; accepted: " + listed(loss.described for loss in accepted) if accepted else ""
     return CheckOutcome(True, f"{found.files} files are whole{share}{gaps}", figures)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from exchange_platform.domain.bets import BetStatus
 from exchange_platform.domain.windows import WINDOW
-from exchange_platform.operations.checks.outcomes import MOST_NAMED, CheckOutcome, listed
+from exchange_platform.operations.checks.outcomes import MAX_NAMED, CheckOutcome, listed
 from exchange_platform.operations.checks.spans import ALWAYS, Span, second, spans
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake import losses as lake_losses
@@ -58,14 +58,14 @@ def lake_agrees(
             )
             # Seconds whose bets change just now differ by what the lake took meanwhile; the oldest are the least likely to.
             wrong |= _really_wrong(database, lake, suspects[:_SUSPECTS], wait)
-            if len(wrong) >= MOST_NAMED:
+            if len(wrong) >= MAX_NAMED:
                 break
     except _Behind as error:
         return CheckOutcome(False, f"not compared: {error}", {"bets": compared}, compared=False)
     figures = {"bets": compared, "wrong_seconds": len(wrong)}
     if wrong:
         seconds = sorted(wrong)
-        named = tuple(second(number).isoformat() for number in seconds[:MOST_NAMED])
+        named = tuple(second(number).isoformat() for number in seconds[:MAX_NAMED])
         return CheckOutcome(False, listed(wrong[number] for number in seconds), figures, named)
     share = "" if any(span.always for span in placed) else " (this round's share of the bets)"
     return CheckOutcome(True, f"both have the same {compared} bets{share}", figures)
@@ -83,7 +83,7 @@ def windows_agree(lake: Lake, hours: Sequence[datetime] | None = None) -> CheckO
     counts = lake.counts()
     losses = [loss for loss in lake_losses.losses(lake.connection) if loss.table == "executions"]
     accepted = [loss for loss in losses if loss.state is LossState.ACCEPTED]
-    limit = MOST_NAMED if not accepted else _MAX_LOOKED_AT
+    limit = MAX_NAMED if not accepted else _MAX_LOOKED_AT
     spans: Sequence[tuple[datetime | None, datetime | None]] = (
         [(None, None)] if hours is None else [(hour, hour + HOUR) for hour in hours]
     )
@@ -112,10 +112,10 @@ def windows_agree(lake: Lake, hours: Sequence[datetime] | None = None) -> CheckO
         )
         return CheckOutcome(
             False,
-            f"{len(wrong)}{' or more' if len(wrong) >= MOST_NAMED else ''} closed windows are not what their executions give,"
+            f"{len(wrong)}{' or more' if len(wrong) >= MAX_NAMED else ''} closed windows are not what their executions give,"
             f" first {market_id} {selection_id} {start:%Y-%m-%d %H:%M}; {remedy}",
             figures,
-            tuple(sorted({_hour(start).isoformat() for *_, start in wrong})[:MOST_NAMED]),
+            tuple(sorted({_hour(start).isoformat() for *_, start in wrong})[:MAX_NAMED]),
         )
     share = "" if hours is None else " (this round's share of the hours)"
     gaps = f"; {listed(loss.described for loss in accepted)}" if accepted else ""

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from exchange_platform.domain.bets import LIVE, BetResult, BetStatus, Position, Side, market_exposure_minor
 from exchange_platform.operations.checks.outcomes import (
     EVERYONE,
-    MOST_NAMED,
+    MAX_NAMED,
     CheckOutcome,
     Users,
     listed,
@@ -52,11 +52,11 @@ def money_conserved(database: Database, users: Users = EVERYONE) -> CheckOutcome
                     user_id,
                     f"{user_id} has exposure {stands} in market {market_id}, its worst outcome is {worst}",
                 )
-        if len(wrong) >= MOST_NAMED:
+        if len(wrong) >= MAX_NAMED:
             break
     figures = {"profiles": total, "wrong_profiles": len(wrong)}
     if wrong:
-        return CheckOutcome(False, listed(wrong.values()), figures, tuple(sorted(wrong)[:MOST_NAMED]))
+        return CheckOutcome(False, listed(wrong.values()), figures, tuple(sorted(wrong)[:MAX_NAMED]))
     return CheckOutcome(True, f"{total} profiles are the sums of their ledgers{users.share}", figures)
 
 
@@ -82,11 +82,11 @@ def bets_conserved(database: Database, users: Users = EVERYONE) -> CheckOutcome:
                     f"the position of {row.user_id} in market {row.market_id}, selection {row.selection_id}"
                     " is not the sum of the live bets",
                 )
-        if len(wrong) >= MOST_NAMED:
+        if len(wrong) >= MAX_NAMED:
             break
     figures = {"bets": count, "wrong_users": len(wrong)}
     if wrong:
-        return CheckOutcome(False, listed(wrong.values()), figures, tuple(sorted(wrong)[:MOST_NAMED]))
+        return CheckOutcome(False, listed(wrong.values()), figures, tuple(sorted(wrong)[:MAX_NAMED]))
     return CheckOutcome(True, f"{count} bets add up{users.share}", figures)
 
 
@@ -149,7 +149,7 @@ def _sums(users: Users) -> sa.Select[tuple[object, ...]]:
                 total["exposure"] != total["market_exposure"],
             )
         )
-        .limit(MOST_NAMED)
+        .limit(MAX_NAMED)
     )
 
 
@@ -201,7 +201,7 @@ def _broken_bets(users: Users) -> sa.Select[tuple[object, ...]]:
     return (
         sa.select(bets.c.bet_id, bets.c.user_id, bets.c.stake_minor, accounted.label("accounted"))
         .where(users.where(bets.c.user_id), bets.c.stake_minor != accounted)
-        .limit(MOST_NAMED)
+        .limit(MAX_NAMED)
     )
 
 
@@ -237,7 +237,7 @@ def _counts(users: Users) -> sa.Select[tuple[object, ...]]:
         sa.select(both.c.user_id)
         .group_by(both.c.user_id)
         .having(sa.or_(*(sa.func.sum(both.c[name]) != 0 for name in counted)))
-        .limit(MOST_NAMED)
+        .limit(MAX_NAMED)
     )
 
 
@@ -275,5 +275,5 @@ def _positions(users: Users) -> sa.Select[tuple[object, ...]]:
         sa.select(*(both.c[name] for name in key))
         .group_by(*(both.c[name] for name in key))
         .having(sa.or_(sa.func.sum(both.c.if_wins) != 0, sa.func.sum(both.c.if_loses) != 0))
-        .limit(MOST_NAMED)
+        .limit(MAX_NAMED)
     )

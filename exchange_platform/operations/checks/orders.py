@@ -10,7 +10,7 @@ import math
 import sqlalchemy as sa
 
 from exchange_platform.domain.bets import LIVE, BetStatus
-from exchange_platform.operations.checks.outcomes import EVERYONE, MOST_NAMED, CheckOutcome, Users, listed
+from exchange_platform.operations.checks.outcomes import EVERYONE, MAX_NAMED, CheckOutcome, Users, listed
 from exchange_platform.process.clock import Clock, ahead_us, elapsed_s
 from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.bets.ledger import CLEARING
@@ -59,7 +59,7 @@ def orders_answered(database: Database, settings: Settings, clock: Clock) -> Che
                 sa.select(pending_bets.c.bet_id)
                 .where(is_late)
                 .order_by(pending_bets.c.since_us)
-                .limit(MOST_NAMED)
+                .limit(MAX_NAMED)
             ).scalars()
         )
     age_s = elapsed_s(oldest_us, now_us) if oldest_us is not None else 0.0
@@ -105,20 +105,20 @@ def reservations_backed(database: Database, users: Users = EVERYONE) -> CheckOut
             )
         )
         .where(users.where(market_exposures.c.user_id), live.c.user_id.is_(None))
-        .limit(MOST_NAMED)
+        .limit(MAX_NAMED)
     )
     is_pending = bets.c.status == BetStatus.PENDING.value
     not_pending = (
         sa.select(pending_bets.c.bet_id, pending_bets.c.user_id)
         .select_from(pending_bets.outerjoin(bets, bets.c.bet_id == pending_bets.c.bet_id))
         .where(users.where(pending_bets.c.user_id), sa.or_(bets.c.bet_id.is_(None), sa.not_(is_pending)))
-        .limit(MOST_NAMED)
+        .limit(MAX_NAMED)
     )
     unlisted = (
         sa.select(bets.c.bet_id, bets.c.user_id)
         .select_from(bets.outerjoin(pending_bets, pending_bets.c.bet_id == bets.c.bet_id))
         .where(users.where(bets.c.user_id), is_pending, pending_bets.c.bet_id.is_(None))
-        .limit(MOST_NAMED)
+        .limit(MAX_NAMED)
     )
     wrong: dict[str, str] = {}
     with database.read() as connection:
@@ -133,7 +133,7 @@ def reservations_backed(database: Database, users: Users = EVERYONE) -> CheckOut
             wrong.setdefault(user_id, f"bet {bet_id} is PENDING and not listed as such")
     figures = {"wrong_users": len(wrong)}
     if wrong:
-        return CheckOutcome(False, listed(wrong.values()), figures, tuple(sorted(wrong)[:MOST_NAMED]))
+        return CheckOutcome(False, listed(wrong.values()), figures, tuple(sorted(wrong)[:MAX_NAMED]))
     return CheckOutcome(True, f"all money that is set aside has a live bet{users.share}", figures)
 
 
@@ -153,7 +153,7 @@ def books_balanced(database: Database) -> CheckOutcome:
             house_balances.c.amount_minor != 0,
             standing.c.market_id.is_(None),
         )
-        .limit(MOST_NAMED)
+        .limit(MAX_NAMED)
     )
     with database.read() as connection:
         totals = {row.currency: int(row.amount) for row in connection.execute(sums)}

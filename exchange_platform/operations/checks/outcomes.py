@@ -10,13 +10,13 @@ import sqlalchemy as sa
 
 from exchange_platform.stores.operational.database import Database, profiles
 
-MOST_NAMED = 10
+MAX_NAMED = 10
 """So many of what is wrong are named; the rest is found when these are mended."""
 
 AT_ONCE = 300_000
 """Rows that one statement looks at, so that none holds a state of the database for minutes."""
 
-_MOST_USERS = 50_000
+_MAX_USERS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +97,12 @@ def some_users(database: Database, after: str | None, updates: int) -> Users:
         statement = statement.where(profiles.c.user_id > after)
     seen = 0
     with database.read() as connection:
-        users = connection.execute(statement.limit(_MOST_USERS)).all()
+        users = connection.execute(statement.limit(_MAX_USERS)).all()
     for place, (user_id, version) in enumerate(users):
         seen += version
         if seen >= updates and place + 1 < len(users):
             return Users(after, user_id)
-    return Users(after, users[-1].user_id if len(users) == _MOST_USERS else None)
+    return Users(after, users[-1].user_id if len(users) == _MAX_USERS else None)
 
 
 def parts(database: Database, users: Users) -> Iterator[Users]:

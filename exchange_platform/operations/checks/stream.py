@@ -27,7 +27,7 @@ _HOW = {
     Condition.SILENT: "is running, as far as is known",
     Condition.GONE: "died: its process is gone",
 }
-MOST_WAITING = timedelta(minutes=1)
+MAX_WAITING = timedelta(minutes=1)
 """What is due and waits for longer is late: a run that was killed has its successor long before."""
 MAX_LAG = timedelta(seconds=30)
 """A consumer that lies further behind does not keep up, or is catching up after a pause."""
@@ -61,7 +61,7 @@ def notifications_delivered(database: Database, clock: Clock) -> CheckOutcome:
         "sent": figures.sent,
         "failed": figures.failed,
     }
-    if figures.oldest_waiting_s > MOST_WAITING.total_seconds():
+    if figures.oldest_waiting_s > MAX_WAITING.total_seconds():
         return CheckOutcome(
             False,
             f"{figures.waiting + figures.unread} mails or changes and {figures.unpublished} messages wait,"

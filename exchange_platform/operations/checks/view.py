@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-from exchange_platform.operations.checks.outcomes import MOST_NAMED, CheckOutcome, listed
+from exchange_platform.operations.checks.outcomes import MAX_NAMED, CheckOutcome, listed
 from exchange_platform.stores.dynamodb.profile_view import ProfileView, ProfileViewMissing
 from exchange_platform.stores.operational.bets.profiles import Profile, Profiles
 from exchange_platform.stores.operational.database import Database, profiles
@@ -35,12 +35,12 @@ def view_agrees(
         looked_at += len(users)
         wrong |= differing_users(database, view, users, wait=wait)
         after = users[-1] if len(users) == USERS_A_ROUND else ""
-        if progress is not None or not after or len(wrong) >= MOST_NAMED:
+        if progress is not None or not after or len(wrong) >= MAX_NAMED:
             break
     figures: dict[str, int | float | str] = {"users": looked_at, "wrong_users": len(wrong)}
     share = "" if progress is None else " (this round's share of the users)"
     if wrong:
-        named = tuple(sorted(wrong)[:MOST_NAMED])
+        named = tuple(sorted(wrong)[:MAX_NAMED])
         # The same users again, until they are right.
         return CheckOutcome(
             False, listed(wrong[user] for user in sorted(wrong)), figures, named, reached=progress

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.settings.aws import error_code, is_passing
+from exchange_platform.settings.aws import error_code, is_transient
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.dynamodb.keyed_tables import ensure_keyed_table
 
@@ -132,7 +132,7 @@ class ConfirmationTokens:
     def _translated(self, error: BaseException) -> Exception:
         if error_code(error) == "ResourceNotFoundException":
             return TokensTableMissing(f"no DynamoDB table {self._table}")
-        if is_passing(error) or error_code(error) == "TransactionConflictException":
+        if is_transient(error) or error_code(error) == "TransactionConflictException":
             return StoreUnavailable(f"confirmation tokens: {error}")
         return error if isinstance(error, Exception) else RuntimeError(str(error))
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.settings.aws import error_code, is_passing
+from exchange_platform.settings.aws import error_code, is_transient
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.dynamodb.keyed_tables import ensure_keyed_table
 from exchange_platform.stores.operational.bets.profiles import LastBet, Profile
@@ -26,7 +26,7 @@ _GET_LIMIT = 100
 _GET_TRIES = 20
 
 
-_PASSING = frozenset(
+_TRANSIENT = frozenset(
     {
         "None",
         "TransactionConflict",
@@ -122,7 +122,7 @@ class ProfileView:
                     if code != "ConditionalCheckFailed"
                 ]
                 if len(kept) == len(waiting):
-                    if not _PASSING.issuperset(map(str, reasons)):
+                    if not _TRANSIENT.issuperset(map(str, reasons)):
                         raise _refusal(error, reasons) from error
                     raise StoreUnavailable(
                         f"profile view: transaction cancelled: {sorted(set(map(str, reasons)))}"
@@ -146,7 +146,7 @@ class ProfileView:
     def _translated(self, error: BaseException) -> Exception:
         if error_code(error) == "ResourceNotFoundException":
             return ProfileViewMissing(f"no DynamoDB table {self._table}")
-        if is_passing(error) or error_code(error) == "TransactionInProgressException":
+        if is_transient(error) or error_code(error) == "TransactionInProgressException":
             return StoreUnavailable(f"profile view: {error}")
         return error if isinstance(error, Exception) else RuntimeError(str(error))
 

@@ -39,7 +39,7 @@ _PAGE = 2000
 _FEW = 20
 _ABANDONED_MS = 3_600_000
 _TIMEOUT_S = 10.0
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class _BoundedNode(Urllib3HttpNode):
@@ -228,7 +228,7 @@ class ElasticsearchEventIndex:
                 written += 1
             elif status == 404:
                 raise _NoSuchIndex
-            elif status in _PASSING:
+            elif status in _TRANSIENT:
                 raise StoreUnavailable(f"event index: {_said(result)}")
             elif status != 409:  # 409: what is held is as new
                 refused[result["_id"]] = _said(result)

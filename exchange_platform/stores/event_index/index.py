@@ -9,7 +9,7 @@ from typing import Protocol
 
 from exchange_platform.search.documents import (
     LONGEST_QUERY,
-    MOST_HITS,
+    MAX_HITS,
     EventDocument,
     EventHit,
     EventQuery,
@@ -18,7 +18,7 @@ from exchange_platform.search.documents import (
 
 __all__ = [
     "LONGEST_QUERY",
-    "MOST_HITS",
+    "MAX_HITS",
     "DocumentsRefused",
     "EventDocument",
     "EventDocuments",

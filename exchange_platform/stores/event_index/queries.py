@@ -27,7 +27,7 @@ FORMAT = 2
 REFRESH_INTERVAL = "500ms"
 DOCUMENT, PLACES = "document", "places"
 
-_MOST_SPELLINGS = 1024
+_MAX_SPELLINGS = 1024
 """How many indexed terms one mistyped word may stand for."""
 
 
@@ -119,7 +119,7 @@ def _term(part: Term) -> dict[str, Any]:
 
 def _spelt(part: Term) -> dict[str, Any]:
     if part.typo is Typo.ANY:
-        near = {"value": part.text, "fuzziness": 1, "transpositions": True, "max_expansions": _MOST_SPELLINGS}
+        near = {"value": part.text, "fuzziness": 1, "transpositions": True, "max_expansions": _MAX_SPELLINGS}
         return {"fuzzy": {part.field.value: near}}
     if part.typo is Typo.LETTER_LEFT_OUT:
         return {

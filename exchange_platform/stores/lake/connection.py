@@ -31,7 +31,7 @@ _LOCK_POLL_S = 0.005
 _WRITER_MEMORY_MB = 128
 _READER_MEMORY_MB = 1000
 # Errors that DuckDB has no class of their own for, and that pass.
-_PASSING = (
+_TRANSIENT = (
     "database is locked",
     "disk I/O error",
     "conflict",
@@ -340,7 +340,7 @@ def may_pass(error: duckdb.Error) -> bool:
         return True
     if isinstance(error, duckdb.ProgrammingError | duckdb.DataError | duckdb.NotSupportedError):
         return False
-    return any(sign in str(error) for sign in _PASSING)
+    return any(sign in str(error) for sign in _TRANSIENT)
 
 
 def without_password(message: str) -> str:

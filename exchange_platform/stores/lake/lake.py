@@ -315,7 +315,7 @@ class Lake:
     def maintain(self, *, keep_snapshots: str = "1 hour") -> None:
         """Keep the lake small and fast: merge files, drop snapshots older than that and the files that only they needed.
 
-        Each step takes the write lock for itself, so writers wait for one step at the most, well under a second. A query that runs
+        Each step takes the write lock for itself, so writers wait for one step at most, well under a second. A query that runs
         longer than `keep_snapshots` loses its files.
         """
         with self._without_damage():

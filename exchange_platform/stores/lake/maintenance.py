@@ -24,7 +24,7 @@ _MORE_TIERS = ((4 * _MB, 16 * _MB), (16 * _MB, 64 * _MB))
 
 _FEW = 4
 _MERGES_A_STEP = 1
-_MOST_STEPS = 1000
+_MAX_STEPS = 1000
 _CHANGED_SHARE = 0.3
 
 
@@ -123,7 +123,7 @@ _KNOWN_NAMES = " UNION ALL ".join(
 
 
 def _merge_tier(lake: LakeConnection, table: str, smallest: int, largest: int) -> None:
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         with lake.alone() as connection:
             counted = connection.execute(
                 "SELECT count(*) FROM ducklake_list_files('lake', ?)"

@@ -68,7 +68,7 @@ HOURS = f"""
 """
 
 _GAP = timedelta(hours=1)
-_MOST_PARTS = 8
+_MAX_PARTS = 8
 _KEY = ("market_id", "selection_id", "handicap", "window_start")
 _VALUES = (
     "executions",
@@ -157,7 +157,7 @@ def _near_each_other(due: Sequence[tuple[str, datetime]]) -> list[list[tuple[str
             if window[1] - parts[-1][-1][1] > gap:
                 parts.append([])
             parts[-1].append(window)
-        if len(parts) <= _MOST_PARTS:
+        if len(parts) <= _MAX_PARTS:
             return parts
         gap *= 2
 

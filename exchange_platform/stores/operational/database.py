@@ -15,12 +15,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from exchange_platform.process.database_tls import why_no_authorities
-from exchange_platform.stores.checkpoints import Contended, StoreDamaged, StoreUnavailable, TablesMissing
-from exchange_platform.stores.credentials import unavailable
-from exchange_platform.stores.operational.sqlite_files import is_damage
+from exchange_platform.stores.checkpoints import StoreUnavailable
+from exchange_platform.stores.operational.reactions import translated
 from exchange_platform.stores.operational.write_turns import WriteTurns
 
 metadata = sa.MetaData(
@@ -279,7 +277,6 @@ restatements = sa.Table(
     comment="Recorded volume that an exchange took back or re-rated; it yields no execution.",
 )
 
-_CONTENTION = (1205, 1213)  # MySQL: lock wait timeout, deadlock
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -359,50 +356,15 @@ class Database:
         end a deadlock; nothing of it was written then.
         """
         turn = self._turns.turn() if self._turns is not None else nullcontext()
-        with _translated(), turn, self._writer.begin() as connection:
+        with translated(), turn, self._writer.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that only reads: one consistent snapshot. Raises `StoreUnavailable`, of it `CredentialsRefused`."""
-        with _translated(), self.engine.begin() as connection:
+        with translated(), self.engine.begin() as connection:
             yield connection
 
     def dispose(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
-
-
-_NO_TABLE = "no such table"
-"""SQLite's words."""
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        reaction = _reaction(error)
-        if reaction is error:
-            raise
-        raise reaction from error
-
-
-def _reaction(error: DBAPIError) -> Exception:
-    """The error that says what to do about a driver's: the driver's own where it is the statement's fault."""
-    if is_damage(error.orig):
-        return StoreDamaged(
-            f"operational database: its file is damaged: {error.orig}; `exchange-platform doctor` says what to do"
-        )
-    if isinstance(error, OperationalError | InterfaceError):
-        if getattr(error.orig, "args", (None,))[0] in _CONTENTION:
-            return Contended(f"operational database: {error.orig}")
-        if _NO_TABLE in str(error.orig):
-            return TablesMissing(
-                f"operational database: {error.orig}: it has no tables yet, or not those of this version;"
-                " `exchange-platform migrate` makes them"
-            )
-        return unavailable(f"operational database: {error.orig}", error.orig)
-    if error.connection_invalidated:
-        return StoreUnavailable(f"operational database: {error.orig}")
-    return error

@@ -125,7 +125,7 @@ class Consumer:
         losses = LossWatch(source.name, first, rows, clock)
 
         def unread(shard: str, hole: Unread) -> None:
-            self._patiently(partial(losses.unread, shard, hole))
+            self._with_retries(partial(losses.unread, shard, hole))
 
         self._followers = Followers(
             [self._workers[sink.name] for sink in others],
@@ -149,12 +149,12 @@ class Consumer:
             decode=decode,
             room=lambda: self._followers.has_room(self._workers[first.name].backlog.size),
             claim=self._claim,
-            hand_on=self._workers[first.name].put,
+            forward=self._workers[first.name].put,
             on_failure=self._fail,
             share=share,
-            finished=lambda shards: self._patiently(partial(first.finished, shards)),
+            finished=lambda shards: self._with_retries(partial(first.finished, shards)),
             unread=unread,
-            on_listed=lambda shards: self._patiently(partial(losses.listed, shards)),
+            on_listed=lambda shards: self._with_retries(partial(losses.listed, shards)),
             reread=self._followers.reread,
         )
         self._figures = ConsumerFigures(
@@ -278,7 +278,7 @@ class Consumer:
             self._clock.wait(self._claimed, min(left_s, _LOOK_S))
             if self._over(float("inf")):
                 raise StoreUnavailable("the consumer ends before every sink is claimed")
-        held = self._patiently(partial(self._workers[self._first.name].claim, self.epoch, shards))
+        held = self._with_retries(partial(self._workers[self._first.name].claim, self.epoch, shards))
         self._decide_suspects(self._first.name, held)
         self._followers.begin(held)
         return held
@@ -304,7 +304,7 @@ class Consumer:
             def is_passed(place: str, position: str | None = position) -> bool:
                 return not self._source.is_after(place, position)
 
-            self._patiently(partial(self._first.decide_suspects, shard, sink, is_passed))
+            self._with_retries(partial(self._first.decide_suspects, shard, sink, is_passed))
 
     def _is_at_tip(self, sink: str) -> bool:
         """Whether nothing is on its way to the sink."""
@@ -326,7 +326,7 @@ class Consumer:
                 dead.add(place)
         return dead
 
-    def _patiently(self, call: Callable[[], T]) -> T:
+    def _with_retries(self, call: Callable[[], T]) -> T:
         """Call until the store is available, or the consumer ends."""
         tries = 0
         while True:
@@ -346,10 +346,10 @@ class Consumer:
     def _bury(self, shard: str, record: StreamRecord, sink: str, reason: str) -> None:
         record.bury(suspected(sink), reason)
         if sink != self._first.name:  # the first sink writes it with its commit
-            self._patiently(partial(self._first.bury, shard, [record]))
+            self._with_retries(partial(self._first.bury, shard, [record]))
 
     def _convict(self, sink: str, shard: str, record: StreamRecord) -> None:
-        self._patiently(partial(self._first.convict, shard, [record]))
+        self._with_retries(partial(self._first.convict, shard, [record]))
         if sink != self._first.name:
             with self._buried_lock:
                 self._buried += 1

@@ -67,7 +67,7 @@ class ShardReader:
         decode: Callable[[bytes], object],
         room: Callable[[], bool],
         claim: Callable[[Sequence[str]], dict[str, str | None]],
-        hand_on: Callable[[list[ShardBatch]], None],
+        forward: Callable[[list[ShardBatch]], None],
         on_failure: Callable[[BaseException], None],
         share: Share = WHOLE,
         finished: Callable[[Sequence[str]], set[str]] = _none_finished,
@@ -85,7 +85,7 @@ class ShardReader:
         self._decode = decode
         self._room = room
         self._claim = claim
-        self._hand_on = hand_on
+        self._forward = forward
         self._on_failure = on_failure
         self._stopping = threading.Event()
         self._share = share
@@ -342,4 +342,4 @@ class ShardReader:
             self.read_to[shard] = SHARD_END
         if batches:
             self._progress.read += len(batches)
-            self._hand_on(batches)
+            self._forward(batches)

@@ -9,7 +9,7 @@ STEP_S = 4.0
 """A commit should be done in so many seconds, so that a checkpoint never stands still for long and a killed run repeats little."""
 MIN_STEP, FIRST_STEP, MAX_STEP = 10, 5_000, 20_000
 _SAMPLES = 12
-_LEAST_PER_RECORD = 0.02
+_MIN_PER_RECORD = 0.02
 """Of a commit's mean cost, what its records cost at least together, where it seems not to depend on their number."""
 
 
@@ -61,6 +61,6 @@ class Pace:
         if statistics.pstdev(counts) > 0.1 * mean:
             slope = statistics.linear_regression(counts, seconds).slope
             share = 1 - slope * mean / mean_s
-            self._own_share = min(max(share, 0.0), 1 - _LEAST_PER_RECORD)
+            self._own_share = min(max(share, 0.0), 1 - _MIN_PER_RECORD)
         own_s = self._own_share * mean_s
         return own_s, (mean_s - own_s) / mean

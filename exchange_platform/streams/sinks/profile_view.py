@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from exchange_platform.domain.records import BetUpdate
 from exchange_platform.process.clock import Clock
 from exchange_platform.settings import Settings
-from exchange_platform.settings.aws import aws_client, is_passing
+from exchange_platform.settings.aws import aws_client, is_transient
 from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
 from exchange_platform.stores.dynamodb.profile_view import ProfileView, ProfileViewMissing, ensure_table
 from exchange_platform.stores.operational.bets.profiles import Profiles
@@ -86,7 +86,7 @@ class ProfileViewSink:
             ensure_table(client, self._settings.profiles_table)
             return sum(self._view.put(page) for page in self._profiles.pages())
         except (ClientError, BotoCoreError) as error:
-            if not is_passing(error):
+            if not is_transient(error):
                 raise
             raise StoreUnavailable(f"profile view: {error}") from error
         finally:

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 AggregatedRecord = deaggregator.messages_pb2.AggregatedRecord
 MAGIC: bytes = aws_kinesis_agg.MAGIC
 DIGEST_SIZE: int = aws_kinesis_agg.DIGEST_SIZE
-MOST_BYTES = 200_000
+MAX_BYTES = 200_000
 """An aggregated record stays well below Kinesis's 1 MB, so that readers get small batches."""
 
 
@@ -33,7 +33,7 @@ def aggregate(records: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
         group: list[bytes] = []
         size = 0
         for data in many:
-            if group and size + len(data) > MOST_BYTES:
+            if group and size + len(data) > MAX_BYTES:
                 packed.append((key, _pack(key, group)))
                 group, size = [], 0
             group.append(data)

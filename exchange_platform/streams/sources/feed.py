@@ -34,9 +34,9 @@ READ_LIMIT = 500
 """Updates that one answer is asked for."""
 SILENT_AFTER_S = 3.0
 """So much later than asked for, an answer is not waited for any more."""
-MOST_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
 """A longer answer is nonsense."""
-_MOST_BURIED_BYTES = 1_000_000
+_MAX_BURIED_BYTES = 1_000_000
 _PART_BY_PART_S = 0.5
 """How long one read may look for the unreadable parts of an answer."""
 _NEWEST = 2**63 - 1
@@ -266,7 +266,7 @@ class FeedSource:
         if not place.cursor < cursor <= reachable:
             cursor = place.cursor + 1
         place = self._at[shard] = _Place(place.turns, cursor)
-        data = nonsense.body[:_MOST_BURIED_BYTES]
+        data = nonsense.body[:_MAX_BURIED_BYTES]
         return StreamRecord(place.text(), 0, "", data, self._clock.now_us())
 
     def _envelope(self, because: _Nonsense | None = None) -> _Answer:
@@ -294,9 +294,9 @@ class FeedSource:
             ) as response:
                 for chunk in response.iter_bytes():
                     body += chunk
-                    if len(body) > MOST_BYTES:
+                    if len(body) > MAX_BYTES:
                         self._refuse_to_bury_unsigned(limit)
-                        raise _Nonsense(f"an answer longer than {MOST_BYTES} bytes", bytes(body[:MOST_BYTES]))
+                        raise _Nonsense(f"an answer longer than {MAX_BYTES} bytes", bytes(body[:MAX_BYTES]))
                     if self._clock.monotonic_s() > until_s:
                         raise httpx.ReadTimeout("the answer does not end")
                 status = response.status_code
@@ -326,7 +326,7 @@ class FeedSource:
         """An update that is too long to see whose it is becomes no dead letter where answers are signed: anybody could make one."""
         if self._keys and limit == 1:
             raise self._unavailable(
-                f"an answer longer than {MOST_BYTES} bytes, so that its signature is not seen"
+                f"an answer longer than {MAX_BYTES} bytes, so that its signature is not seen"
             )
 
     def _unavailable(self, reason: str, *, known: bool = False) -> SourceUnavailable:

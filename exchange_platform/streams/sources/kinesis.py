@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.process.errors import Unavailable
-from exchange_platform.settings.aws import THROTTLED, error_code, is_passing
+from exchange_platform.settings.aws import THROTTLED, error_code, is_transient
 from exchange_platform.streams.engine.source import (
     SHARD_END,
     PositionRefused,
@@ -28,7 +28,7 @@ from exchange_platform.streams.engine.source import (
 from exchange_platform.streams.sources.aggregation import aggregate, disaggregate
 
 READ_LIMIT = 10_000
-"""Records a GetRecords call asks for: the API's most. It returns 10 MB at the most."""
+"""Records a GetRecords call asks for: the API's most. It returns 10 MB at most."""
 PUT_LIMIT = 500
 PUT_BYTES = 4 * 1024 * 1024
 """A PutRecords call takes 500 records and 5 MB; this leaves room for keys and encoding."""
@@ -220,7 +220,7 @@ class KinesisSource:
         # A stream that answers again may not be the one that fell silent: its iterators are not trusted across it.
         self._iterators.clear()
         self._created_at = 0
-        if is_passing(error) or error_code(error) == "ResourceNotFoundException":
+        if is_transient(error) or error_code(error) == "ResourceNotFoundException":
             self._away += 1
             return SourceUnavailable(
                 f"stream {self._stream}: {error}", retry_after_s=_AWAY.jittered_s(self._away, self._rng)
@@ -271,7 +271,7 @@ class Publisher:
         try:
             return stream_created_at(self._client, self._stream)
         except (ClientError, BotoCoreError) as error:
-            if is_passing(error) or error_code(error) == "ResourceNotFoundException":
+            if is_transient(error) or error_code(error) == "ResourceNotFoundException":
                 raise StreamUnavailable(f"stream {self._stream}: {error}") from error
             raise
 
@@ -302,7 +302,7 @@ class Publisher:
                 else:
                     waiting = []
             except (ClientError, BotoCoreError) as error:
-                if not is_passing(error) and error_code(error) != "ResourceNotFoundException":
+                if not is_transient(error) and error_code(error) != "ResourceNotFoundException":
                     raise
                 reason = f"{error_code(error)}: {error}"
             if waiting:

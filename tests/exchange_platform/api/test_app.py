@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from exchange_platform.api.app import create_app
-from exchange_platform.api.http.headers import MOST_BODY_BYTES
+from exchange_platform.api.http.headers import MAX_BODY_BYTES
 from exchange_platform.api.serving import names_served
 from exchange_platform.process.origins import allowed_names
 from exchange_platform.settings import Settings
@@ -43,7 +43,7 @@ def test_every_answer_carries_the_headers_that_keep_others_out(anybody: TestClie
 
 
 def test_a_body_that_is_too_long_is_refused_announced_or_not(anybody: TestClient) -> None:
-    long = b"x" * (MOST_BODY_BYTES + 1)
+    long = b"x" * (MAX_BODY_BYTES + 1)
     assert anybody.post("/health", content=long).status_code in (405, 413)
     assert anybody.post("/nowhere", content=long).status_code == 413
     assert anybody.post("/nowhere", headers={"content-length": "nonsense"}).status_code in (400, 413)

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exchange_platform.domain.accounts import (
-    MOST_ADDRESS,
-    MOST_NAME_CODE_POINTS,
+    MAX_ADDRESS,
+    MAX_NAME_CODE_POINTS,
     TRANSITIONS,
     AccountState,
     InvalidAddress,
@@ -117,7 +117,7 @@ def test_whatever_is_typed_is_a_sound_address_or_refused(text: str) -> None:
     assert address.text.isprintable()
     assert " " not in address.text
     assert address.text.count("@") == 1
-    assert len(address.text) <= MOST_ADDRESS
+    assert len(address.text) <= MAX_ADDRESS
     assert parse_address(address.text) == address
     assert parse_address(address.text.upper()).key == address.key
 
@@ -181,7 +181,7 @@ def test_whatever_is_typed_is_a_sound_name_or_refused(text: str) -> None:
     name = _unless_refused(parse_name, text, InvalidName)
     if name is None:
         return
-    assert 1 <= len(name) <= MOST_NAME_CODE_POINTS
+    assert 1 <= len(name) <= MAX_NAME_CODE_POINTS
     assert name == name.strip()
     assert unicodedata.is_normalized("NFC", name)
     assert not {unicodedata.category(character) for character in name} & {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange_platform.exchanges.feed_journal import MOST_PAGE_BYTES, FeedJournal, NotAnUpdate
+from exchange_platform.exchanges.feed_journal import MAX_PAGE_BYTES, FeedJournal, NotAnUpdate
 from tests.exchange_platform.exchanges.simulated.running import MadeUpTime
 
 
@@ -77,7 +77,7 @@ def test_an_object_that_is_no_known_update_is_its_readers_affair(journal: FeedJo
 def test_a_page_has_some_megabytes_at_the_most_and_at_least_one_update(journal: FeedJournal) -> None:
     journal.append([update("1", version, name="x" * 900_000) for version in range(1, 8)])
     page = journal.read(0)
-    assert 0 < sum(len(entry.data) for entry in page.updates) <= MOST_PAGE_BYTES
+    assert 0 < sum(len(entry.data) for entry in page.updates) <= MAX_PAGE_BYTES
     assert len(journal.read(6, 1).updates) == 1
 
 

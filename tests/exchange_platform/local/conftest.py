@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exchange_platform.local.leftovers import end, marked
+from exchange_platform.local.orphans import end, marked
 from exchange_platform.local.processes import Processes
 from exchange_platform.local.programs import Ports, Program, environment
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock

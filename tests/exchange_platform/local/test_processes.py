@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from supervisor.loggers import LevelsByName, LogRecord
 
-from exchange_platform.local.leftovers import is_alive, marked
+from exchange_platform.local.orphans import is_alive, marked
 from exchange_platform.local.processes import Processes
 from exchange_platform.local.supervisord import LossyLog
 from tests.exchange_platform.local.conftest import MovedClock, living_processes, wait_until
@@ -282,7 +282,7 @@ def test_kill_9_of_the_owner_leaves_nothing(owner: subprocess.Popen[bytes], up_i
 
 
 def test_a_deep_data_directory_is_no_hindrance(tmp_path: Path, up_id: str) -> None:
-    """A unix socket's path has 107 bytes at the most."""
+    """A unix socket's path has 107 bytes at most."""
     deep = tmp_path / ("a name with spaces; and 100 % else " * 5) / ("b" * 100)
     processes = living_processes(deep, up_id, "first")
     processes.start()

@@ -17,7 +17,7 @@ import pytest
 
 import exchange_platform
 from exchange_platform.cli import run
-from exchange_platform.local.leftovers import end, marked, marked_for
+from exchange_platform.local.orphans import end, marked, marked_for
 from exchange_platform.local.programs import free_ports
 from exchange_platform.local.running import data_dir_held, write_platform_file
 from exchange_platform.operations import checks
@@ -175,10 +175,10 @@ def test_kill_9_of_up_leaves_no_process_and_the_next_up_goes_on(start_up: StartU
 
 def process_of(up_id: str, command: str) -> int:
     """The process of this `up` with such a command line."""
-    sweeper = subprocess.run(
-        ["pgrep", "-f", f"local.sweeper {up_id}"], capture_output=True, text=True, check=False
+    reaper = subprocess.run(
+        ["pgrep", "-f", f"local.reaper {up_id}"], capture_output=True, text=True, check=False
     )
-    for pid in [*marked(up_id), *map(int, sweeper.stdout.split())]:
+    for pid in [*marked(up_id), *map(int, reaper.stdout.split())]:
         try:
             line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
@@ -202,7 +202,7 @@ def test_any_process_may_be_killed_and_all_is_counted_once(start_up: StartUp) ->
         "exchanges.simulated",
         "local.emulator",
         "local.supervisord",
-        "local.sweeper",
+        "local.reaper",
         "spawn_main",
     ):
         wait_until(lambda command=command: process_of(up_id, command), within_s=60)  # type: ignore[misc]

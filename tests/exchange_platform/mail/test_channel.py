@@ -20,8 +20,8 @@ from exchange_platform.stores.checkpoints import StoreUnavailable, Superseded
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
 from exchange_platform.stores.operational.database import Database
 from exchange_platform.stores.operational.mails.mails import (
-    Fate,
     MailCount,
+    MailOutcome,
     MailQueue,
     MailState,
     NewMail,
@@ -71,10 +71,10 @@ class TheQueue:
     def render(self, mails: Sequence[WaitingMail]) -> Sequence[OutgoingMail | Skip | Unrenderable]:
         return [self.rendered.get(mail.mail_id, outgoing(mail.mail_id)) for mail in mails]
 
-    def mark(self, fates: Sequence[Fate]) -> None:
+    def mark(self, outcomes: Sequence[MailOutcome]) -> None:
         if self.away.is_set():
             raise StoreUnavailable("the database is away")
-        self.queue.mark(fates, now_us=SYSTEM_CLOCK.now_us())
+        self.queue.mark(outcomes, now_us=SYSTEM_CLOCK.now_us())
 
     def standing(self) -> Standing:
         return Standing(*self.queue.standing(now_us=SYSTEM_CLOCK.now_us()))
@@ -331,10 +331,12 @@ def test_pauses_grow_until_the_mail_is_given_up(database: Database) -> None:
 
     def pause_s(attempts: int) -> float:
         mail = WaitingMail("m1", "kind", "ann", "t", attempts, now_us, now_us, now_us)
-        fate = channel._later(mail, "451 later")
-        assert fate.state is MailState.WAITING
-        return round((fate.due_at_us - SYSTEM_CLOCK.now_us()) / 1e6)
+        outcome = channel._later(mail, "451 later")
+        assert outcome.state is MailState.WAITING
+        return round((outcome.due_at_us - SYSTEM_CLOCK.now_us()) / 1e6)
 
     assert [pause_s(attempts) for attempts in (0, 1, 2, 3, 4, 5, 30)] == [5, 20, 80, 320, 1280, 3600, 3600]
     old = WaitingMail("m1", "kind", "ann", "t", 30, now_us, now_us - 86_400_000_000, now_us)
-    assert channel._later(old, "451 later") == Fate(old, MailState.DEAD, "given up after 31 tries: 451 later")
+    assert channel._later(old, "451 later") == MailOutcome(
+        old, MailState.DEAD, "given up after 31 tries: 451 later"
+    )

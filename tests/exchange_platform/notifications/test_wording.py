@@ -26,7 +26,7 @@ from exchange_platform.notifications.samples import Sample, samples
 from exchange_platform.notifications.unsubscribing import PreferenceLinks
 from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.stores.operational.database import Database, ledger
-from exchange_platform.stores.operational.mails.mails import Fate, MailState
+from exchange_platform.stores.operational.mails.mails import MailOutcome, MailState
 from exchange_platform.stores.operational.tables.events import events, markets, selections
 from tests.exchange_platform.stores.bet_lives import ended_as, lives, opened
 from tests.exchange_platform.stores.bet_tables import new_database
@@ -47,7 +47,7 @@ def rendered(database: Database, updates: Sequence[Bet]) -> list[OutgoingMail]:
         for mail, outgoing in zip(waiting, queue.render(waiting), strict=True):
             assert isinstance(outgoing, OutgoingMail), outgoing
             found.append(outgoing)
-            queue.mark([Fate(mail, MailState.SENT)])
+            queue.mark([MailOutcome(mail, MailState.SENT)])
     return found
 
 

@@ -27,7 +27,7 @@ from exchange_platform.process.aws_clients import new_client
 from exchange_platform.process.call_bounds import bounded_call, left_s
 from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
-from exchange_platform.settings.aws import is_passing
+from exchange_platform.settings.aws import is_transient
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.event_index import elasticsearch as event_index_elasticsearch
 from exchange_platform.stores.event_index.elasticsearch import ElasticsearchEventIndex
@@ -100,7 +100,7 @@ def test_a_call_of_aws_ends_whatever_the_answer(service: str, talk: Talk) -> Non
             )
             with left_soon(), pytest.raises(BotoCoreError) as ended:
                 CALLS[service](client)
-    assert is_passing(ended.value)
+    assert is_transient(ended.value)
 
 
 def test_a_bomb_from_aws_stays_small() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange_platform.search.aliases import OPTIONAL
-from exchange_platform.search.documents import LONGEST_QUERY, MOST_HITS, EventQuery
+from exchange_platform.search.documents import LONGEST_QUERY, MAX_HITS, EventQuery
 from exchange_platform.search.expressions import (
     CANDIDATES,
     AllOf,
@@ -19,7 +19,7 @@ from exchange_platform.search.expressions import (
     spellings_with_letter_left_out,
 )
 from exchange_platform.search.highlights import marked
-from exchange_platform.search.plan import MOST_WORDS, possible_typo, steps, understand
+from exchange_platform.search.plan import MAX_WORDS, possible_typo, steps, understand
 from exchange_platform.search.ranking import fit, nearly_begins
 from exchange_platform.search.terms import LONGEST_TERM
 from tests.exchange_platform.search.test_terms import document
@@ -40,7 +40,7 @@ def test_any_text_has_plans_of_short_terms_and_whole_points(
 ) -> None:
     query = EventQuery(text=text, open_only=open_only, sport=sport)
     words = understand(text)
-    assert len(words.demanded) <= MOST_WORDS
+    assert len(words.demanded) <= MAX_WORDS
     found = list(steps(query, words, NOW_US))
     assert 1 <= len(found) <= 2
     for plan in (plan for step in found for plan in step.plans):
@@ -55,7 +55,7 @@ def test_any_text_has_plans_of_short_terms_and_whole_points(
 
 def test_more_than_the_longest_query_is_not_read() -> None:
     assert understand("a" * LONGEST_QUERY + " b") == understand("a" * LONGEST_QUERY)
-    assert CANDIDATES > MOST_HITS
+    assert CANDIDATES > MAX_HITS
 
 
 def test_words_that_a_query_could_do_without() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from benchmarks.kills import KINDS
-from exchange_platform.local.leftovers import marked, marked_for
+from exchange_platform.local.orphans import marked, marked_for
 from exchange_platform.local.programs import free_ports
 from exchange_platform.settings import read_platform_file
 from tests.faults.audit.audit import JOURNAL

@@ -20,8 +20,8 @@ from exchange_platform.domain.records import BetUpdate, Execution
 from exchange_platform.exchanges.simulated.markets.book import Fill, OrderBook
 from exchange_platform.exchanges.simulated.markets.ladder import is_on_ladder
 from exchange_platform.exchanges.simulated.markets.orders import (
-    LEAST_STAKE_MINOR,
-    MOST_STAKE_MINOR,
+    MAX_STAKE_MINOR,
+    MIN_STAKE_MINOR,
     NewOrder,
     OrderRefused,
     Refusal,
@@ -108,10 +108,10 @@ class LiveMarket:
             )
         if order.odds is not None:
             check_ladder(order.odds)
-        if not LEAST_STAKE_MINOR <= order.stake_minor <= MOST_STAKE_MINOR:
+        if not MIN_STAKE_MINOR <= order.stake_minor <= MAX_STAKE_MINOR:
             raise OrderRefused(
                 Refusal.INVALID_STAKE,
-                f"{order.stake_minor} minor units; allowed are {LEAST_STAKE_MINOR} to {MOST_STAKE_MINOR}",
+                f"{order.stake_minor} minor units; allowed are {MIN_STAKE_MINOR} to {MAX_STAKE_MINOR}",
             )
         return book
 

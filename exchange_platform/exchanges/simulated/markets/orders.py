@@ -9,8 +9,8 @@ import msgspec
 
 from exchange_platform.domain.bets import Side
 
-LEAST_STAKE_MINOR = 100
-MOST_STAKE_MINOR = 10_000_000
+MIN_STAKE_MINOR = 100
+MAX_STAKE_MINOR = 10_000_000
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True):

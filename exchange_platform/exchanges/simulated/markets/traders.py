@@ -13,15 +13,15 @@ from exchange_platform.domain.bets import Bet, Side
 from exchange_platform.exchanges.simulated.markets.book import OrderBook
 from exchange_platform.exchanges.simulated.markets.ladder import PLACE, place_near, price_at
 from exchange_platform.exchanges.simulated.markets.market import LiveMarket
-from exchange_platform.exchanges.simulated.markets.orders import LEAST_STAKE_MINOR, MOST_STAKE_MINOR, NewOrder
+from exchange_platform.exchanges.simulated.markets.orders import MAX_STAKE_MINOR, MIN_STAKE_MINOR, NewOrder
 from exchange_platform.exchanges.simulated.states import Phase
 
 TRADERS = 500
 PRICES_QUOTED = 3
 """How many prices each side of a book should have."""
-MOST_RESTING = 24
+MAX_RESTING = 24
 STALE_AFTER = timedelta(seconds=30)
-FARTHEST_PLACES, MOST_GIVEN_AWAY = 12, 3
+FARTHEST_PLACES, MAX_GIVEN_AWAY = 12, 3
 """A quote that is so many ladder places worse for its owner than the true price, or so far on the other side that nobody
 will take it, is taken back."""
 _LONGEST_GAP_S = 0.5
@@ -113,7 +113,7 @@ class Traders:
             stake = int(best.remaining_minor * chance.uniform(1.1, 2.0))
         else:
             stake = int(best.remaining_minor * chance.uniform(0.1, 0.6))
-        stake = min(max(stake, LEAST_STAKE_MINOR), MOST_STAKE_MINOR)
+        stake = min(max(stake, MIN_STAKE_MINOR), MAX_STAKE_MINOR)
         self._order(live, place, side, None if chance.random() < 0.08 else best.odds, stake)
 
     def _quote(self, live: LiveMarket, place: int, side: Side) -> None:
@@ -146,7 +146,7 @@ class Traders:
             return
         if kind < 0.04:
             self._venue.cancel(str(best.number), max(1, best.remaining_minor // 3))
-        elif kind < 0.08 and best.remaining_minor >= LEAST_STAKE_MINOR:
+        elif kind < 0.08 and best.remaining_minor >= MIN_STAKE_MINOR:
             farther = 1 if best.side is Side.BACK else -1
             odds = price_at(PLACE[best.odds] + farther)
             if odds != best.odds:
@@ -154,13 +154,13 @@ class Traders:
 
     def _stale(self, live: LiveMarket, book: OrderBook, true: int, now: datetime) -> list[int]:
         own = [order for order in book if live.bets[order.number].user_id in self._are_traders]
-        too_many = len(own) - MOST_RESTING
+        too_many = len(own) - MAX_RESTING
         stale: list[int] = []
         for order in own:  # the oldest first
             bet = live.bets[order.number]
             old = now - bet.placed_at > STALE_AFTER
             beyond = PLACE[order.odds] - true if order.side is Side.BACK else true + 1 - PLACE[order.odds]
-            far = not -MOST_GIVEN_AWAY < beyond < FARTHEST_PLACES
+            far = not -MAX_GIVEN_AWAY < beyond < FARTHEST_PLACES
             if old or far or len(stale) < too_many:
                 stale.append(order.number)
         return stale

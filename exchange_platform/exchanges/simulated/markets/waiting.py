@@ -14,7 +14,7 @@ from exchange_platform.domain.records import BetUpdate
 from exchange_platform.exchanges.simulated.markets.market import LiveMarket
 from exchange_platform.exchanges.simulated.states import Waiting
 
-MOST_REASON = 200
+MAX_REASON = 200
 
 
 def refused(bet: BetUpdate, reason: str, now: datetime) -> BetUpdate:
@@ -25,7 +25,7 @@ def refused(bet: BetUpdate, reason: str, now: datetime) -> BetUpdate:
         status=BetStatus.REJECTED,
         remaining_minor=0,
         cancelled_minor=bet.cancelled_minor + bet.remaining_minor,
-        reason=reason[:MOST_REASON],
+        reason=reason[:MAX_REASON],
         updated_at=now,
     )
 

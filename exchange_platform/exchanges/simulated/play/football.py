@@ -11,7 +11,7 @@ from exchange_platform.exchanges.simulated.play.course import Chances, Course, S
 _MINUTES_A_STEP, _STEPS = 2, 45
 _BREAK = 0.04
 """The half-time's share of the time."""
-_MOST_GOALS = 9
+_MAX_GOALS = 9
 
 
 def play(event: Event, chance: random.Random) -> Course:
@@ -65,7 +65,7 @@ def _chances(score: list[int], rates: tuple[float, float], left: float) -> Chanc
 
 def _outcomes(home: int, away: int, home_rate: float, away_rate: float) -> tuple[float, float, float]:
     """The chances of home, away and draw, from a score and the goals that are still to be expected."""
-    home_goals, away_goals = poisson(home_rate, _MOST_GOALS), poisson(away_rate, _MOST_GOALS)
+    home_goals, away_goals = poisson(home_rate, _MAX_GOALS), poisson(away_rate, _MAX_GOALS)
     wins = [0.0, 0.0, 0.0]
     for more_home, home_chance in enumerate(home_goals):
         for more_away, away_chance in enumerate(away_goals):

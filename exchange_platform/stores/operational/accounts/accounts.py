@@ -19,7 +19,7 @@ from exchange_platform.stores.operational.purge_rounds import ROWS_AT_ONCE, Budg
 from exchange_platform.stores.operational.tables.accounts import accounts
 from exchange_platform.stores.operational.upsert import chunks
 
-MOST_REASON = 200
+MAX_REASON = 200
 _CLOCKS_APART_US = 2_000_000
 _LIVE = ("PENDING", "OPEN", "MATCHED", "UNSETTLED")
 
@@ -298,7 +298,7 @@ def _mark(connection: sa.Connection, concerned: sa.ColumnElement[bool], reason: 
         .where(concerned, accounts.c.state.in_(may))
         .values(
             state=AccountState.UNDELIVERABLE.value,
-            state_reason=reason[:MOST_REASON],
+            state_reason=reason[:MAX_REASON],
             version=accounts.c.version + 1,
             changed_at_us=now_us,
         )

@@ -24,8 +24,8 @@ from exchange_platform.domain.bets import (
 )
 from exchange_platform.domain.changes import change_of
 from exchange_platform.stores.operational.bets import lost_bets, outbox
-from exchange_platform.stores.operational.bets.ledger import CLEARING, COMMISSION, Books, Occasion
-from exchange_platform.stores.operational.bets.positions import SelectionKey, Standings
+from exchange_platform.stores.operational.bets.ledger import CLEARING, COMMISSION, Books, Reference
+from exchange_platform.stores.operational.bets.positions import MarketPositions, SelectionKey
 from exchange_platform.stores.operational.bets.profile_sums import ProfileSums
 from exchange_platform.stores.operational.bets.replacements import Replacements
 from exchange_platform.stores.operational.bets.rows import bet_from_row, bet_row, decimal_text
@@ -92,7 +92,7 @@ class BetFold:
         """
         users = sorted(currencies)
         self._profiles = ProfileSums(connection, currencies)
-        self._standings = Standings(connection, users, markets)
+        self._market_positions = MarketPositions(connection, users, markets)
         self._replacements = Replacements(connection, users)
         known = sorted({*bet_ids, *self._replacements.bet_ids}) if self._replacements else bet_ids
         self._bets = {bet.bet_id: bet for bet in _known_bets(connection, known)}
@@ -127,7 +127,7 @@ class BetFold:
         change = bet.position()
         if replaces is not None:
             change += Replacements.credit_at_first(replaces, bet)
-        standing = self._standings.of(bet.user_id, bet.market_id, bet.currency)
+        standing = self._market_positions.of(bet.user_id, bet.market_id, bet.currency)
         return (
             standing.exposure_after(_selection(bet), change, bet.number_of_winners, bet.number_of_selections)
             - standing.exposure_minor
@@ -168,7 +168,7 @@ class BetFold:
         self._bets[after.bet_id] = self._changed_bets[after.bet_id] = after
         updated_at_us = to_us(after.updated_at)
         exposure_change = self._move_position(before, after)
-        balance_change = self._enter(
+        balance_change = self._post(
             before, after, change._value_ if change is not None else "updated", exposure_change, updated_at_us
         )
         self._sum_profile(after, exposure_change, balance_change, updated_at_us)
@@ -193,7 +193,7 @@ class BetFold:
         if self._changed_bets:
             self._count_bets()
             _upsert_bets.execute_in_order(connection, [bet_row(bet) for bet in self._changed_bets.values()])
-            self._standings.write(connection)
+            self._market_positions.write(connection)
             self._replacements.write(connection)
             _insert_pending.execute(connection, [_pending_row(bet) for bet in self._now_pending.values()])
             _delete_pending.execute(connection, [{"bet_id": bet_id} for bet_id in sorted(self._answered)])
@@ -224,7 +224,7 @@ class BetFold:
         change = after.position() if before is None else after.position() - before.position()
         if self._replacements:
             change += self._credit(after)
-        return self._standings.of(after.user_id, after.market_id, after.currency).move(
+        return self._market_positions.of(after.user_id, after.market_id, after.currency).move(
             _selection(after), change, after.number_of_winners, after.number_of_selections
         )
 
@@ -236,14 +236,14 @@ class BetFold:
         old, new = self._bets[replacement.bet_id], self._bets[replacement.new_bet_id]
         return self._replacements.credit(replacement, old, new)
 
-    def _enter(
+    def _post(
         self, before: Bet | None, after: Bet, cause: str, exposure_change: int, entered_at_us: int
     ) -> int:
         """Enter what the update changes into the books; returns the change of balance."""
         profit = after.profit_minor - (before.profit_minor if before is not None else 0)
         commission = after.commission_minor - (before.commission_minor if before is not None else 0)
         if profit or commission or exposure_change:
-            occasion = Occasion(
+            reference = Reference(
                 after.bet_id,
                 after.version,
                 after.user_id,
@@ -253,11 +253,11 @@ class BetFold:
                 self._application,
             )
             if profit:
-                self._books.enter_balance(profit, cause, CLEARING, occasion)
+                self._books.post_balance(profit, cause, CLEARING, reference)
             if commission:
-                self._books.enter_balance(-commission, "commission", COMMISSION, occasion)
+                self._books.post_balance(-commission, "commission", COMMISSION, reference)
             if exposure_change:
-                self._books.enter_exposure(exposure_change, cause, occasion)
+                self._books.post_exposure(exposure_change, cause, reference)
         return profit - commission
 
     def _count_bets(self) -> None:

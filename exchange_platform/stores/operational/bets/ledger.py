@@ -23,7 +23,7 @@ _insert_ledger = insert(ledger)
 _add_house = upsert(house_balances, add=["amount_minor"])
 
 
-class Occasion(NamedTuple):
+class Reference(NamedTuple):
     """What entries are made for: a bet's version or a transfer."""
 
     reference: str
@@ -43,16 +43,16 @@ class Books:
         self._entries: list[tuple[Any, ...]] = []
         self._house: defaultdict[tuple[str, str, str], int] = defaultdict(int)
 
-    def enter_balance(self, amount_minor: int, cause: str, house: str, occasion: Occasion) -> None:
-        """Enter a change of a customer's balance, and the opposite for the house's account. Nothing for an amount of 0."""
+    def post_balance(self, amount_minor: int, cause: str, house: str, reference: Reference) -> None:
+        """Post a change of a customer's balance, and the opposite for the house's account. Nothing for an amount of 0."""
         if amount_minor:
-            self._enter("balance", amount_minor, cause, occasion)
-            self._house[house, occasion.market_id, occasion.currency] -= amount_minor
+            self._post("balance", amount_minor, cause, reference)
+            self._house[house, reference.market_id, reference.currency] -= amount_minor
 
-    def enter_exposure(self, amount_minor: int, cause: str, occasion: Occasion) -> None:
-        """Enter a change of a customer's exposure: money set aside, which nobody else gets. Nothing for an amount of 0."""
+    def post_exposure(self, amount_minor: int, cause: str, reference: Reference) -> None:
+        """Post a change of a customer's exposure: money set aside, which nobody else gets. Nothing for an amount of 0."""
         if amount_minor:
-            self._enter("exposure", amount_minor, cause, occasion)
+            self._post("exposure", amount_minor, cause, reference)
 
     def write(self, connection: sa.Connection) -> None:
         """Write the entries; the house's rows in one order, so that writers do not lock each other out."""
@@ -66,11 +66,11 @@ class Books:
             ],
         )
 
-    def _enter(self, account: str, amount_minor: int, cause: str, occasion: Occasion) -> None:
-        reference, version, user_id, market_id, currency, entered_at_us, application = occasion
+    def _post(self, account: str, amount_minor: int, cause: str, reference: Reference) -> None:
+        name, version, user_id, market_id, currency, entered_at_us, application = reference
         self._entries.append(
             (
-                reference,
+                name,
                 version,
                 account,
                 cause,

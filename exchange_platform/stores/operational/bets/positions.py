@@ -24,7 +24,7 @@ _upsert_exposures = upsert(
 
 
 @dataclass(slots=True)
-class Standing:
+class MarketPosition:
     """A user's standing in one market while a transaction goes on."""
 
     currency: str
@@ -63,17 +63,17 @@ class Standing:
         return difference
 
 
-class Standings:
+class MarketPositions:
     """The standings of some users in some markets, for one transaction that holds the users' profiles."""
 
     def __init__(self, connection: sa.Connection, users: Sequence[str], markets: Sequence[str]) -> None:
         self._known = _read(connection, users, markets)
 
-    def of(self, user_id: str, market_id: str, currency: str) -> Standing:
+    def of(self, user_id: str, market_id: str, currency: str) -> MarketPosition:
         """The user's standing in the market."""
         standing = self._known.get((user_id, market_id))
         if standing is None:
-            standing = self._known[user_id, market_id] = Standing(currency)
+            standing = self._known[user_id, market_id] = MarketPosition(currency)
         return standing
 
     def write(self, connection: sa.Connection) -> None:
@@ -133,12 +133,12 @@ _POSITIONS = Lookup(sa.select(positions), positions.c.user_id)
 
 def _read(
     connection: sa.Connection, users: Sequence[str], markets: Sequence[str]
-) -> dict[tuple[str, str], Standing]:
+) -> dict[tuple[str, str], MarketPosition]:
     wanted = set(markets)
-    known: dict[tuple[str, str], Standing] = {}
+    known: dict[tuple[str, str], MarketPosition] = {}
     for row in _EXPOSURES.rows(connection, users):
         if row.market_id in wanted:
-            known[row.user_id, row.market_id] = Standing(
+            known[row.user_id, row.market_id] = MarketPosition(
                 row.currency, row.number_of_winners, row.number_of_selections, row.exposure_minor
             )
     for row in _POSITIONS.rows(connection, users):

@@ -63,7 +63,7 @@ class WaitingMail:
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class MailOutcome:
     """What became of a mail: sent, skipped or dead; or it waits on, until `due_at_us`.
 
     With `recipient_refused` its account is marked as undeliverable too, which stops mail to it.
@@ -158,7 +158,7 @@ class MailQueue:
             rows = connection.execute(statement).all()
         return [WaitingMail(**row._mapping) for row in rows if row.mail_id not in under_way][:limit]
 
-    def mark(self, fates: Sequence[Fate], *, now_us: int) -> None:
+    def mark(self, outcomes: Sequence[MailOutcome], *, now_us: int) -> None:
         """Mark what became of mails, with dead letters and refused accounts, in one transaction.
 
         Raises `Superseded`, and marks nothing, once a newer epoch has claimed the source.
@@ -167,16 +167,18 @@ class MailQueue:
             self._checkpoints.advance(
                 connection, self._source, self._epoch, [Advance(_ALL, None, None)], now_us=now_us
             )
-            _end.execute(connection, [_marked(fate, now_us) for fate in fates if not fate.waits])
-            _wait_on.execute(connection, [_marked(fate, now_us) for fate in fates if fate.waits])
-            ended = Counter(fate.state for fate in fates if not fate.waits)
+            _end.execute(connection, [_marked(outcome, now_us) for outcome in outcomes if not outcome.waits])
+            _wait_on.execute(connection, [_marked(outcome, now_us) for outcome in outcomes if outcome.waits])
+            ended = Counter(outcome.state for outcome in outcomes if not outcome.waits)
             _count(connection, self._source, ended)
-            for fate in fates:
-                if fate.state is MailState.DEAD:
-                    self._bury(connection, fate, now_us)
-                if fate.recipient_refused:
-                    account_id, tried = fate.mail.account_id, fate.state is not MailState.SKIPPED
-                    mark_undeliverable(connection, account_id, fate.reason or "refused", now_us, tried=tried)
+            for outcome in outcomes:
+                if outcome.state is MailState.DEAD:
+                    self._bury(connection, outcome, now_us)
+                if outcome.recipient_refused:
+                    account_id, tried = outcome.mail.account_id, outcome.state is not MailState.SKIPPED
+                    mark_undeliverable(
+                        connection, account_id, outcome.reason or "refused", now_us, tried=tried
+                    )
 
     def standing(self, *, now_us: int) -> tuple[int, int | None]:
         """How many mails wait that are due, and when the oldest of them was due. Costs the same however many there are."""
@@ -207,8 +209,8 @@ class MailQueue:
             dead=counted.get(MailState.DEAD.value, 0),
         )
 
-    def _bury(self, connection: sa.Connection, fate: Fate, now_us: int) -> None:
-        mail = fate.mail
+    def _bury(self, connection: sa.Connection, outcome: MailOutcome, now_us: int) -> None:
+        mail = outcome.mail
         bury_again(
             connection,
             {
@@ -216,8 +218,8 @@ class MailQueue:
                 "shard": MAIL,
                 "position": mail.mail_id,
                 "part": 0,
-                "stage": fate.stage,
-                "reason": fate.reason or "",
+                "stage": outcome.stage,
+                "reason": outcome.reason or "",
                 "data": msgspec.json.encode(mail),
                 "partition_key": mail.account_id,
                 "arrived_at_us": mail.queued_at_us,
@@ -226,14 +228,14 @@ class MailQueue:
         )
 
 
-def _marked(fate: Fate, now_us: int) -> dict[str, Any]:
+def _marked(outcome: MailOutcome, now_us: int) -> dict[str, Any]:
     return {
-        "mail_id": fate.mail.mail_id,
-        "state": fate.state.value,
-        "reason": fate.reason,
-        "attempts": fate.mail.attempts + (fate.state is not MailState.SKIPPED),
-        "ended_at_us": None if fate.waits else now_us,
-        "due_at_us": fate.due_at_us,
+        "mail_id": outcome.mail.mail_id,
+        "state": outcome.state.value,
+        "reason": outcome.reason,
+        "attempts": outcome.mail.attempts + (outcome.state is not MailState.SKIPPED),
+        "ended_at_us": None if outcome.waits else now_us,
+        "due_at_us": outcome.due_at_us,
     }
 
 

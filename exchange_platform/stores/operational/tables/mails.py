@@ -45,7 +45,7 @@ mail_changes = sa.Table(
         autoincrement=False,
     ),
     sa.Column("mail_id", Position, nullable=False, index=True),
-    comment="Which changes of the outbox each mail tells; a change is told by one mail at the most.",
+    comment="Which changes of the outbox each mail tells; a change is told by one mail at most.",
 )
 
 mail_counts = sa.Table(

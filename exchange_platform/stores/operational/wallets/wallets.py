@@ -36,7 +36,7 @@ from exchange_platform.domain.refusals import (
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.stores.operational.accounts.limit_changes import read_limits, write_limit_change
 from exchange_platform.stores.operational.accounts.security_events import SecurityKind, write_event
-from exchange_platform.stores.operational.bets.ledger import CASH, Books, Occasion
+from exchange_platform.stores.operational.bets.ledger import CASH, Books, Reference
 from exchange_platform.stores.operational.bets.profile_sums import ProfileSums
 from exchange_platform.stores.operational.bets.submissions import note_changed_profiles
 from exchange_platform.stores.operational.database import Database, from_us, profiles
@@ -44,9 +44,9 @@ from exchange_platform.stores.operational.tables.accounts import accounts
 from exchange_platform.stores.operational.tables.wallets import wallet_transfers
 from exchange_platform.stores.operational.wallets.deposit_limits import check_deposit_limits
 
-MOST_TRANSFER_MINOR = 10**11
-MOST_A_PAGE = 200
-_MOST_CALLER = 100
+MAX_TRANSFER_MINOR = 10**11
+MAX_PER_PAGE = 200
+_MAX_CALLER = 100
 
 
 class TransferKind(StrEnum):
@@ -174,8 +174,8 @@ class Wallets:
     def transfers(self, account_id: str, *, after: str | None = None, limit: int = 50) -> TransferPage:
         """The account's transfers, newest first. `after` is a page's own. Raises `Unknown` for no account."""
         bet_rules.check_id(RefusalCode.INVALID_ACCOUNT_ID, "account_id", account_id)
-        if not isinstance(limit, int) or not 1 <= limit <= MOST_A_PAGE:
-            raise Invalid(RefusalCode.INVALID_PAGE, "limit", limit, f"1 to {MOST_A_PAGE} are allowed")
+        if not isinstance(limit, int) or not 1 <= limit <= MAX_PER_PAGE:
+            raise Invalid(RefusalCode.INVALID_PAGE, "limit", limit, f"1 to {MAX_PER_PAGE} are allowed")
         wanted = _TRANSFERS.where(wallet_transfers.c.account_id == account_id)
         if after is not None:
             bet_rules.check_id(RefusalCode.INVALID_PAGE, "after", after)
@@ -216,7 +216,7 @@ class Wallets:
             )
         if amount_minor is not None:
             bet_rules.check_amount(
-                RefusalCode.INVALID_LIMIT, "amount_minor", amount_minor, MOST_TRANSFER_MINOR
+                RefusalCode.INVALID_LIMIT, "amount_minor", amount_minor, MAX_TRANSFER_MINOR
             )
         return self._change_limit(account_id, LimitKind(kind), amount_minor, actor)
 
@@ -272,13 +272,13 @@ class Wallets:
     ) -> Transfer:
         bet_rules.check_id(RefusalCode.INVALID_ACCOUNT_ID, "account_id", account_id)
         bet_rules.check_id(RefusalCode.INVALID_SUBMISSION_ID, "request_id", request_id)
-        bet_rules.check_amount(RefusalCode.INVALID_AMOUNT, "amount_minor", amount_minor, MOST_TRANSFER_MINOR)
-        if not isinstance(authorised_by, str) or not 1 <= len(authorised_by.strip()) <= _MOST_CALLER:
+        bet_rules.check_amount(RefusalCode.INVALID_AMOUNT, "amount_minor", amount_minor, MAX_TRANSFER_MINOR)
+        if not isinstance(authorised_by, str) or not 1 <= len(authorised_by.strip()) <= _MAX_CALLER:
             raise Invalid(
                 RefusalCode.INVALID_CALLER,
                 "authorised_by",
                 authorised_by,
-                f"1 to {_MOST_CALLER} characters that name the caller are asked for",
+                f"1 to {_MAX_CALLER} characters that name the caller are asked for",
             )
         now_us = self._clock.now_us()
         with self._database.write() as connection:
@@ -314,11 +314,11 @@ class Wallets:
             connection.execute(sa.insert(wallet_transfers).values(**_row(transfer)))
             sums.write(connection)
             books = Books()
-            books.enter_balance(
+            books.post_balance(
                 signed,
                 kind.value,
                 CASH,
-                Occasion(transfer.transfer_id, 0, account_id, "", currency, now_us, actor.application),
+                Reference(transfer.transfer_id, 0, account_id, "", currency, now_us, actor.application),
             )
             books.write(connection)
             detail = f"{transfer.transfer_id}: {amount_minor} minor units {currency}"

@@ -18,7 +18,7 @@ from exchange_platform.domain.orders import PlaceOrder, encode_order
 from exchange_platform.domain.records import BetUpdate, decode
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from exchange_platform.exchanges.simulated.desk import OrderBatch
-from exchange_platform.exchanges.simulated.intake import MOST_ORDERS_A_TICK, OrderIntake
+from exchange_platform.exchanges.simulated.intake import MAX_ORDERS_A_TICK, OrderIntake
 from exchange_platform.exchanges.simulated.process import run
 from exchange_platform.exchanges.simulated.taken_bets import TakenBets
 from exchange_platform.process.clock import SYSTEM_CLOCK
@@ -138,7 +138,7 @@ def test_a_flood_is_handed_on_in_pieces_that_each_end_with_a_whole_record(
         _publish(settings, client, *orders[start : start + 90])
     with _intake(settings, {}) as (intake, got):
         assert _read(intake, got, 1800) == [order.bet_id for order in orders]
-    assert all(len(batch.orders) <= MOST_ORDERS_A_TICK + 90 for batch in got)
+    assert all(len(batch.orders) <= MAX_ORDERS_A_TICK + 90 for batch in got)
     assert all(len(batch.orders) % 90 == 0 for batch in got)
     positions = [int(batch.position) for batch in got]
     assert positions == sorted(set(positions))

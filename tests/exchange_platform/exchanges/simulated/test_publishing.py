@@ -26,7 +26,7 @@ from tests.exchange_platform.exchanges.simulated.running import MadeUpTime, Runn
 
 
 class _Hurried:
-    """Real time, in which every wait is a tenth of a second at the most."""
+    """Real time, in which every wait is a tenth of a second at most."""
 
     def now_us(self) -> int:
         return time.time_ns() // 1000
@@ -250,7 +250,7 @@ def test_a_second_exchange_on_the_same_directory_is_refused(settings: Settings, 
 def test_trading_pauses_while_too_much_is_unpublished_and_goes_on_when_it_is_out(
     settings: Settings, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "MOST_UNPUBLISHED", 300)
+    monkeypatch.setattr(process, "MAX_UNPUBLISHED", 300)
     path = settings.data_dir / JOURNAL_FILE
     created = False
     at_pause: list[int] = []

@@ -270,7 +270,7 @@ def put(client: Any, entries: Sequence[bytes]) -> None:
 
 def trim_to(monkeypatch: pytest.MonkeyPatch, client: Any, entry: bytes) -> None:
     """Let the shard drop all but the newest, which is this one."""
-    monkeypatch.setattr(emulated_kinesis, "MOST_BYTES", len(b64encode(entry)) * 3 // 2)
+    monkeypatch.setattr(emulated_kinesis, "MAX_BYTES", len(b64encode(entry)) * 3 // 2)
     put(client, [entry])
 
 

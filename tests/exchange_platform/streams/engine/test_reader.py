@@ -111,7 +111,7 @@ class Reading:
             progress=self.progress,
             room=self._room,
             claim=claim,
-            hand_on=self._hand_on,
+            forward=self._forward,
             on_failure=self.failures.append,
             share=share,
             finished=finished,
@@ -121,7 +121,7 @@ class Reading:
         self.reader.stop(10)
         assert self.failures == []
 
-    def _hand_on(self, batches: Sequence[ShardBatch]) -> None:
+    def _forward(self, batches: Sequence[ShardBatch]) -> None:
         self.batches.extend(batches)
         self.progress.done("sink", len(batches))
 

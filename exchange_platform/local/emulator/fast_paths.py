@@ -46,7 +46,7 @@ class _FirstOfItsKind(_Unusual):
         self.kinds = kinds
 
 
-class Shortcuts:
+class FastPaths:
     """Around moto's application: answers what it can and passes on the rest."""
 
     def __init__(self, application: Application) -> None:

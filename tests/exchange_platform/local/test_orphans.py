@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from exchange_platform.local.leftovers import DATA_DIR, UP_ID, end, is_alive, marked, marked_for
+from exchange_platform.local.orphans import DATA_DIR, UP_ID, end, is_alive, marked, marked_for
 from tests.exchange_platform.local.conftest import wait_until
 
 SLEEPING = [sys.executable, "-c", "import time; time.sleep(60)"]

@@ -14,7 +14,7 @@ WITHHELD = "withheld"
 """The kind of a mail that is not sent: its address has had as many as it may. Queued all the same, so that asking for it takes as long."""
 
 
-def wish_mail(
+def request_mail(
     connection: sa.Connection, account_id: str, number: int, *, now_us: int, withheld: bool = False
 ) -> None:
     """Queue the account's confirmation of that number, in the caller's transaction."""

@@ -1,6 +1,6 @@
-"""Waits for `up` to end, however it ends, then ends every process that it left: `python -m exchange_platform.local.sweeper ID`.
+"""Waits for `up` to end, however it ends, then ends every process that it left: `python -m exchange_platform.local.reaper ID`.
 
-`up` holds the other end of our standard input; the kernel closes it when `up` dies. Not here: finding the processes (leftovers.py).
+`up` holds the other end of our standard input; the kernel closes it when `up` dies. Not here: finding the processes (orphans.py).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 
-from exchange_platform.local.leftovers import end, marked
+from exchange_platform.local.orphans import end, marked
 
 _QUIET_S = 0.5
 _AT_MOST_S = 15.0

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from exchange_platform.local.emulator.fast_paths import FastPaths
 from exchange_platform.local.emulator.server import Emulator
-from exchange_platform.local.emulator.shortcuts import Shortcuts
 from exchange_platform.settings import Settings
 from exchange_platform.settings.aws import aws_client
 
@@ -20,13 +20,13 @@ PASSED_ON: list[str] = []
 DONE: dict[str, Any] = {"ConsumedCapacity": [], "ItemCollectionMetrics": {}}
 
 
-class Noting(Shortcuts):
+class Noting(FastPaths):
     """Says which requests it left to moto."""
 
-    def __init__(self, shortcuts: Shortcuts) -> None:
+    def __init__(self, fast_paths: FastPaths) -> None:
         def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
             PASSED_ON.append(environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2])
-            return shortcuts._application(environ, start_response)
+            return fast_paths._application(environ, start_response)
 
         super().__init__(application)
 
@@ -44,7 +44,7 @@ def client(service: str, through: Callable[[Any], Any], directory: Path) -> Iter
 
 
 class Both:
-    """A service with shortcuts and one without, in one process: they share moto's models."""
+    """A service with fast paths and one without, in one process: they share moto's models."""
 
     def __init__(self, service: str, directory: Path) -> None:
         self._made = [
@@ -87,7 +87,7 @@ def both(tmp_path: Path) -> Iterator[Callable[[str], Both]]:
 
 @pytest.fixture
 def name() -> str:
-    return f"shortcuts-{uuid.uuid4().hex[:8]}"
+    return f"fast-paths-{uuid.uuid4().hex[:8]}"
 
 
 def test_records_are_put_and_read(both: Callable[[str], Both], name: str) -> None:
