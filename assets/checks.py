@@ -264,7 +264,7 @@ WINDOWS_AGREE = Check(
     "windows_agree",
     "odds_windows",
     "Every closed window is what its executions give now.",
-    "Materialise odds_windows for the day: its windows are computed anew from its executions.",
+    "Materialise odds_windows for the day: its windows are recomputed from its executions.",
     _windows_agree,
 )
 

@@ -92,7 +92,7 @@ class WriteLock:
         sa.event.listen(sa.Pool, "checkin", self._committed)
 
     def clear(self) -> None:
-        """Count anew."""
+        """Count again."""
         self.waited_s = self.held_s = 0.0
 
     def _before(self, connection: sa.Connection, _cursor: Any, statement: str, *_: Any) -> None:

@@ -53,7 +53,7 @@ def measure(directory: Path, executions: int, runs: int, threads: int) -> None:
     plain.execute("SET TimeZone = 'UTC'")
     for _ in range(runs):
         _open_all(connection)
-        due = lake.open_windows(anew=True)
+        due = lake.open_windows(refresh=True)
         passed = dict.fromkeys(market for market, _ in due)
         closings.append(_seconds(lambda passed=passed: lake.close_windows("benchmark", 1, passed)))  # type: ignore[misc]
         bare.append(_seconds(lambda: plain.execute(_BARE, {"files": files})))

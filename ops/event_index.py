@@ -1,4 +1,4 @@
-"""The job that makes the event index anew from the database. Not here: how searches go on meanwhile (event_index/index.py)."""
+"""The job that rebuilds the event index from the database. Not here: how searches go on meanwhile (event_index/index.py)."""
 
 import time
 
@@ -16,11 +16,11 @@ def fill_event_index(context: dg.OpExecutionContext, platform: PlatformResource)
     with platform.event_index() as index:
         documents = index.rebuild(DatabaseEventDocuments(platform.database))
     seconds = round(time.monotonic() - began, 2)
-    context.log.info(f"the event index was made anew: {documents} documents in {seconds} s")
+    context.log.info(f"the event index was rebuilt: {documents} documents in {seconds} s")
     context.log_event(
         dg.AssetMaterialization(
             "event_index",
-            description="made anew from the database",
+            description="rebuilt from the database",
             metadata={"documents": documents, "rebuild_s": seconds},
         )
     )
@@ -29,7 +29,7 @@ def fill_event_index(context: dg.OpExecutionContext, platform: PlatformResource)
 @dg.job(
     executor_def=dg.in_process_executor,
     tags=soon("rebuild_event_index"),
-    description="Make the event index anew from the database. Searches go on in the old one until the new one takes its place.",
+    description="Rebuild the event index from the database. Searches go on in the old one until the new one takes its place.",
 )
 def rebuild_event_index() -> None:
     """One op."""

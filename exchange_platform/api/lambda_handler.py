@@ -28,7 +28,7 @@ LONGEST_ANSWER_S = 5.0
 
 
 class Function:
-    """Answers one event after the other, as Lambda asks. After one at which a store refused the password, secrets are read anew."""
+    """Answers one event after the other, as Lambda asks. After one at which a store refused the password, secrets are read again."""
 
     def __init__(self) -> None:
         """Read the settings, and secrets where they lie. Raises `InvalidSettings`."""
@@ -38,7 +38,7 @@ class Function:
         """The answer to an event of API Gateway's."""
         answered = self._answer(event, context)
         if self._parts.refused:
-            log.warning("a store refuses the password that this process was started with: it is read anew")
+            log.warning("a store refuses the password that this process was started with: it is read again")
             self.close()
             self._parts, self._answer = _made()
         return answered

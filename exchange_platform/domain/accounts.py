@@ -29,7 +29,7 @@ class AccountState(StrEnum):
     UNDELIVERABLE = "UNDELIVERABLE"
     """A mail bounced for good, or its reader complained: no mail goes out but the confirmation that the owner asks for."""
     CLOSED = "CLOSED"
-    """The end: its address may be registered anew."""
+    """The end: its address may be registered again."""
 
 
 _S = AccountState

@@ -50,7 +50,7 @@ class Change:
 
     @property
     def must_be_told(self) -> bool:
-        """Whether its owner is mailed whatever they chose: money that was counted on is counted anew."""
+        """Whether its owner is mailed whatever they chose: money that was counted on is counted again."""
         return (
             self.kind in (ChangeKind.VOIDED, ChangeKind.UNSETTLED, ChangeKind.SETTLED_AGAIN)
             or self.bet.result is BetResult.VOID

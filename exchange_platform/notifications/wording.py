@@ -125,7 +125,7 @@ def _said(change: Change, entries: BalanceEntries, *, fills: int) -> tuple[str, 
             return (
                 "Settlement taken back",
                 "warn",
-                "The result of your bet is being decided anew. What it had changed in your balance is taken back until then.",
+                "The result of your bet is being decided again. What it had changed in your balance is taken back until then.",
             )
         case _K.SETTLED | _K.SETTLED_AGAIN:
             again = " again" if change.kind is _K.SETTLED_AGAIN else ""

@@ -36,7 +36,7 @@ Metric = dict[str, Any]
 
 
 class MetricsUnpublished(Exception):
-    """CloudWatch did not take the figures; the next ones will be tried anew."""
+    """CloudWatch did not take the figures; the next ones will be tried again."""
 
 
 def source_metrics(database: Database, settings: Settings, clock: Clock) -> list[Metric]:

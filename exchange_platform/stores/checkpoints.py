@@ -45,7 +45,7 @@ class TablesMissing(StoreUnavailable):
 
 
 class CredentialsRefused(StoreUnavailable):
-    """The store refuses the user name or password that this process was started with: one that is started anew reads them anew.
+    """The store refuses the user name or password that this process was started with: one that is restarted reads them again.
 
     Trying again may help where they were changed at the store first, and in Secrets Manager is what a new process is given.
     """

@@ -29,7 +29,7 @@ RELAY_EVERY_S = 0.5
 MAX_PER_PUT = 500
 STREAM_CHECK_EVERY_S = 5.0
 RESENT_S = 600.0
-"""A stream that was made anew gets what the lost one was given in so many seconds before, and every order whose bet is still pending."""
+"""A stream that was recreated gets what the lost one was given in so many seconds before, and every order whose bet is still pending."""
 _PAUSE_AFTER_FAILURE_S = 1.0
 _READ_TIMEOUT_S = 3.0
 
@@ -120,7 +120,7 @@ class OrderRelay:
             self._database, created_at_us=created_at_us, since_us=created_at_us - int(RESENT_S * 1e6)
         )
         if lost:
-            log.warning("the stream was made anew; %d orders that the lost one was given go out again", lost)
+            log.warning("the stream was recreated; %d orders that the lost one was given go out again", lost)
         self._stream_checked_at_s = now_s
 
     def _run(self) -> None:

@@ -154,7 +154,7 @@ class AnsweringExchange:
     ) -> Phase:
         """Go on towards the market's end, some bets at a time: close it, settle it by these winners.
 
-        `otherwise`: void it, or take a settlement back to settle anew. Says where the market is then.
+        `otherwise`: void it, or take a settlement back to settle again. Says where the market is then.
         """
         live, now = self.markets[market_id], from_us(self._clock.now_us())
         state = live.state

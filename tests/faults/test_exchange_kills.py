@@ -312,7 +312,7 @@ def test_a_killed_emulator_takes_no_order_with_it_that_is_sent_again(tmp_path: P
         for _ in range(3):
             with _emulator(settings.data_dir, port):
                 wait_for(_answers(settings), timeout_s=60, what="the emulator")
-                # As the platform's relay does for a stream that it finds made anew: all of unanswered bets, in order.
+                # As the platform's relay does for a stream that it finds recreated: all of unanswered bets, in order.
                 bets = TakenBets(settings.data_dir)
                 unanswered = [
                     one

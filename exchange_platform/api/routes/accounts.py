@@ -149,7 +149,7 @@ def choose_mail(
 
 @router.post("/{account_id}/close", responses=problems(401, 403, 404, 409, 422, 503))
 def close(account_id: AccountId, caller: Operating, parts: PartsOfApp) -> AccountDetails:
-    """Close an account for good; its address may be registered anew. Refused while it has live bets or a balance.
+    """Close an account for good; its address may be registered again. Refused while it has live bets or a balance.
 
     A closed account stays readable, and closing it again changes nothing.
     """

@@ -36,7 +36,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         max_length=_MAX_TEXT,
         description="The caller's own id of this request, unique per account for ever, 1 to 64 printable ASCII characters: the same again"
-        " returns the first answer and does nothing anew.",
+        " returns the first answer and does nothing more.",
     ),
 ]
 

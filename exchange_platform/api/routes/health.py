@@ -26,7 +26,7 @@ def health(parts: PartsOfApp) -> Health:
         raise Problem(
             503,
             "credentials_refused",
-            "a store refuses the user name or password of this process; one that is started anew reads them anew",
+            "a store refuses the user name or password of this process; one that is restarted reads them again",
         )
     with parts.health_database.read() as connection:
         connection.execute(sa.select(1))

@@ -20,7 +20,7 @@ MAX_LISTENERS_OF_ONE = 800
 _LOOK_S = 0.2
 _MAX_ROWS = 2000
 _MAX_MISSED = 20_000
-"""How far back a listener that comes again may ask; whoever was away for longer reads the bets anew."""
+"""How far back a listener that comes again may ask; whoever was away for longer reads the bets again."""
 _MAX_WAITING = 1000
 
 

@@ -46,8 +46,8 @@ class NotAllowed(Exception):
 class Login(Protocol):
     """Gives session tokens."""
 
-    def token(self, *, anew: bool) -> str:
-        """A session token; with `anew` another than the last. Raises `NotAllowed`, and `ConnectionEnded` to try again later."""
+    def token(self, *, fresh: bool) -> str:
+        """A session token; with `fresh` another than the last. Raises `NotAllowed`, and `ConnectionEnded` to try again later."""
         ...
 
 
@@ -158,7 +158,7 @@ class LiveStream:
         self._on_change = on_change
         self._stopping = threading.Event()
         self._connection: Connection | None = None
-        self._log_in_anew = False
+        self._log_in_again = False
         self._failures = 0
 
     def run(self) -> None:
@@ -183,8 +183,8 @@ class LiveStream:
             connection.close()
 
     def _follow(self) -> None:
-        token = self._login.token(anew=self._log_in_anew)
-        self._log_in_anew = False
+        token = self._login.token(fresh=self._log_in_again)
+        self._log_in_again = False
         connection = Connection(
             self._endpoint, app_key=self._app_key, session_token=token, on_line=self._on_line
         )
@@ -215,7 +215,7 @@ class LiveStream:
         said = f"{code}: {envelope.error_message or 'no reason given'}"
         if code in _NOT_ALLOWED:
             raise NotAllowed(f"Betfair refuses: {said}")
-        self._log_in_anew = code in _LOG_IN_AGAIN
+        self._log_in_again = code in _LOG_IN_AGAIN
         if code in _BEGIN_ANEW:
             self._book.begin_anew()
         raise ConnectionEnded(said)

@@ -47,9 +47,9 @@ class GivenToken:
     def __init__(self, token: SecretStr) -> None:
         self._token = token
 
-    def token(self, *, anew: bool) -> str:
+    def token(self, *, fresh: bool) -> str:
         """The token. Raises `NotAllowed` when another is wanted."""
-        if anew:
+        if fresh:
             raise NotAllowed(
                 "Betfair does not take the session token (any more): set another EXCHANGE_PLATFORM_BETFAIR_SESSION_TOKEN,"
                 " or name and password, so that the platform logs in by itself"
@@ -77,9 +77,9 @@ class AccountLogin:
         self._account = account
         self._token: str | None = None
 
-    def token(self, *, anew: bool) -> str:
+    def token(self, *, fresh: bool) -> str:
         """A session token. Raises `NotAllowed` where Betfair refuses the account, `ConnectionEnded` where it can't be asked."""
-        if self._token is None or anew:
+        if self._token is None or fresh:
             self._token = None
             self._token = self._log_in()
         return self._token

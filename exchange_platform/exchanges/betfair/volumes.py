@@ -55,7 +55,7 @@ class VolumeLadders:
     `removed runner`: the selection is REMOVED, or a runner of its market was removed at most a minute of stream time ago;
     `after result`: the market is CLOSED, the selection has a result, or all its volume goes while the market is SUSPENDED (Betfair clears
     volume just before it closes a market);
-    `currency re-rating`: no size fell by more than 1% or 0.02, what rounding moves (volume in other currencies is converted anew every hour);
+    `currency re-rating`: no size fell by more than 1% or 0.02, what rounding moves (volume in other currencies is converted again every hour);
     `void`: the market is SUSPENDED, or opens again in the same message; `other`: none of these.
     """
 

@@ -99,7 +99,7 @@ class Exchange:
         return live.cancel(number, size_minor, self._now())
 
     def replace(self, bet_id: str, odds: Decimal) -> Bet:
-        """Cancel a resting bet's remainder and place it anew at other odds, behind all others of that price.
+        """Cancel a resting bet's remainder and place it again at other odds, behind all others of that price.
 
         Returns the new bet. Raises `OrderRefused`, and then the old one rests as before.
         """

@@ -29,7 +29,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Feeding:
-    """Remembers what each event and market was last told as. After a start everything is told anew, as a newer version."""
+    """Remembers what each event and market was last told as. After a start everything is told again, as a newer version."""
 
     def __init__(self, programme: Programme) -> None:
         self._programme = programme

@@ -26,7 +26,7 @@ _DESK = "desk"
 class OrderIntake:
     """Reads all shards of the stream from where the journal's `positions` are, or from the beginning, and hands whole batches on.
 
-    A stream that was made anew has shards of other names, so it is read from its beginning; one that is away is waited for.
+    A stream that was recreated has shards of other names, so it is read from its beginning; one that is away is waited for.
     """
 
     def __init__(self, source: Source, positions: dict[str, str], clock: Clock) -> None:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 MAX_RECORDS_A_PUT = 5000
 RETRY_AFTER_S = 0.5
 STREAM_CHECK_EVERY_S = 2.0
-"""After a failure it is checked at once. Only a stream that was made anew between two puts, neither of which failed, is
+"""After a failure it is checked at once. Only a stream that was recreated between two puts, neither of which failed, is
 noticed so late; then a few records precede the older ones that are published again."""
 REPEATED_ONE_IN = 500
 """One publication in so many is made twice, as by a producer whose acknowledgement was lost."""

@@ -22,7 +22,7 @@ _parser: Any = moto.dynamodb.comparisons.ConditionExpressionParser
 def _snapshot(value: Any) -> Any:
     """A deep copy, but of a table only what a transaction's put can change: which items it has.
 
-    moto (5.2) copies the whole table anew for each item of a transaction, to be able to roll back.
+    moto (5.2) copies the whole table for each item of a transaction, to be able to roll back.
     """
     if not isinstance(value, models.Table):
         return copy.deepcopy(value)

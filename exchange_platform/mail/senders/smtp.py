@@ -23,7 +23,7 @@ from exchange_platform.process.visible_text import one_visible_line
 from exchange_platform.settings import Settings
 
 _IDLE_S = 60.0
-"""A connection that was idle for so long is opened anew: servers close theirs after some minutes (RFC 5321, 4.5.3.2)."""
+"""A connection that was idle for so long is reopened: servers close theirs after some minutes (RFC 5321, 4.5.3.2)."""
 _ENHANCED = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 _NO_SUCH_RECIPIENT = frozenset({550, 551, 553, 556})
 _NO_SUCH_MAILBOX = frozenset({(5, 0), (4, 1)})
@@ -31,7 +31,7 @@ _NO_SUCH_MAILBOX = frozenset({(5, 0), (4, 1)})
 
 
 class SmtpSender:
-    """Sends over one connection that is kept between mails and opened anew when it broke."""
+    """Sends over one connection that is kept between mails and reopened when it broke."""
 
     def __init__(self, settings: Settings, *, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings

@@ -80,7 +80,7 @@ class Rounds(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_text(cls, text: str | None) -> Rounds:
-        """Read what `to_text` wrote; anything else begins anew."""
+        """Read what `to_text` wrote; anything else starts over."""
         try:
             return msgspec.json.decode(text or "{}", type=cls)
         except msgspec.MsgspecError:

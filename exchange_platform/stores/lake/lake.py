@@ -119,7 +119,7 @@ class Lake:
     ) -> Lake:
         """The lake that the settings name. `memory_mb` bounds what DuckDB holds; more than that it spills to disk.
 
-        `shared`: other consumers close windows too, so which are open is asked anew before executions are added.
+        `shared`: other consumers close windows too, so which are open is asked again before executions are added.
         """
         return cls(
             settings.lake_read_catalog_string if read_only else settings.lake_catalog_string,
@@ -231,12 +231,12 @@ class Lake:
         with self._without_damage():
             return lake_recompute.recompute(self._connection, day)
 
-    def open_windows(self, *, anew: bool = False) -> set[tuple[str, datetime]]:
+    def open_windows(self, *, refresh: bool = False) -> set[tuple[str, datetime]]:
         """(market, window start) of windows with executions that odds_windows does not tell of yet.
 
-        Remembered between calls; `anew` asks the lake, as other processes (a replay of dead letters) open windows too.
+        Remembered between calls; `refresh` asks the lake, as other processes (a replay of dead letters) open windows too.
         """
-        if self._open is None or anew:
+        if self._open is None or refresh:
             rows = self._rows("SELECT DISTINCT market_id, window_start FROM open_windows")
             self._open = {(market_id, start.astimezone(UTC)) for market_id, start in rows}
         return self._open
@@ -367,7 +367,7 @@ class Lake:
                 return 0, set()
             batch = executions_batch(list(new.values()))
         connection.execute("INSERT INTO executions BY NAME SELECT * FROM batch")
-        opened = windows_touched(new.values()) - self.open_windows(anew=self._shared)
+        opened = windows_touched(new.values()) - self.open_windows(refresh=self._shared)
         if opened:
             connection.executemany(
                 "INSERT INTO open_windows (market_id, window_start) VALUES (?, ?)", sorted(opened)

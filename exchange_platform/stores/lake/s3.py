@@ -23,7 +23,7 @@ class S3Access:
     """Of an emulator or another server than AWS; path-style addresses are used then."""
 
     def grant(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Give the connection a secret for S3. Temporary credentials are asked for anew with every new connection.
+        """Give the connection a secret for S3. Temporary credentials are asked for again with every new connection.
 
         Raises `StoreUnavailable` where boto3 finds no credentials.
         """

@@ -26,7 +26,7 @@ def chunks(values: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
 class Bulk:
     """A statement compiled once a dialect and executed for many rows.
 
-    SQLAlchemy's own executemany works each row's parameters out anew, which costs more than the insert itself.
+    SQLAlchemy's own executemany works out each row's parameters again, which costs more than the insert itself.
     """
 
     def __init__(self, statements: Mapping[str, Any], parameters: Sequence[str]) -> None:
@@ -70,7 +70,7 @@ class Bulk:
 class Lookup:
     """The rows of a query each of whose columns is one of many values: compiled once a dialect and sizes.
 
-    SQLAlchemy renders an IN list anew at each call, value by value. Here the values are filled up to a power of two by repeating one, so
+    SQLAlchemy renders an IN list at each call, value by value. Here the values are filled up to a power of two by repeating one, so
     that there are few statements. Rows come as the driver has them: for columns of texts, bytes and whole numbers.
     """
 

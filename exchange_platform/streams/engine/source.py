@@ -106,7 +106,7 @@ class PositionRefused(SourceUnavailable):
 
 
 class ShardsChanged(Exception):
-    """The shards are not those that were listed (a reshard, a stream made anew): list them again."""
+    """The shards are not those that were listed (a reshard, a recreated stream): list them again."""
 
 
 class Source(Protocol):

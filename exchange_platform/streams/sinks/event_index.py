@@ -19,7 +19,7 @@ from exchange_platform.streams.engine.source import ShardBatch
 from exchange_platform.streams.sources.names import EXCHANGE_FEED
 
 EVENT_INDEX = "event_index"
-_LOOK_ANEW_S = 2.0
+_REFRESH_EVERY_S = 2.0
 """How often it is looked whether the index is still there, and whether somebody else changed events."""
 _LOOKS_BACK_US, _FIRST_LOOKS_BACK_US = 6_000_000, 1_800_000_000
 """How far back such a look goes: some looks, and at first all that a consumer before it may have left."""
@@ -79,7 +79,7 @@ class EventIndexSink:
     def tick(self, epoch: int) -> None:  # noqa: ARG002
         """Take the index while nothing comes, fill it if it is gone, and put what others changed."""
         self._take()
-        if self._clock.monotonic_s() - self._looked_s < _LOOK_ANEW_S:
+        if self._clock.monotonic_s() - self._looked_s < _REFRESH_EVERY_S:
             return
         self._keep_filled()
         changed = self._reader.changed_since(self._clock.now_us() - self._looks_back_us)
@@ -106,7 +106,7 @@ class EventIndexSink:
     def _keep_filled(self) -> int:
         """Fill an index that was deleted, or never filled, looking now and then; returns with how many documents."""
         now_s = self._clock.monotonic_s()
-        if now_s - self._looked_s < _LOOK_ANEW_S:
+        if now_s - self._looked_s < _REFRESH_EVERY_S:
             return 0
         filled = 0 if self._index.is_filled() else self._index.rebuild(self._documents)
         self._looked_s = now_s

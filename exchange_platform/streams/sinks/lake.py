@@ -21,8 +21,8 @@ from exchange_platform.streams.engine.source import ShardBatch
 from exchange_platform.streams.sources.names import EXCHANGE_BETS
 
 LAKE = "lake"
-_LOOK_ANEW_US = 15_000_000
-_LOOK_ANEW_SHARED_US = 5_000_000
+_REFRESH_EVERY_US = 15_000_000
+_REFRESH_SHARED_EVERY_US = 5_000_000
 
 
 class LakeSink:
@@ -79,15 +79,17 @@ class LakeSink:
     def tick(self, epoch: int) -> None:
         """Close the windows that have passed."""
         now_us = self._clock.now_us()
-        anew = now_us - self._looked_at_us >= (_LOOK_ANEW_SHARED_US if self._shared else _LOOK_ANEW_US)
-        if anew:
+        refresh = now_us - self._looked_at_us >= (
+            _REFRESH_SHARED_EVERY_US if self._shared else _REFRESH_EVERY_US
+        )
+        if refresh:
             self._looked_at_us = now_us
         if self._shared:
-            if not anew:
+            if not refresh:
                 return  # others may have come further since
             for market_id, newest in self._lake.open_market_times().items():
                 self._windows.watermarks.heard(market_id, newest, now_us)
-        waiting = self._lake.open_windows(anew=anew)
+        waiting = self._lake.open_windows(refresh=refresh)
         markets = {market_id for market_id, _ in waiting}
         closed = self._lake.close_windows(
             EXCHANGE_BETS, epoch, self._windows.watermarks.passed(markets, now_us), self._shards

@@ -49,7 +49,7 @@ class KinesisSource:
     """All shards of one stream, each read from where it is told.
 
     A shard's name is its id and the stream's creation time (`shardId-000000000000@1763948000123`), so positions of a stream that was
-    deleted and made anew are never mistaken for the new one's. Reads are not repeated here: each raises what its caller
+    deleted and recreated are never mistaken for the new one's. Reads are not repeated here: each raises what its caller
     should do. The caller keeps to 5 reads a second a shard.
     """
 

@@ -19,7 +19,7 @@ def stores(tmp_path: Path) -> Stores:
     stores = make_stores(tmp_path)
     for seed in (1, 2):
         stores.to_both(list(matched_pairs(20, users=10, seed=seed, prefix=f"p{seed}")))
-    markets = {market for market, _ in stores.lake.open_windows(anew=True)}
+    markets = {market for market, _ in stores.lake.open_windows(refresh=True)}
     stores.lake.close_windows(EXCHANGE_BETS, EPOCH, dict.fromkeys(markets))
     stores.close()
     return stores

@@ -1,4 +1,4 @@
-"""A database's password becomes another while processes run that know the old one: they notice, and those that are started anew go on.
+"""A database's password becomes another while processes run that know the old one: they notice, and those that are restarted go on.
 
 MariaDB and PostgreSQL are installed and started by CI (.ci/run).
 """

@@ -74,7 +74,7 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
 
 
 def close_windows(stores: Stores) -> None:
-    markets = {market for market, _ in stores.lake.open_windows(anew=True)}
+    markets = {market for market, _ in stores.lake.open_windows(refresh=True)}
     stores.lake.close_windows(EXCHANGE_BETS, EPOCH, dict.fromkeys(markets))
 
 

@@ -200,7 +200,7 @@ def test_an_endless_login_ends(talk: Talk) -> None:
     with serving(talk) as port:
         login = AccountLogin(Account(secret, secret, secret, None, None, f"http://127.0.0.1:{port}"))
         with left_soon(), pytest.raises(ConnectionEnded):
-            login.token(anew=False)
+            login.token(fresh=False)
 
 
 def _endless_line(tls: ssl.SSLSocket) -> None:

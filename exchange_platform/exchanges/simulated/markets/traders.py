@@ -45,7 +45,7 @@ class Venue(Protocol):
         ...
 
     def replace(self, bet_id: str, odds: Decimal) -> Bet:
-        """Cancel a resting bet's remainder and place it anew at other odds."""
+        """Cancel a resting bet's remainder and place it again at other odds."""
         ...
 
 

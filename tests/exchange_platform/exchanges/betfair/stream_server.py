@@ -202,7 +202,7 @@ class _Client:
             self._tls.sendall(line)
 
     def _do_image(self) -> None:
-        """Every market anew, out of the blue."""
+        """Every market again, out of the blue."""
         self._markets(self._server.recorded.image(self._server.position))
 
     def _do_unreliable(self, count: int) -> None:

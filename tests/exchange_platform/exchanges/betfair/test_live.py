@@ -145,9 +145,9 @@ class SessionOnly:
         self.tokens = list(tokens) or [SESSION]
         self.asked = 0
 
-    def token(self, *, anew: bool) -> str:
+    def token(self, *, fresh: bool) -> str:
         self.asked += 1
-        if anew:
+        if fresh:
             self.tokens.pop(0)
         return self.tokens[0]
 

@@ -88,7 +88,7 @@ def login(identity: Identity, certificate: Certificate | None = None) -> Account
 def test_with_a_certificate_it_is_shown(identity: Identity, certificate: Certificate) -> None:
     identity.answers = [{"loginStatus": "SUCCESS", "sessionToken": "token-1"}]
     account = login(identity, certificate)
-    assert account.token(anew=False) == account.token(anew=False) == "token-1"
+    assert account.token(fresh=False) == account.token(fresh=False) == "token-1"
     ((path, form, key, shown),) = identity.asked
     assert (path, key, shown) == ("/api/certlogin", "an-app-key", True)
     assert form == {"username": ["ann"], "password": ["correct horse"]}
@@ -100,7 +100,7 @@ def test_without_one_name_and_password_do(identity: Identity) -> None:
         {"status": "SUCCESS", "token": "token-2"},
     ]
     account = login(identity)
-    assert [account.token(anew=False), account.token(anew=True), account.token(anew=False)] == [
+    assert [account.token(fresh=False), account.token(fresh=True), account.token(fresh=False)] == [
         "token-1",
         "token-2",
         "token-2",
@@ -113,7 +113,7 @@ def test_an_account_that_is_refused_is_not_asked_for_again(
 ) -> None:
     identity.answers = [{"loginStatus": "INVALID_USERNAME_OR_PASSWORD"}]
     with pytest.raises(NotAllowed, match="INVALID_USERNAME_OR_PASSWORD"):
-        login(identity, certificate).token(anew=False)
+        login(identity, certificate).token(fresh=False)
 
 
 @pytest.mark.parametrize(
@@ -124,14 +124,14 @@ def test_what_may_pass_is_tried_again(
 ) -> None:
     identity.answers = [answer]
     with pytest.raises(ConnectionEnded, match="logging in: "):
-        login(identity, certificate).token(anew=False)
+        login(identity, certificate).token(fresh=False)
 
 
 def test_where_nobody_answers_it_is_tried_again(identity: Identity, certificate: Certificate) -> None:
     account = login(identity, certificate)
     identity.close()
     with pytest.raises(ConnectionEnded, match="logging in: APIError") as caught:
-        account.token(anew=False)
+        account.token(fresh=False)
     assert not any(secret in str(caught.value) for secret in SECRETS)
 
 
@@ -141,14 +141,14 @@ def test_secrets_are_shown_nowhere(
     caplog.set_level("DEBUG")
     identity.answers = [{"loginStatus": "SUCCESS", "sessionToken": "token-1"}]
     account = login(identity, certificate)
-    account.token(anew=False)
+    account.token(fresh=False)
     shown = f"{caplog.text} {account._account!r} {account!r}"
     assert not any(secret in shown for secret in SECRETS)
 
 
 def test_a_given_token_that_is_over_says_what_to_do() -> None:
     given = GivenToken(SecretStr("token-1"))
-    assert given.token(anew=False) == "token-1"
+    assert given.token(fresh=False) == "token-1"
     with pytest.raises(NotAllowed, match="EXCHANGE_PLATFORM_BETFAIR_SESSION_TOKEN") as caught:
-        given.token(anew=True)
+        given.token(fresh=True)
     assert "token-1" not in str(caught.value)

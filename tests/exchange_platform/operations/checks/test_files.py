@@ -21,7 +21,7 @@ from tests.exchange_platform.stores.damaging import FILE_DAMAGES, Damaging, bit_
 @pytest.fixture
 def closed(stores: Stores) -> Stores:
     """Stores that agree, with every window closed and every file looked at once."""
-    markets = {market for market, _ in stores.lake.open_windows(anew=True)}
+    markets = {market for market, _ in stores.lake.open_windows(refresh=True)}
     stores.lake.close_windows(EXCHANGE_BETS, EPOCH, dict.fromkeys(markets))
     assert lake_files_whole(stores.lake, SYSTEM_CLOCK).passed
     return stores

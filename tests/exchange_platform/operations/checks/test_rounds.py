@@ -56,7 +56,7 @@ def test_every_user_gets_a_turn(stores: Stores) -> None:
             break
     assert sum(counted) == 20
     assert len(counted) > 2
-    assert rounds.scope(stores.database, stores.lake, updates=70).users.after is None  # and begins anew
+    assert rounds.scope(stores.database, stores.lake, updates=70).users.after is None  # and starts over
 
 
 def _spread_bets(stores: Stores) -> None:

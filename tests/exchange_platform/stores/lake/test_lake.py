@@ -225,7 +225,7 @@ def test_a_failure_in_the_midst_of_a_commit_leaves_nothing(
     assert lake.counts() == before
     assert lake.positions(SOURCE) == {SHARD: "00000001"}
     feed.commit([execution(2, NOON + timedelta(hours=1))], [bet(1)])
-    assert lake.open_windows(anew=True) == {("1.1", NOON), ("1.1", NOON + timedelta(hours=1))}
+    assert lake.open_windows(refresh=True) == {("1.1", NOON), ("1.1", NOON + timedelta(hours=1))}
 
 
 def test_records_without_a_consumer_go_in_beside_one(lake: Lake, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_only_windows_that_their_market_has_passed_are_closed(feed: Feed) -> Non
     assert feed.lake.close_windows(SOURCE, 1, {"1.1": late}) == [ClosedDay(DAY, 1, 0)]
     assert feed.lake.open_windows() == {("1.1", late), ("1.2", NOON)}
     assert feed.lake.close_windows(SOURCE, 1, {"1.1": None, "1.2": None}) == [ClosedDay(DAY, 2, 0)]
-    assert feed.lake.open_windows(anew=True) == set()
+    assert feed.lake.open_windows(refresh=True) == set()
     assert [row[-2:] for row in rows(feed.lake, "odds_windows")] == [(True, 1)] * 3
 
 
@@ -168,12 +168,12 @@ def test_a_repeat_of_an_old_execution_reopens_nothing(feed: Feed) -> None:
     feed.commit([execution(1)])
     feed.close_all()
     feed.commit([execution(1)])
-    assert feed.lake.open_windows(anew=True) == set()
+    assert feed.lake.open_windows(refresh=True) == set()
 
 
 def test_bets_open_no_windows(feed: Feed) -> None:
     feed.commit(bets=[bet(1)])
-    assert feed.lake.open_windows(anew=True) == set()
+    assert feed.lake.open_windows(refresh=True) == set()
 
 
 def test_a_successor_finds_the_open_windows_and_how_far_their_markets_were(
@@ -196,7 +196,7 @@ def test_a_window_that_another_process_opened_is_found_when_asked_anew(feed: Fee
     replay.commit("dead-letters", 0, [], [execution(2)], [])
     replay.close()
     assert feed.lake.open_windows() == set()
-    assert feed.lake.open_windows(anew=True) == {("1.1", NOON)}
+    assert feed.lake.open_windows(refresh=True) == {("1.1", NOON)}
     feed.close_all()
     assert [row[-1] for row in rows(feed.lake, "odds_windows")] == [2]
 
@@ -310,7 +310,7 @@ def test_recomputing_leaves_other_days_and_open_windows_alone(feed: Feed) -> Non
     feed.commit([execution(3), execution(4, other_day)])
     assert feed.lake.recompute(DAY) == Recomputed(DAY, rows=0, changed=0, added=0, removed=0)
     assert [row[4] for row in rows(feed.lake, "odds_windows")] == [1, 1]
-    assert len(feed.lake.open_windows(anew=True)) == 2
+    assert len(feed.lake.open_windows(refresh=True)) == 2
 
 
 def test_a_day_is_the_utc_day(feed: Feed) -> None:
