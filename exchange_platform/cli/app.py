@@ -63,7 +63,7 @@ def up(
         typer.Option(
             parser=arguments.port,
             metavar="N",
-            help="Port of the operators' pages on 127.0.0.1. (default 3000)",
+            help="Port of the Dagster UI on 127.0.0.1. (default 3000)",
             show_default=False,
         ),
     ] = None,

@@ -48,7 +48,7 @@ class Health:
         self._client = aws_client(settings, "kinesis", read_timeout_s=2.0)
         self._unseen: dict[str, Callable[[], bool]] = {
             "the AWS emulator": self._emulator_answers,
-            "the operators' pages": self._pages_answer,
+            "the Dagster UI": self._pages_answer,
             CODE_LOADED: self._code_is_loaded,
             "Dagster's daemon": self._daemons_beat,
             CONSUMER_RUNS: self._consumers_run,
@@ -79,7 +79,7 @@ class Health:
 
     def _look_at_runs(self) -> None:
         now_s = time.monotonic()
-        if "the operators' pages" not in self._unseen and now_s - self._runs_at_s >= _RUNS_EVERY_S:
+        if "the Dagster UI" not in self._unseen and now_s - self._runs_at_s >= _RUNS_EVERY_S:
             self._runs_at_s = now_s
             with contextlib.suppress(PagesSilent):
                 self.runs = self._pages.run_states(self._began_s)
@@ -91,14 +91,14 @@ class Health:
         return bool(self._pages.version())
 
     def _code_is_loaded(self) -> bool:
-        if "the operators' pages" in self._unseen or self._pages.load_error() is not None:
+        if "the Dagster UI" in self._unseen or self._pages.load_error() is not None:
             return False
         # Every worker of an earlier `up` is dead by now: what still says that it runs does not.
         self.abandoned_runs = self._pages.end_abandoned_runs(self._began_s)
         return True
 
     def _daemons_beat(self) -> bool:
-        return "the operators' pages" not in self._unseen and not self._pages.unhealthy_daemons()
+        return "the Dagster UI" not in self._unseen and not self._pages.unhealthy_daemons()
 
     def _consumers_run(self) -> bool:
         consumers = self._reader.read(with_lake=False).consumers

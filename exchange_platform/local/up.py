@@ -71,7 +71,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to start: `rate` in executions a second; `for_s` None runs until it is stopped; `port` of the operators' pages, `api_port` of the API."""
+    """What to start: `rate` in executions a second; `for_s` None runs until it is stopped; `port` of the Dagster UI, `api_port` of the API."""
 
     simulated_exchange: bool = True
     rate: float = DEFAULT_RATE
