@@ -5,63 +5,43 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 import tantivy
 from filelock import FileLock
-from tantivy import FieldType, Occur, Query
+from tantivy import Query
 
 from exchange_platform.process.clock import Clock
 from exchange_platform.search.answering import answer
 from exchange_platform.search.documents import EventDocument, EventHit, EventQuery
 from exchange_platform.search.expressions import (
     CANDIDATES,
-    AllOf,
-    Expression,
     Field,
     Plan,
-    Term,
-    Typo,
-    Within,
-    spellings_with_letter_left_out,
 )
 from exchange_platform.search.ranking import Candidate, Places
-from exchange_platform.search.standing import flags, start_that_counts
-from exchange_platform.search.terms import event_terms
 from exchange_platform.stores.checkpoints import StoreDamaged, StoreUnavailable
 from exchange_platform.stores.event_index.directory import Generation, IndexDirectory, Stamp
 from exchange_platform.stores.event_index.index import DocumentsRefused, EventDocuments, newest_of, refusal
+from exchange_platform.stores.event_index.tantivy_forms import (
+    _BASIC,
+    DOCUMENT,
+    ID,
+    SCHEMA,
+    VERSION,
+    indexed,
+    query_of,
+)
 from exchange_platform.stores.operational.upsert import chunks
 
 T = TypeVar("T")
-
 log = logging.getLogger(__name__)
-
 _LOOK_EVERY_S = 60.0
 """How long an index that was found whole counts as whole."""
 _WRITER_BYTES, _REBUILD_BYTES = 15_000_000, 50_000_000
-_ID, _DOCUMENT, _STARTS_AT, _VERSION = "event_id", "document", "starts_at_us", "version"
-_BASIC = "basic"
-
-_encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[EventDocument, Places]).decode
-
-
-def _schema() -> tantivy.Schema:
-    builder = tantivy.SchemaBuilder()
-    builder.add_text_field(_ID, tokenizer_name="raw", index_option=_BASIC)
-    builder.add_bytes_field(_DOCUMENT, stored=True)
-    for field in Field:
-        builder.add_text_field(field, tokenizer_name="terms", index_option=_BASIC)
-    builder.add_integer_field(_STARTS_AT, fast=True)
-    builder.add_integer_field(_VERSION, fast=True)
-    return builder.build()
-
-
-_SCHEMA = _schema()
 
 
 class TantivyEventIndex:
@@ -246,7 +226,7 @@ class _Reader:
 
     def candidates(self, plan: Plan) -> Iterator[Candidate]:
         """What matches a plan, most points first."""
-        found = self.searcher.search(_query(plan), limit=CANDIDATES, count=False)
+        found = self.searcher.search(query_of(plan), limit=CANDIDATES, count=False)
         for points, address in found.hits:
             yield Candidate(round(points), *self._stored(address))
 
@@ -262,12 +242,12 @@ class _Reader:
 
     def _open_fields(self) -> None:
         """Have each field's files opened now: tantivy does it at the first search, when they may be deleted. Raises `ValueError` if they are."""
-        for field in (_ID, *Field):
-            nothing = Query.term_query(_SCHEMA, field, "", index_option=_BASIC)
+        for field in (ID, *Field):
+            nothing = Query.term_query(SCHEMA, field, "", index_option=_BASIC)
             self.searcher.search(nothing, limit=1, count=False)
 
     def _stored(self, address: tantivy.DocAddress) -> tuple[EventDocument, Places]:
-        return _decode(bytes(self.searcher.doc(address).get_first(_DOCUMENT)))  # type: ignore[arg-type]
+        return _decode(bytes(self.searcher.doc(address).get_first(DOCUMENT)))  # type: ignore[arg-type]
 
 
 class _Writer:
@@ -287,7 +267,7 @@ class _Writer:
         for document in documents:
             if held.get(document.event_id, 0) < document.version:
                 try:
-                    newer[document.event_id] = _indexed(document)
+                    newer[document.event_id] = indexed(document)
                 except (ValueError, TypeError, OverflowError) as error:
                     refused[document.event_id] = str(error)
         if newer:
@@ -298,7 +278,7 @@ class _Writer:
 
     def add(self, documents: Sequence[EventDocument]) -> None:
         """Add documents that are not held."""
-        self._add(_indexed(document) for document in documents)
+        self._add(indexed(document) for document in documents)
 
     def replace(self, documents: Sequence[EventDocument]) -> None:
         """Add documents in place of those held under the same ids."""
@@ -314,7 +294,7 @@ class _Writer:
         """Remove documents."""
         assert self._writer is not None
         for event_id in event_ids:
-            self._writer.delete_documents_by_term(_ID, event_id)
+            self._writer.delete_documents_by_term(ID, event_id)
 
     def commit(self) -> None:
         """Make what was added durable and visible."""
@@ -351,7 +331,7 @@ def _translated(act: Callable[[], T]) -> T:
 
 def _made(folder: Path) -> tantivy.Index:
     """A new index in an empty folder."""
-    return _ready(tantivy.Index(_SCHEMA, path=str(folder), reuse=False))
+    return _ready(tantivy.Index(SCHEMA, path=str(folder), reuse=False))
 
 
 def _open(folder: Path) -> tantivy.Index:
@@ -365,72 +345,11 @@ def _ready(index: tantivy.Index) -> tantivy.Index:
     return index
 
 
-def _indexed(document: EventDocument) -> tantivy.Document:
-    terms = event_terms(document)
-    indexed = tantivy.Document()
-    indexed.add_text(_ID, document.event_id)
-    indexed.add_bytes(_DOCUMENT, _encode((document, terms.places)))
-    for field, words in (
-        (Field.WORDS, terms.words),
-        (Field.PREFIXES, terms.prefixes),
-        (Field.JOINED, terms.joined),
-        (Field.OTHERS, terms.others),
-        (Field.FLAGS, flags(document)),
-    ):
-        indexed.add_text(field, " ".join(words))
-    starts_at_us = start_that_counts(document)
-    if starts_at_us is not None:
-        indexed.add_integer(_STARTS_AT, starts_at_us)
-    indexed.add_integer(_VERSION, document.version)
-    return indexed
-
-
 def _versions(searcher: tantivy.Searcher, event_ids: Iterable[str]) -> dict[str, int]:
     found: dict[str, tantivy.DocAddress] = {}
     for event_id in event_ids:
-        query = Query.term_query(_SCHEMA, _ID, event_id, index_option=_BASIC)
+        query = Query.term_query(SCHEMA, ID, event_id, index_option=_BASIC)
         for _, address in searcher.search(query, limit=1, count=False).hits:
             found[event_id] = address
-    values = searcher.fast_field_values(_VERSION, list(found.values()))
+    values = searcher.fast_field_values(VERSION, list(found.values()))
     return {event_id: int(value or 0) for event_id, value in zip(found, values, strict=True)}
-
-
-def _query(plan: Plan) -> Query:
-    return Query.boolean_query(
-        [
-            *((Occur.Must, _expression(part)) for part in plan.required),
-            *((Occur.Should, _preferred(part)) for part in plan.preferred),
-        ]
-    )
-
-
-def _expression(part: Expression) -> Query:
-    if isinstance(part, Term):
-        return _term(part)
-    occur = Occur.Must if isinstance(part, AllOf) else Occur.Should
-    return Query.boolean_query([(occur, _expression(one)) for one in part.parts])
-
-
-def _preferred(part: Term | Within) -> Query:
-    if isinstance(part, Term):
-        return _term(part)
-    inside = Query.range_query(_SCHEMA, _STARTS_AT, FieldType.Integer, part.from_us, part.until_us)
-    return Query.const_score_query(inside, part.points)
-
-
-def _term(part: Term) -> Query:
-    return Query.const_score_query(_spelt(part), part.points)
-
-
-def _spelt(part: Term) -> Query:
-    if part.typo is Typo.NONE:
-        return Query.term_query(_SCHEMA, part.field, part.text, index_option=_BASIC)
-    return _mistyped(part.field, part.text, part.typo)
-
-
-@lru_cache(maxsize=256)
-def _mistyped(field: Field, text: str, typo: Typo) -> Query:
-    """Kept, because a pattern takes longer to compile than to look up, and a box asks for the same words with every letter that follows."""
-    if typo is Typo.ANY:
-        return Query.fuzzy_term_query(_SCHEMA, field, text, distance=1, transposition_cost_one=True)
-    return Query.regex_query(_SCHEMA, field, "|".join(spellings_with_letter_left_out(text)))

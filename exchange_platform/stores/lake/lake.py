@@ -26,6 +26,7 @@ from exchange_platform.stores.lake import maintenance as lake_maintenance
 from exchange_platform.stores.lake import recompute as lake_recompute
 from exchange_platform.stores.lake import tables as lake_tables
 from exchange_platform.stores.lake import windows as lake_windows
+from exchange_platform.stores.lake.adding import add_bets, known_keys
 from exchange_platform.stores.lake.bets import BetState, BetSums
 from exchange_platform.stores.lake.checkpoints import LakeCheckpoints
 from exchange_platform.stores.lake.connection import LakeConnection, may_pass
@@ -33,18 +34,16 @@ from exchange_platform.stores.lake.fence import QueryError as QueryError
 from exchange_platform.stores.lake.fence import checked
 from exchange_platform.stores.lake.files import LakeDamaged
 from exchange_platform.stores.lake.query_limits import QueryLimits
-from exchange_platform.stores.lake.rows import Batch, bets_batch, executions_batch, windows_touched
+from exchange_platform.stores.lake.rows import executions_batch, windows_touched
 from exchange_platform.stores.lake.s3 import S3Access
-from exchange_platform.stores.lake.windows import ClosedDay, Recomputed, literal
+from exchange_platform.stores.lake.windows import ClosedDay, Recomputed
 
 if TYPE_CHECKING:
     import pyarrow as pa  # 70 MB, and only `query` hands one out
 
 log = logging.getLogger(__name__)
-
 MAX_TAKEN_OUT = 10
 """So many damaged files at once are taken out without asking anybody: more of them is a disk's or a bucket's fault."""
-
 _MERGE_EVERY = 64
 """Commits with data between two merges of the small files that they leave."""
 
@@ -184,7 +183,7 @@ class Lake:
                     if executions:
                         new_executions, opened = self._add_executions(connection, executions)
                     if bets:
-                        new_bets = _add_bets(connection, bets)
+                        new_bets = add_bets(connection, bets)
                     if advances and not new_executions and not new_bets:
                         self._checkpoints.fold(source, epoch, advances)
         except StoreUnavailable:
@@ -359,7 +358,7 @@ class Lake:
             new.setdefault(execution.execution_id, execution)
         batch = executions_batch(list(new.values()))
         times = [execution.executed_at for execution in new.values()]
-        known = _known(connection, "executions", ("execution_id",), "executed_at", batch, times)
+        known = known_keys(connection, "executions", ("execution_id",), "executed_at", batch, times)
         if known:
             for (execution_id,) in known:
                 del new[execution_id]
@@ -385,37 +384,3 @@ class Lake:
         except (StoreUnavailable, duckdb.OutOfMemoryException) as error:
             # The commit itself is done, and the next merge will find these files too.
             log.warning("small files of the lake stay unmerged for now: %s", error)
-
-
-def _add_bets(connection: duckdb.DuckDBPyConnection, bets: Sequence[Bet]) -> int:
-    new: dict[tuple[str, int], Bet] = {}
-    for bet in bets:
-        new.setdefault((bet.bet_id, bet.version), bet)
-    batch = bets_batch(list(new.values()))
-    times = [bet.updated_at for bet in new.values()]
-    known = _known(connection, "bet_history", ("bet_id", "version"), "updated_at", batch, times)
-    if known:
-        for bet_id, version in known:
-            del new[bet_id, version]
-        if not new:
-            return 0
-        batch = bets_batch(list(new.values()))
-    connection.execute("INSERT INTO bet_history BY NAME SELECT * FROM batch")
-    return len(new)
-
-
-def _known(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    key: tuple[str, ...],
-    time: str,
-    batch: Batch,  # noqa: ARG001 (DuckDB reads it by name)
-    times: Sequence[datetime],
-) -> set[tuple[Any, ...]]:
-    """The keys of the batch that the table has. A repeat has the same time, so only the files of the batch's span are looked into."""
-    same = " AND ".join(f"stored.{name} = batch.{name}" for name in key)
-    found = connection.execute(
-        f"SELECT {', '.join(key)} FROM {table} stored SEMI JOIN batch ON {same}"
-        f" WHERE stored.{time} BETWEEN {literal(min(times))} AND {literal(max(times))}"
-    )
-    return set(found.fetchall())

@@ -217,7 +217,7 @@ def test_a_failure_in_the_midst_of_a_commit_leaves_nothing(
     def broken(*_: object) -> object:
         raise RuntimeError("the power fails here")
 
-    name = {"executions": "executions_batch", "bets": "bets_batch", "open windows": "windows_touched"}[fails]
+    name = {"executions": "executions_batch", "bets": "add_bets", "open windows": "windows_touched"}[fails]
     with monkeypatch.context() as patched:
         patched.setattr(lake_module, name, broken)
         with pytest.raises(RuntimeError):
