@@ -16,6 +16,7 @@ from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
 from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRows
+from exchange_platform.stores.operational.consumers.signs import ShardSigns
 from exchange_platform.stores.operational.database import Database
 from exchange_platform.streams.engine.sharing import Share, consumer_names, shares
 from exchange_platform.streams.engine.source import HASHES, SHARD_END, Shard
@@ -204,14 +205,14 @@ def test_a_child_waits_for_the_parents_that_another_run_has_not_finished(shared:
     rows = ConsumerRows(Database(shared.operational_database_url))
     first = Running(build_consumer(shared, run_id="owner", duration_s=300, share=owner))
 
-    def told() -> dict[str, object]:
+    def told() -> dict[str, ShardSigns]:
         row = rows.newest(owner.consumer_of(EXCHANGE_BETS))
-        return dict(row.statistics.shards) if row is not None else {}
+        return row.statistics.shards if row is not None else {}
 
     own_parent = next(
         name for name in child.parents if owner.has(next(s for s in source.shards() if s.name == name))
     )
-    wait_for(lambda: told().get(own_parent, {}).get("position") == SHARD_END)  # type: ignore[attr-defined]
+    wait_for(lambda: own_parent in told() and told()[own_parent].position == SHARD_END)
     row = rows.newest(owner.consumer_of(EXCHANGE_BETS))
     assert row is not None
     assert child.name not in told()
