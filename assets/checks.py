@@ -222,7 +222,7 @@ NO_NEW_DEAD_LETTERS = Check(
     "no_new_dead_letters",
     "bets",
     "No record died in the last ten minutes that was not replayed since.",
-    "See the reasons: exchange-platform dead-letters list. Once the cause is mended: dead-letters replay --all.",
+    "See the reasons: exchange-platform dead-letters list. Once the cause is fixed: dead-letters replay --all.",
     _no_new_dead_letters,
 )
 MONEY_CONSERVED = Check(

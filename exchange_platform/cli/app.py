@@ -197,7 +197,7 @@ def sql(
 
 @app.command()
 def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> int:
-    """Check every configured part; say what is wrong and how to mend it. Exit status 1 if anything is."""
+    """Check every configured part; say what is wrong and how to fix it. Exit status 1 if anything is."""
     from exchange_platform.cli.asking import show_diagnosis
     from exchange_platform.settings import load_settings
 

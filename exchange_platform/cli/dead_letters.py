@@ -64,7 +64,7 @@ def replay(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> int:
-    """Apply dead letters again, for instance after the decoder was mended. What is still refused stays."""
+    """Apply dead letters again, for instance after the decoder was fixed. What is still refused stays."""
     if everything == bool(dead_letter_ids):
         raise typer.BadParameter(
             "name the dead letters to replay by their ids, or say --all (not both)", param_hint="ID"

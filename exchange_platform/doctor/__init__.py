@@ -1,1 +1,1 @@
-"""Findings about every configured part, and how to mend them."""
+"""Findings about every configured part, and how to fix them."""

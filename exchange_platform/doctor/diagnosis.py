@@ -1,4 +1,4 @@
-"""Checks every configured part and says what is wrong and how to mend it. Changes nothing. Not here: printing (cli/asking.py).
+"""Checks every configured part and says what is wrong and how to fix it. Changes nothing. Not here: printing (cli/asking.py).
 
 A part that is not there because nothing runs is a note; a part that should be there and is not, is wrong.
 """

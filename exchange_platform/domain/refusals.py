@@ -72,7 +72,7 @@ class Refused(Exception):
 
 
 class Invalid(Refused):
-    """The request could never be right: mend it."""
+    """The request could never be right: fix it."""
 
 
 class Unknown(Refused):

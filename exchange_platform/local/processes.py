@@ -1,6 +1,6 @@
 """Runs the platform's programs under supervisord, which restarts what dies. Which programs they are stands in programs.py.
 
-supervisord is our child and dies with us; its children die with it (child.py). If it alone dies, `mend` starts everything again.
+supervisord is our child and dies with us; its children die with it (child.py). If it alone dies, `restart_dead` starts everything again.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Processes:
         self._start_reaper()
         self._start_supervisord()
 
-    def mend(self, *, retry_now: bool = False) -> list[str]:
+    def restart_dead(self, *, retry_now: bool = False) -> list[str]:
         """Start again what supervisord can't, itself and the reaper, later with each failure. Returns what is new about it.
 
         A program that keeps dying is tried again after `RESTARTS.max_s` at the latest, with `retry_now` at once.

@@ -338,7 +338,7 @@ class _Platform:
         if news.set_back:
             self._let_sensors_tick()
         self._hold_the_exchange(news)
-        for said in self._processes.mend(retry_now=bool(news.over)):
+        for said in self._processes.restart_dead(retry_now=bool(news.over)):
             self._screen.warn(said)
         note_faults(self._data_dir, [*(fault.text for fault in news.faults), *self._failures.noted()])
 

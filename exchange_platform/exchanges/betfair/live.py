@@ -40,7 +40,7 @@ _BEGIN_ANEW = frozenset({"INVALID_CLOCK"})
 
 
 class NotAllowed(Exception):
-    """Betfair refuses for a reason that trying again does not mend: stop. The message says which, and what to do."""
+    """Betfair refuses for a reason that trying again does not fix: stop. The message says which, and what to do."""
 
 
 class Login(Protocol):

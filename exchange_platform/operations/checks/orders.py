@@ -1,6 +1,6 @@
 """Do orders reach the exchange, are they answered, is money reserved for live bets alone, do the books balance? Asked of the operational database.
 
-Not here: mending it (order_publishing.py, submission/reconciliation.py).
+Not here: fixing it (order_publishing.py, submission/reconciliation.py).
 """
 
 from __future__ import annotations

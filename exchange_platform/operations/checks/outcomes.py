@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from exchange_platform.stores.operational.database import Database, profiles
 
 MAX_NAMED = 10
-"""So many of what is wrong are named; the rest is found when these are mended."""
+"""So many of what is wrong are named; the rest is found when these are fixed."""
 
 AT_ONCE = 300_000
 """Rows that one statement looks at, so that none holds a state of the database for minutes."""

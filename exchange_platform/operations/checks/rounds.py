@@ -1,7 +1,7 @@
 """Which share of the users, bets and hours a round of checks looks at, so that a round's cost does not grow with what is stored.
 
 Each round takes the next users, the next events, the next older bets and the next older hour, beside the newest bets, the newest two hours and whatever
-was wrong the round before: a failure stays until it is mended. Not here: the checks, and who runs the rounds.
+was wrong the round before: a failure stays until it is fixed. Not here: the checks, and who runs the rounds.
 """
 
 from __future__ import annotations

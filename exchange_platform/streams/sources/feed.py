@@ -42,7 +42,7 @@ _PART_BY_PART_S = 0.5
 _NEWEST = 2**63 - 1
 _SHOWN = 200
 _TELL_S = 1.0
-"""How long what can't be mended is told before reading goes on: two heartbeats."""
+"""How long an error that can't be fixed is reported before reading goes on: two heartbeats."""
 _BACK_OFF = BackOff(first_s=0.2, max_s=5.0)
 
 _Cursor = Annotated[int, msgspec.Meta(ge=0, le=_NEWEST)]

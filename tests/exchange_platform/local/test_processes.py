@@ -55,14 +55,14 @@ def test_a_killed_program_is_started_again_and_its_death_counted(start: Start) -
     wait_until(lambda: pid_of(processes, "first") not in (0, killed) and all_run(processes))
     assert pid_of(processes, "second") == other
     assert [state.deaths for state in processes.states()] == [1, 0]
-    assert processes.mend() == []
+    assert processes.restart_dead() == []
 
 
 def test_when_supervisord_dies_everything_is_started_anew(start: Start) -> None:
     processes = start("parent", "second")
     before = {state.pid for state in processes.states()}
     os.kill(processes._supervisord.pid, signal.SIGKILL)  # type: ignore[union-attr]
-    wait_until(lambda: processes.mend())
+    wait_until(lambda: processes.restart_dead())
     wait_until(lambda: all_run(processes))
     assert not any(is_alive(pid) for pid in before)
     assert processes.restarts == 1
@@ -134,7 +134,7 @@ def test_a_supervisord_that_keeps_dying_is_started_ever_later_and_its_reason_is_
             wait_until(lambda: died(processes))
             restarts, paused_s = processes.restarts, 0.0
             while processes.restarts == restarts:
-                said += processes.mend()
+                said += processes.restart_dead()
                 if processes.restarts == restarts:
                     clock.pass_s(1)
                     paused_s += 1
@@ -144,9 +144,9 @@ def test_a_supervisord_that_keeps_dying_is_started_ever_later_and_its_reason_is_
         assert "supervisord died (status -9)" in killed
         assert "number of file descriptors" in reason
         wait_until(lambda: died(processes))
-        assert processes.mend() == []
+        assert processes.restart_dead() == []
         assert "number of file descriptors" in (processes.last_error or "")
-        processes.mend(retry_now=True)
+        processes.restart_dead(retry_now=True)
         assert processes.restarts == 9
     finally:
         processes.stop()
@@ -187,9 +187,9 @@ def test_a_program_that_keeps_dying_is_tried_again_after_half_a_minute_at_the_la
 
         for count in range(1, 4):  # by supervisord alone the third would come 6 s later
             wait_until(waits)
-            processes.mend()  # notes that it waits
+            processes.restart_dead()  # notes that it waits
             clock.pass_s(30)
-            wait_until(lambda: (processes.mend(), deaths())[1] >= count)  # noqa: B023
+            wait_until(lambda: (processes.restart_dead(), deaths())[1] >= count)  # noqa: B023
     finally:
         processes.stop()
 
@@ -217,7 +217,7 @@ try:
     printed = lambda: int(Path(f"/proc/{pid}/io").read_text().split()[3])
     already = printed()
     wait_until(lambda: printed() > already + 300_000, within_s=30)  # a pipe that nobody reads holds 64 KiB
-    print([state.pid for state in processes.states()] == before, processes._supervisord.poll(), processes.mend())
+    print([state.pid for state in processes.states()] == before, processes._supervisord.poll(), processes.restart_dead())
     (here / "filler").unlink()
     wait_until(lambda: log.stat().st_size > full + 100_000)
     print([state.pid for state in processes.states()] == before)
