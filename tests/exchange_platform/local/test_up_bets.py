@@ -23,6 +23,7 @@ __all__ = ["start_up"]
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "place_bets.py"
 BETS = 500
+MARKET_STOPPED = re.compile(r"market (closed|suspended)( during the bet delay|: market )")
 
 
 def test_five_hundred_bets_of_the_example_end_and_everything_agrees(start_up: StartUp) -> None:
@@ -50,10 +51,10 @@ def test_five_hundred_bets_of_the_example_end_and_everything_agrees(start_up: St
         bets = list(client.bets(account))
         assert len(bets) == len({bet.bet_id for bet in bets}) == BETS
         assert all(bet.over or bet.status is BetStatus.MATCHED for bet in bets)
-        # Markets are suspended and declared void meanwhile, as on any exchange.
+        # Markets are suspended and closed meanwhile, as on any exchange: how many bets that meets is chance, as bets of one market share its fate.
         refused = [bet for bet in bets if bet.status is BetStatus.REJECTED]
-        assert all(bet.reason for bet in refused)
-        assert len(refused) < BETS / 4
+        assert {bet.reason for bet in refused if not MARKET_STOPPED.match(bet.reason or "")} == set()
+        assert len(refused) < BETS / 2
         wait_until(lambda: _profile(client, account) == _wallet(client, account), within_s=30)
         wait_until(lambda: _told(mail, "bettor@example.com") == {bet.bet_id for bet in bets}, within_s=60)
 
