@@ -75,8 +75,12 @@ test-long: setup ## The tests that take more than some seconds
 test-servers: setup ## The suites against servers, and in a browser (skipped, saying so, where there is none)
 	@$(BIN)/python -m pytest -m "servers and not faults" -rs
 
+# Long searches for a counterexample: each works one core and minds no neighbour. What kills and measures processes runs alone.
+SEARCHES := $(addprefix tests/exchange_platform/,api exchanges test_money_machine.py streams/test_exchange_feed.py)
+
 test-faults: setup ## Long fault tests: kills, outages, a flood of damaged records
-	@$(BIN)/python -m pytest -m faults -rs --durations=15
+	@$(BIN)/python -m pytest -m faults -n 2 --dist worksteal -rs --durations=5 $(SEARCHES)
+	@$(BIN)/python -m pytest -m faults -rs --durations=15 $(addprefix --ignore=,$(SEARCHES))
 
 lock: ## Resolve the newest versions that pyproject.toml allows into requirements.lock
 	@$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \
