@@ -37,7 +37,7 @@ def main(data_dir: Path, account_id: str, wanted: int) -> int:
                         placed.append(bet.bet_id)
                     except ApiError as refused:  # it was suspended meanwhile, say
                         print(refused)
-            time.sleep(0.2)
+            time.sleep(1)  # bets of one moment meet the same suspensions
         print(f"{len(placed)} bets placed")
         ended = _wait_until_over(client, placed)
         print(", ".join(f"{count} {status.value}" for status, count in ended.items()))
