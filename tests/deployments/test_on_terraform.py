@@ -149,7 +149,10 @@ def _goes_on(tasks: Tasks) -> None:
     """Records that came after now are in every store, and none became a dead letter."""
     with closing(StatusReader(load_settings())) as reader:
         seen = reader.read_when_caught_up().records
-        _first(lambda: (now := reader.read_when_caught_up()).caught_up and now.records > seen, tasks)
+        # One instant, waited for: asked anew each few seconds, a platform that is steadily some seconds behind would never be there.
+        _first(
+            lambda: (now := reader.read_when_caught_up(PATIENCE_S)).caught_up and now.records > seen, tasks
+        )
         assert reader.read_when_caught_up().dead_letters == 0
 
 
