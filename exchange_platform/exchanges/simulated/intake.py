@@ -13,6 +13,7 @@ from exchange_platform.domain.orders import CancelOrder, PlaceOrder, ReplaceOrde
 from exchange_platform.exchanges.simulated.desk import OrderBatch, decoded
 from exchange_platform.process.clock import Clock
 from exchange_platform.streams.engine.meters import Progress
+from exchange_platform.streams.engine.owner import ReaderOwner
 from exchange_platform.streams.engine.reader import ShardReader
 from exchange_platform.streams.engine.source import ShardBatch, Source
 
@@ -23,7 +24,7 @@ _MAX_WAITING = 20
 _DESK = "desk"
 
 
-class OrderIntake:
+class OrderIntake(ReaderOwner):
     """Reads all shards of the stream from where the journal's `positions` are, or from the beginning, and hands whole batches on.
 
     A stream that was recreated has shards of other names, so it is read from its beginning; one that is away is waited for.
@@ -38,14 +39,11 @@ class OrderIntake:
         self._progress = Progress((_DESK,))
         self._reader = ShardReader(
             source,
+            self,
             clock=clock,
             poll_interval_s=POLL_EVERY_S,
             progress=self._progress,
             decode=decoded,
-            room=lambda: self._read.qsize() < _MAX_WAITING,
-            claim=lambda names: {name: self._positions.get(name) for name in names},
-            forward=self._forward,
-            on_failure=self._failed,
         )
 
     @property
@@ -75,7 +73,18 @@ class OrderIntake:
             orders += len(batch.orders)
         return batches
 
-    def _forward(self, batches: Sequence[ShardBatch]) -> None:
+    # What the reader asks (streams/engine/owner.py).
+
+    def has_room(self) -> bool:
+        """Whether the desk keeps up."""
+        return self._read.qsize() < _MAX_WAITING
+
+    def claim(self, shards: Sequence[str]) -> dict[str, str | None]:
+        """Where the journal is."""
+        return {shard: self._positions.get(shard) for shard in shards}
+
+    def forward(self, batches: Sequence[ShardBatch]) -> None:
+        """Let `read` have them."""
         self._progress.done(_DESK, len(batches))
         for batch in batches:
             position = batch.position
@@ -99,5 +108,6 @@ class OrderIntake:
                     orders, undecodable = [], 0
             self._read.put(OrderBatch(batch.shard, position, orders, undecodable))
 
-    def _failed(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """Let the exchange see why nothing is read any more."""
         self.failure = error

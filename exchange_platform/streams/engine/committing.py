@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -21,6 +21,7 @@ from exchange_platform.stores.failures import Kind, described, kind_of
 from exchange_platform.streams.engine.condition import Condition
 from exchange_platform.streams.engine.cutting import halves
 from exchange_platform.streams.engine.meters import SinkMeter
+from exchange_platform.streams.engine.owner import WorkerOwner
 from exchange_platform.streams.engine.refusals import Refusals, Suspect
 from exchange_platform.streams.engine.sink import Sink, SinkCommit
 from exchange_platform.streams.engine.source import ShardBatch, Source, StreamRecord
@@ -32,15 +33,6 @@ RETRIES = BackOff(first_s=0.1, max_s=5.0)
 """Between tries of a store that is away: twice as long each time, up to some seconds, for ever."""
 DEGRADED_RETRIES = BackOff(first_s=0.5, max_s=15.0)
 """Between tries of a sink that answers with an error that waiting alone may not cure."""
-
-Bury = Callable[[str, StreamRecord, str, str], None]
-"""Marks a record of a shard dead, refused by a sink for a reason, and keeps a suspected dead letter of it; durable on return."""
-Sentence = Callable[[str, str, StreamRecord], None]
-"""Decides about the suspected dead letter that a sink has of a shard's record, which `Bury` marked."""
-
-
-def no_sentence(sink: str, shard: str, record: StreamRecord) -> None:
-    """For sinks without dead letters."""
 
 
 class Abandoned(Exception):
@@ -62,6 +54,7 @@ class Committer:
     def __init__(
         self,
         sink: Sink,
+        owner: WorkerOwner,
         *,
         source: Source,
         clock: Clock,
@@ -70,9 +63,6 @@ class Committer:
         pace: Pace,
         in_use: threading.Lock,
         abandoning: threading.Event,
-        bury: Bury,
-        convict: Sentence,
-        acquit: Sentence,
     ) -> None:
         self.epoch = 0
         self.positions: dict[str, str | None] = {}
@@ -85,9 +75,7 @@ class Committer:
         self._pace = pace
         self._in_use = in_use
         self._abandoning = abandoning
-        self._bury = bury
-        self._convict = convict
-        self._acquit = acquit
+        self._owner = owner
         self._refusals = Refusals()
         self._held: list[ShardBatch] = []
         """Batches that hold suspects and dead records alone: the checkpoint passes them with the next record that is taken."""
@@ -123,7 +111,7 @@ class Committer:
         self._held = []
         tentative, self._tentative = self._tentative, []
         for suspect in tentative:
-            self._acquit(self._sink.name, suspect.shard, suspect.record)
+            self._owner.acquit(self._sink.name, suspect.shard, suspect.record)
 
     def _commit_isolating(self, batches: Sequence[ShardBatch]) -> None:
         alive = list(_alive(batches))
@@ -171,15 +159,15 @@ class Committer:
             self._write([ShardBatch(suspect.shard, held, held, [suspect.record])])
         except _Refused:
             suspect.record.bury(self._sink.name, suspect.reason)
-            self._convict(self._sink.name, copy.shard, copy.record)
+            self._owner.convict(self._sink.name, copy.shard, copy.record)
             return False
-        self._acquit(self._sink.name, copy.shard, copy.record)
+        self._owner.acquit(self._sink.name, copy.shard, copy.record)
         return True
 
     def _bury_tentatively(self, suspects: Sequence[Suspect]) -> None:
         for suspect in suspects[len(self._tentative) :]:
             copy = msgspec.structs.replace(suspect.record)
-            self._bury(suspect.shard, copy, self._sink.name, suspect.reason)
+            self._owner.bury(suspect.shard, copy, self._sink.name, suspect.reason)
             self._tentative.append(Suspect(suspect.shard, copy, suspect.reason))
 
     def _held_without(self, suspects: Sequence[Suspect]) -> list[ShardBatch]:

@@ -23,6 +23,7 @@ from exchange_platform.process.clock import Clock
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.streams.engine.backlog import Size
 from exchange_platform.streams.engine.cutting import split_whole
+from exchange_platform.streams.engine.owner import FollowersOwner
 from exchange_platform.streams.engine.reader import DECODE
 from exchange_platform.streams.engine.source import (
     SHARD_END,
@@ -33,7 +34,6 @@ from exchange_platform.streams.engine.source import (
     Source,
     StreamRecord,
     Throttled,
-    Unread,
 )
 from exchange_platform.streams.engine.worker import SinkWorker
 
@@ -42,9 +42,6 @@ log = logging.getLogger(__name__)
 PATIENCE_S, GRACE_S = 2.0, 10.0
 REREAD_EVERY_S = 1.0
 """Of a shard for the sake of a follower: the reads for the first sink share the shard's allowance of 5 reads, and 5 iterators, a second."""
-
-Dead = Callable[[str, str | None, str], set[tuple[str, int]]]
-"""(position, part) of the dead letters of a shard behind a position that a follower is not to be handed."""
 
 
 @dataclass(slots=True)
@@ -102,21 +99,19 @@ class Followers:
     def __init__(
         self,
         workers: Iterable[SinkWorker],
+        owner: FollowersOwner,
         *,
         source: Source,
         clock: Clock,
         decode: Callable[[bytes], object],
-        dead: Dead,
         limit: Size,
-        unread: Callable[[str, Unread], None],
     ) -> None:
         self._followers = {worker.sink.name: _Follower(worker) for worker in workers}
+        self._owner = owner
         self._source = source
         self._clock = clock
         self._decode = decode
-        self._dead = dead
         self._limit = limit
-        self._unread = unread
         self._lock = threading.Lock()
         self._accepted: dict[str, str | None] = {}
         """Up to where the first sink holds each shard, as far as its batches were handed on."""
@@ -299,7 +294,7 @@ class Followers:
             finally:
                 self._source.seek(lane.shard, read_to)
             if read.unread is not None:
-                self._unread(lane.shard, read.unread)
+                self._owner.unread(lane.shard, read.unread)
             batch = self._again(follower, lane, read, target)
         except StoreUnavailable as error:
             log.debug("%s: not read again for now: %s", lane.shard, error)
@@ -355,7 +350,7 @@ class Followers:
         return whole
 
     def _mark_dead(self, follower: _Follower, lane: _Lane, records: Sequence[StreamRecord]) -> None:
-        dead = self._dead(lane.shard, lane.handed, follower.worker.sink.name)
+        dead = self._owner.dead_after(lane.shard, lane.handed, follower.worker.sink.name)
         for record in records:
             if (record.position, record.part) in dead:
                 record.bury("", "dead already")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from exchange_platform.domain.records import UndecodableRecord
 from exchange_platform.process.clock import Clock
 from exchange_platform.streams.engine.meters import Reading
+from exchange_platform.streams.engine.owner import ReaderOwner
 from exchange_platform.streams.engine.pace import ListingPace, ShardPaces
 from exchange_platform.streams.engine.sharing import WHOLE, Share
 from exchange_platform.streams.engine.source import (
@@ -21,7 +22,6 @@ from exchange_platform.streams.engine.source import (
     Source,
     SourceUnavailable,
     Throttled,
-    Unread,
 )
 
 log = logging.getLogger(__name__)
@@ -36,46 +36,27 @@ _LONG_PAUSE_S = 1.0
 _LONGEST_WAIT_S = 0.2
 
 
-def _none_finished(_shards: Sequence[str]) -> set[str]:
-    return set()
-
-
-def _say_unread(shard: str, unread: Unread) -> None:
-    log.error("%s: records after %s and before %s are gone unread", shard, unread.after, unread.before)
-
-
-def _nothing_again(_read_to: Mapping[str, str | None]) -> Mapping[str, int]:
-    return {}
-
-
 class ShardReader:
     """Reads a source's shards and hands batches on.
 
     Of the shards it reads those of its `share`. A shard's children are begun when it has been read to its end; of parents that are another's,
-    `finished` says which those are, committed. Each shard is read every `poll_interval_s` at most (Kinesis allows 5
-    reads a second); one that is throttled, or whose position is refused, waits by itself. While `room()` is false nothing
+    its owner says which are `finished`. Each shard is read every `poll_interval_s` at most (Kinesis allows 5
+    reads a second); one that is throttled, or whose position is refused, waits by itself. While its owner has no room nothing
     is read. Records that can't be decoded stay in their batch, marked dead.
     """
 
     def __init__(
         self,
         source: Source,
+        owner: ReaderOwner,
         *,
         clock: Clock,
         poll_interval_s: float,
         progress: Reading,
         decode: Callable[[bytes], object],
-        room: Callable[[], bool],
-        claim: Callable[[Sequence[str]], dict[str, str | None]],
-        forward: Callable[[list[ShardBatch]], None],
-        on_failure: Callable[[BaseException], None],
         share: Share = WHOLE,
-        finished: Callable[[Sequence[str]], set[str]] = _none_finished,
-        unread: Callable[[str, Unread], None] = _say_unread,
-        on_listed: Callable[[Sequence[str]], None] = lambda _shards: None,
-        reread: Callable[[Mapping[str, str | None]], Mapping[str, int]] = _nothing_again,
     ) -> None:
-        """`unread` is called with a hole before what lies after it is dispatched, `on_listed` with all shards before new ones are read."""
+        """`decode` makes a record of bytes, or raises `UndecodableRecord`."""
         self.records = 0
         self.shard_records: dict[str, int] = {}
         self.read_to: dict[str, str | None] = {}
@@ -83,16 +64,9 @@ class ShardReader:
         self._clock = clock
         self._progress = progress
         self._decode = decode
-        self._room = room
-        self._claim = claim
-        self._forward = forward
-        self._on_failure = on_failure
+        self._owner = owner
         self._stopping = threading.Event()
         self._share = share
-        self._finished = finished
-        self._unread = unread
-        self._on_listed = on_listed
-        self._reread = reread
         self._started_s = clock.monotonic_s()
         self._listed: Sequence[Shard] = ()
         self._nothing_to_read = False
@@ -160,12 +134,12 @@ class ShardReader:
             while not self._stopping.is_set():
                 self._round()
         except BaseException as error:
-            self._on_failure(error)
+            self._owner.fail(error)
 
     def _round(self) -> None:
         """Read every shard that is due, then wait for the next."""
         now_s = self._clock.monotonic_s()
-        if not self._room():
+        if not self._owner.has_room():
             self._paused_s = now_s if self._paused_s is None else self._paused_s
             self._clock.wait(self._stopping, 0.02)
             return
@@ -196,7 +170,7 @@ class ShardReader:
         for shard in open_shards:
             is_due = self._paces.due_s(shard) <= self._clock.monotonic_s()
             # One read may bring 10 MB: what the shards before this one brought may have filled the room.
-            has_room = self.records == before or self._room()
+            has_room = self.records == before or self._owner.has_room()
             if is_due and has_room and not self._stopping.is_set():
                 self._read_in_turn(shard)
         if open_shards == self._open_shards() and self.at_tip:
@@ -209,7 +183,7 @@ class ShardReader:
         """Read once more what others than the first sink missed; the shards that were read wait a little longer for their next turn."""
         if self._seek_all:
             return
-        for shard, records in self._reread(self.listed).items():
+        for shard, records in self._owner.reread(self.listed).items():
             self.records += records
             self._paces.take_turn(shard)
 
@@ -247,7 +221,7 @@ class ShardReader:
         """Ask the sinks once more from where to read a shard whose position was refused: somebody may have set it back."""
         if self._progress.outstanding():
             return  # what was read of it is not committed
-        position = self._claim([shard])[shard]
+        position = self._owner.claim([shard])[shard]
         if position != self.read_to[shard]:
             log.warning("shard %s is read on from %s instead of %s", shard, position, self.read_to[shard])
         self.read_to[shard] = position
@@ -287,8 +261,8 @@ class ShardReader:
         names = [shard.name for shard in self._listed]
         unclaimed = [name for name in names if name not in self.read_to]
         if unclaimed:
-            self._on_listed([shard.name for shard in listed])
-            self.read_to.update(self._claim(unclaimed))
+            self._owner.shards_listed([shard.name for shard in listed])
+            self.read_to.update(self._owner.claim(unclaimed))
         self._nothing_to_read = bool(listed) and all(self.read_to[name] == SHARD_END for name in names)
         self._paces.keep(names)
         for name in names if self._seek_all else unclaimed:
@@ -307,7 +281,7 @@ class ShardReader:
             for parent in shard.parents
             if parent in self._elsewhere
         }
-        self._waited_for = parents - self._finished(sorted(parents)) if parents else parents
+        self._waited_for = parents - self._owner.finished(sorted(parents)) if parents else parents
         self._ask_at_s = self._clock.monotonic_s() + _WAITING_INTERVAL_S if self._waited_for else float("inf")
 
     def _open_shards(self) -> list[str]:
@@ -324,7 +298,7 @@ class ShardReader:
     def _take(self, shard: str, read: Read) -> None:
         """Decode what was read and dispatch it."""
         if read.unread is not None:
-            self._unread(shard, read.unread)
+            self._owner.unread(shard, read.unread)
         batches: list[ShardBatch] = []
         if read.records:
             for record in read.records:
@@ -342,4 +316,4 @@ class ShardReader:
             self.read_to[shard] = SHARD_END
         if batches:
             self._progress.read += len(batches)
-            self._forward(batches)
+            self._owner.forward(batches)

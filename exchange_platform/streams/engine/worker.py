@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from exchange_platform.process.clock import Clock
 from exchange_platform.stores.checkpoints import StoreUnavailable
@@ -17,13 +17,11 @@ from exchange_platform.streams.engine.committing import (
     DEGRADED_RETRIES,
     RETRIES,
     Abandoned,
-    Bury,
     Committer,
-    Sentence,
-    no_sentence,
 )
 from exchange_platform.streams.engine.condition import DEGRADED_LIMIT_S, Condition
 from exchange_platform.streams.engine.meters import SinkMeter
+from exchange_platform.streams.engine.owner import WorkerOwner
 from exchange_platform.streams.engine.refusals import StoreRefuses
 from exchange_platform.streams.engine.sink import Sink
 from exchange_platform.streams.engine.source import ShardBatch, Source
@@ -35,30 +33,20 @@ TICK_S = 1.0
 LARGEST_STEP = Size(MAX_STEP, 16 * 1024 * 1024)
 
 
-def _nothing_claimed(_sink: str, _held: dict[str, str | None]) -> None:
-    return None
-
-
 class SinkWorker:
     """Commits to one sink, in order, what it is handed.
 
-    `is_at_tip` says whether nothing is on its way to the sink. While the store is away, or refuses everything, it keeps what it has and tries again; `condition` says so. Once that has gone on for
-    `degraded_limit_s` without the store being away, `on_failure` is called with a `SinkDegraded`.
+    While the store is away, or refuses everything, it keeps what it has and tries again; `condition` says so. Once that has gone on for
+    `degraded_limit_s` without the store being away, its owner is told to `fail` with a `SinkDegraded`.
     """
 
     def __init__(
         self,
         sink: Sink,
+        owner: WorkerOwner,
         *,
         source: Source,
         clock: Clock,
-        bury: Bury,
-        on_done: Callable[[str, Sequence[ShardBatch]], None],
-        on_failure: Callable[[BaseException], None],
-        convict: Sentence = no_sentence,
-        acquit: Sentence = no_sentence,
-        on_claimed: Callable[[str, dict[str, str | None]], None] = _nothing_claimed,
-        is_at_tip: Callable[[], bool] = lambda: True,
         degraded_limit_s: float = DEGRADED_LIMIT_S,
         largest_step: Size = LARGEST_STEP,
     ) -> None:
@@ -67,10 +55,7 @@ class SinkWorker:
         self.backlog = Backlog()
         self.condition = Condition(sink.name, clock, degraded_limit_s)
         self._clock = clock
-        self._on_done = on_done
-        self._on_failure = on_failure
-        self._on_claimed = on_claimed
-        self._is_at_tip = is_at_tip
+        self._owner = owner
         self._pace = Pace(largest_step.records)
         self._step_bytes = largest_step.bytes
         self._to_claim: list[str] = []
@@ -86,6 +71,7 @@ class SinkWorker:
         )  # sinks are for one thread at a time, and the reader claims in its own
         self._committer = Committer(
             sink,
+            owner,
             source=source,
             clock=clock,
             condition=self.condition,
@@ -93,9 +79,6 @@ class SinkWorker:
             pace=self._pace,
             in_use=self._in_use,
             abandoning=self._abandoning,
-            bury=bury,
-            convict=convict,
-            acquit=acquit,
         )
         self._thread = threading.Thread(target=self._run, name=f"sink-{sink.name}", daemon=True)
 
@@ -117,7 +100,7 @@ class SinkWorker:
         return held
 
     def claim_soon(self, shards: Sequence[str]) -> None:
-        """Have shards claimed by the worker's own thread, as soon as the sink allows it; `on_claimed` is called then."""
+        """Have shards claimed by the worker's own thread, as soon as the sink allows it; its owner is told `claimed` then."""
         self._to_claim = [*self._to_claim, *shards]
         self._wake.set()
 
@@ -166,7 +149,7 @@ class SinkWorker:
         except Abandoned:
             log.warning("%s: ended with uncommitted batches, which will be read again", self.sink.name)
         except BaseException as error:
-            self._on_failure(error)
+            self._owner.fail(error)
 
     def _work(self) -> bool:
         """One step; says whether there may be another."""
@@ -177,7 +160,11 @@ class SinkWorker:
             self._commit(batches)
         elif self._finishing.is_set():
             return False
-        elif self._committer.is_undecided and self._is_at_tip() and self._committer.judge_alone():
+        elif (
+            self._committer.is_undecided
+            and self._owner.is_at_tip(self.sink.name)
+            and self._committer.judge_alone()
+        ):
             self._settled()
         self._tick()
         return True
@@ -202,7 +189,7 @@ class SinkWorker:
         """What is in hand is committed or buried."""
         self._refused_in_a_row = 0
         self.condition.well("records")
-        self._on_done(self.sink.name, self.backlog.settle())
+        self._owner.done(self.sink.name, self.backlog.settle())
 
     def _claim_now(self) -> None:
         shards = self._to_claim
@@ -216,7 +203,7 @@ class SinkWorker:
         self.condition.well("claim")
         self._claim_tries = 0
         self._to_claim = [shard for shard in self._to_claim if shard not in held]
-        self._on_claimed(self.sink.name, held)
+        self._owner.claimed(self.sink.name, held)
 
     def _tick(self) -> None:
         if not self.positions:

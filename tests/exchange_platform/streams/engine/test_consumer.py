@@ -271,7 +271,7 @@ def test_it_ends_by_itself_when_its_time_is_over(platform: Platform) -> None:
 def test_what_an_unavailable_store_can_not_take_at_the_end_is_read_again(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exchange_platform.streams.engine.consumer._DRAIN_S", 0.05)
+    monkeypatch.setattr("exchange_platform.streams.engine.consumer.DRAIN_S", 0.05)
     source = source_of(50)
     follower, gate = RecordingSink(), Gate()
     follower.before = gate

@@ -13,6 +13,7 @@ import pytest
 
 from exchange_platform.domain.records import decode
 from exchange_platform.streams.engine.meters import Progress
+from exchange_platform.streams.engine.owner import ReaderOwner
 from exchange_platform.streams.engine.reader import ShardReader
 from exchange_platform.streams.engine.sharing import WHOLE, Share
 from exchange_platform.streams.engine.source import (
@@ -81,7 +82,7 @@ class SlowSource(MemorySource):
             self._next_s += self.chance.uniform(0.0, 0.06)
 
 
-class Reading:
+class Reading(ReaderOwner):
     """A reader whose batches one sink commits at once, and every instant as of which it was said to be caught up."""
 
     def __init__(
@@ -96,6 +97,7 @@ class Reading:
     ) -> None:
         self.source = source
         self.room = room
+        self._finished, self._claim = finished, claim
         self.troubles: list[str] = []
         self.behind_ms: dict[str, list[float]] = {}
         self.progress = Progress(["sink"])
@@ -105,27 +107,32 @@ class Reading:
         self.caught_up_at_us: list[int] = []
         self.reader = ShardReader(
             source,
+            self,
             decode=decode,
             clock=clock,
             poll_interval_s=0.2,
             progress=self.progress,
-            room=self._room,
-            claim=claim,
-            forward=self._forward,
-            on_failure=self.failures.append,
             share=share,
-            finished=finished,
         )
         self.reader.start()
         wait_for(clock.ended.is_set)
         self.reader.stop(10)
         assert self.failures == []
 
-    def _forward(self, batches: Sequence[ShardBatch]) -> None:
+    def forward(self, batches: Sequence[ShardBatch]) -> None:
         self.batches.extend(batches)
         self.progress.done("sink", len(batches))
 
-    def _room(self) -> bool:
+    def claim(self, shards: Sequence[str]) -> dict[str, str | None]:
+        return self._claim(shards)
+
+    def finished(self, shards: Sequence[str]) -> set[str]:
+        return self._finished(shards)
+
+    def fail(self, error: BaseException) -> None:
+        self.failures.append(error)
+
+    def has_room(self) -> bool:
         """Asked at the begin of each round: look whether what was said of the last one is true."""
         if isinstance(self.source, SlowSource):
             self.source.arrive()

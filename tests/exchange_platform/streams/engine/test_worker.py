@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from exchange_platform.stores.checkpoints import Advance
+from exchange_platform.streams.engine.owner import WorkerOwner
 from exchange_platform.streams.engine.sink import SinkCommit
 from exchange_platform.streams.engine.source import ShardBatch, StreamRecord
 from exchange_platform.streams.engine.worker import SinkWorker
@@ -50,17 +51,26 @@ class JealousSink:
         pass
 
 
+class Owner(WorkerOwner):
+    """Of one sink, which refuses nothing."""
+
+    def __init__(self) -> None:
+        self.failures: list[BaseException] = []
+
+    def bury(self, shard: str, record: StreamRecord, sink: str, reason: str) -> None:
+        raise AssertionError(reason)
+
+    def done(self, sink: str, batches: Sequence[ShardBatch]) -> None:
+        pass
+
+    def fail(self, error: BaseException) -> None:
+        self.failures.append(error)
+
+
 def test_a_sink_is_used_by_one_thread_at_a_time_and_not_before_it_is_claimed() -> None:
     sink = JealousSink()
-    failures: list[BaseException] = []
-    worker = SinkWorker(
-        sink,
-        source=MemorySource(),
-        clock=HastyClock(),
-        bury=lambda *_: None,
-        on_done=lambda *_: None,
-        on_failure=failures.append,
-    )
+    owner = Owner()
+    worker = SinkWorker(sink, owner, source=MemorySource(), clock=HastyClock())
     worker.start(1)
     for shard in (
         "shard-0",
@@ -72,4 +82,4 @@ def test_a_sink_is_used_by_one_thread_at_a_time_and_not_before_it_is_claimed() -
     wait_for(lambda: list(worker.positions.values()) == ["1", "1", "1"] and sink.ticks > 2)
     assert worker.finish(10)
     assert not sink.overlaps
-    assert not failures
+    assert not owner.failures
