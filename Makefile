@@ -42,7 +42,7 @@ demo: setup ## Start everything with the simulated exchange (DEMO_FOR=120 ends b
 test: setup ## The fast suite
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
-check: lint types floors manifests terraform policies test-long test-servers test-faults ## Style, types, floors, manifests, infrastructure, the long tests, the suites against servers, the fault tests
+check: lint types floors manifests terraform policies test-servers test-faults ## Style, types, floors, manifests, infrastructure, the long tests, the suites against servers, the fault tests
 
 lint: setup ## Style, and that what is imported is declared
 	@$(BIN)/ruff check .
@@ -69,18 +69,18 @@ terraform: ## The infrastructure's format and validity (skipped, saying so, with
 lambda: setup ## The API's zip for AWS Lambda, the same bytes each time: dist/api.zip
 	@$(BIN)/python -m deployments.lambda_zip
 
-test-long: setup ## The tests that take more than some seconds
+test-long: setup ## The tests that take more than some seconds, alone (test-servers has them, too)
 	@$(BIN)/python -m pytest -m "long and not servers and not faults" -n $(PYTEST_WORKERS) --dist worksteal
 
-test-servers: setup ## The suites against servers, and in a browser (skipped, saying so, where there is none)
-	@$(BIN)/python -m pytest -m "servers and not faults" -rs
+# What waits for a server, a browser or Terraform leaves a core to what works: the long tests run among them. A file's tests stay together.
+test-servers: setup ## The long tests, and the suites against servers and in a browser (skipped, saying so, where there is none)
+	@$(BIN)/python -m pytest -m "(long or servers) and not faults and not alone" -n $(PYTEST_WORKERS) --dist loadfile -rs
+	@$(BIN)/python -m pytest -m "servers and alone and not faults" -rs
 
-# Long searches for a counterexample: each works one core and minds no neighbour. What kills and measures processes runs alone.
-SEARCHES := $(addprefix tests/exchange_platform/,api exchanges test_money_machine.py streams/test_exchange_feed.py)
-
+# Searches for a counterexample and kills that measure no time mind no neighbour. What measures, or loads the machine, runs alone.
 test-faults: setup ## Long fault tests: kills, outages, a flood of damaged records
-	@$(BIN)/python -m pytest -m faults -n 2 --dist worksteal -rs --durations=5 $(SEARCHES)
-	@$(BIN)/python -m pytest -m faults -rs --durations=15 $(addprefix --ignore=,$(SEARCHES))
+	@$(BIN)/python -m pytest -m "faults and not alone" -n 2 --dist worksteal -rs --durations=5
+	@$(BIN)/python -m pytest -m "faults and alone" -rs --durations=15
 
 lock: ## Resolve the newest versions that pyproject.toml allows into requirements.lock
 	@$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev \

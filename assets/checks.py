@@ -1,4 +1,4 @@
-"""The reconciliation checks as Dagster asset checks: run by a sensor every minute, or from the UI. Not here: what they check."""
+"""The reconciliation checks as Dagster asset checks. Not here: what they check (operations/checks/)."""
 
 import time
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Check:
     """Of a check that looks at Dagster itself, in place of `ask`."""
 
     def outcome(self, platform: PlatformResource, scope: Scope, instance: dg.DagsterInstance) -> CheckOutcome:
-        """Evaluate it; it fails with the cause where a store that it reads is damaged. Raises what the stores do otherwise."""
+        """Evaluate it: a damaged store that it reads fails it. Raises what the stores do otherwise."""
         try:
             return self.ask(platform, scope) if self.ask_dagster is None else self.ask_dagster(instance)
         except StoreDamaged as damage:
@@ -78,7 +78,7 @@ def _no_platform_needed(_platform: PlatformResource, _scope: Scope) -> CheckOutc
 
 
 def _lake(platform: PlatformResource, scope: Scope) -> AbstractContextManager[Lake]:
-    """The lake: within what a code server has where a sensor looks at a share of it, as it is where a run looks at everything."""
+    """The lake, in the memory of a code server (a sensor looks at a share), or of a run (at all)."""
     return platform.lake(memory_mb=None if scope is EVERYTHING else SENSOR_LAKE_MB)
 
 
@@ -357,10 +357,8 @@ BY_THEMSELVES = (EXCHANGE_AGREES, VIEW_AGREES)
 """These take a share each round by themselves, and say how far they have come."""
 
 OF_USERS = (MONEY_CONSERVED, BETS_CONSERVED, RESERVATIONS_BACKED)
-"""These look at the users of a scope."""
-
 ORDERS = (ORDERS_PUBLISHED, ORDERS_ANSWERED)
-"""These look at the orders on their way, and cost little."""
+"""The first look at the users of a scope, the second at the orders on their way, and cost little."""
 
 ALL = (
     *CONSUMERS_ALIVE,

@@ -1,4 +1,6 @@
-"""What the assets of every long-lived consumer run have in common: owners, freshness, configuration, figures. Not here: the assets."""
+"""What the assets of every long-lived consumer run have in common: owners, freshness, configuration, figures.
+Not here: the assets.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -46,7 +48,9 @@ def figures(report: ConsumerReport, sink: str) -> dict[str, Any]:
 def materialised(
     context: dg.AssetExecutionContext, consumer: Consumer, report: ConsumerReport, sinks: Mapping[str, str]
 ) -> Iterator[Any]:
-    """A report as events of the selected assets, each with the figures of its sink (`sinks`: asset -> sink); the last one ends them."""
+    """A report as events of the selected assets, each with the figures of its sink (`sinks`: asset -> sink);
+    the last one ends them.
+    """
     selected = [name for name in sinks if dg.AssetKey(name) in context.selected_asset_keys]
     if report.final:
         ending = "a newer run has taken over" if consumer.superseded else "its time was over"

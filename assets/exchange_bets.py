@@ -1,4 +1,6 @@
-"""The assets that the stream `exchange-bets` feeds, materialised by a long-lived consumer run. Not here: consuming itself."""
+"""The assets that the stream `exchange-bets` feeds, materialised by a long-lived consumer run. Not here:
+consuming itself.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -124,7 +126,9 @@ def exchange_bets_consumer(
 
 
 def _windows(report: ConsumerReport) -> Iterator[dg.AssetMaterialization]:
-    """What was closed, by day. Where nothing was, today's day says so: the asset is fresh as long as somebody closes what passes."""
+    """What was closed, by day. Where nothing was, today's day says so: the asset is fresh as long as somebody
+    closes what passes.
+    """
     today = datetime.now(UTC).date()
     for day in report.closed_windows or (ClosedWindows(today, 0, 0),):
         yield dg.AssetMaterialization(

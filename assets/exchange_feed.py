@@ -1,4 +1,6 @@
-"""The assets that the exchange's event feed feeds, materialised by a long-lived consumer run. Not here: consuming itself."""
+"""The assets that the exchange's event feed feeds, materialised by a long-lived consumer run. Not here:
+consuming itself.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +39,8 @@ def _spec(name: str, kinds: set[str], description: str, deps: list[str]) -> dg.A
         tags={"real_time": "", "source": EXCHANGE_FEED},
         metadata={"sink": SINKS[name]},
         skippable=True,
-        # The feed may be silent all night: it is the live run that reports every ten seconds, with or without updates.
+        # The feed may be silent all night: it is the live run that reports every ten seconds, with or without
+        # updates.
         freshness_policy=LIVE,
     )
 

@@ -1,4 +1,6 @@
-"""The five-minute odds windows as a partitioned asset. The consumer closes windows as time passes; this recomputes a day."""
+"""The five-minute odds windows as a partitioned asset. The consumer closes windows as time passes; this
+recomputes a day.
+"""
 
 from collections.abc import Iterator
 from datetime import date
@@ -17,7 +19,8 @@ days = dg.DailyPartitionsDefinition(start_date="2015-01-01", timezone="UTC", end
 
 @dg.asset(
     partitions_def=days,
-    # Thousands of days as a run each would queue for hours; a month in one run may be tried again, and ends in time.
+    # Thousands of days as a run each would queue for hours; a month in one run may be tried again, and ends
+    # in time.
     backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=31),
     pool=LAKE_WRITERS,
     # A consumer may hold the lake for long at times; what was done is done.
@@ -60,9 +63,11 @@ days = dg.DailyPartitionsDefinition(start_date="2015-01-01", timezone="UTC", end
     },
 )
 def odds_windows(context: dg.AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
-    """Recompute the days' closed windows, one after the other; rows that are what they were keep their revision.
+    """Recompute the days' closed windows, one after the other; rows that are what they were keep their
+    revision.
 
-    Of several days each is reported once it is done: a run that is killed has done those, and doing them again changes nothing.
+    Of several days each is reported once it is done: a run that is killed has done those, and doing them
+    again changes nothing.
     """
     wanted = [date.fromisoformat(day) for day in context.partition_keys]
     with platform.lake(read_only=False) as lake:

@@ -1,1 +1,3 @@
-"""Measurements, each a command that prints figures beside a baseline of the same run. Run: python -m benchmarks.NAME"""
+"""Measurements, each a command that prints figures beside a baseline of the same run. Run: python -m
+benchmarks.NAME
+"""

@@ -1,6 +1,8 @@
-"""The API's cold start on Lambda: a bare Python, the unpacked zip, the first answer. Baseline: a bare Python that does nothing.
+"""The API's cold start on Lambda: a bare Python, the unpacked zip, the first answer. Baseline: a bare Python
+that does nothing.
 
-python -m benchmarks.cold_start [--starts N] [--zip FILE]   (without --zip one is built, for the Python that runs this)
+python -m benchmarks.cold_start [--starts N] [--zip FILE]   (without --zip one is built, for the Python that
+runs this)
 """
 
 from __future__ import annotations

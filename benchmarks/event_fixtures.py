@@ -1,4 +1,6 @@
-"""Generated events over real names, and what people might type to find them; the same seed gives the same. Not here: measuring (search.py)."""
+"""Generated events over real names, and what people might type to find them; the same seed gives the same.
+Not here: measuring (search.py).
+"""
 
 from __future__ import annotations
 
@@ -117,10 +119,11 @@ def typed(
     least_begun: int = 3,
     typo: bool = False,
 ) -> list[Typed]:
-    """Three letters or more of a word of one side, and a word of the other side begun, in any order; with `typo` one edit in a word of four letters or more.
+    """Three letters or more of a word of one side, and a word of the other side begun, in any order; with
+    `typo` one edit in a word of four letters or more.
 
-    What is meant is a match that can be bet on, each as likely as the other. Words such as FC and the are not typed; with `first_words` only the
-    first words of the sides are.
+    What is meant is a match that can be bet on, each as likely as the other. Words such as FC and the are not
+    typed; with `first_words` only the first words of the sides are.
     """
     chance = random.Random(seed)
     matches = [event for event in events if event.open and len(event.participants) == 2]

@@ -1,4 +1,6 @@
-"""Real names of teams, players, courses and competitions, for generated events. Data only; what is made of it: event_fixtures.py."""
+"""Real names of teams, players, courses and competitions, for generated events. Data only; what is made of
+it: event_fixtures.py.
+"""
 
 from __future__ import annotations
 

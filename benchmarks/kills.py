@@ -1,5 +1,6 @@
-"""How long after a SIGKILL the platform is caught up again, for each kind of process of `exchange-platform up` in turn, and how long until the killed
-one is there again. Baseline in the same run: the same look without a kill. python -m benchmarks.kills [--rate N] [--rounds N] [--only KIND]
+"""How long after a SIGKILL the platform is caught up again, for each kind of process of `exchange-platform
+up` in turn, and how long until the killed one is there again. Baseline in the same run: the same look without
+a kill. python -m benchmarks.kills [--rate N] [--rounds N] [--only KIND]
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class Platform:
         return {process.pid for process in alike}
 
     def caught_up_since(self, instant_us: int) -> bool:
-        """Whether every source's consumer has found the end of its stream since then, with all before it committed by every sink."""
+        """Whether every source's consumer has found the end of its stream since then, with all before it
+        committed by every sink.
+        """
         newest = [self._rows.newest(source) for source in SOURCES]
         return all(
             row is not None and row.state == "running" and (row.caught_up_at_us or 0) > instant_us

@@ -1,10 +1,11 @@
-"""How long an analyst waits while the lake is written: queries from a second process, and the commits meanwhile.
+"""How long an analyst waits while the lake is written: queries from a second process, and the commits
+meanwhile.
 
     python -m benchmarks.lake_reads [--queries 1000] [--stored 5000000] [--records 500]
 
-This process commits `--records` records every 0.5 s, as a consumer does, into a lake that already holds `--stored` executions and as
-many bets, and does maintenance once a minute; another one queries. The target is a median under 100 ms and no error. Beside it stands
-the same without anybody writing.
+This process commits `--records` records every 0.5 s, as a consumer does, into a lake that already holds
+`--stored` executions and as many bets, and does maintenance once a minute; another one queries. The target is
+a median under 100 ms and no error. Beside it stands the same without anybody writing.
 """
 
 from __future__ import annotations

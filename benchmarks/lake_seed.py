@@ -17,9 +17,11 @@ def lake_in(directory: Path, *, read_only: bool = False, threads: int = 2) -> La
 
 
 def seed(directory: Path, *, executions: int = 0, bets: int = 0, threads: int = 2) -> LakeConnection:
-    """Make a lake whose executions (and as many bets) are spread over one day in 50 markets of 3 selections; returns its connection.
+    """Make a lake whose executions (and as many bets) are spread over one day in 50 markets of 3 selections;
+    returns its connection.
 
-    Odds, stakes and selections are pseudo-random and the same every time; times have steps of 5 ms, so that some are equal.
+    Odds, stakes and selections are pseudo-random and the same every time; times have steps of 5 ms, so that
+    some are equal.
     """
     lake = lake_in(directory)
     lake.migrate()

@@ -1,7 +1,8 @@
-"""From an acknowledged put to the commit in each store, with `exchange-platform up`, Dagster and emulator included.
+"""From an acknowledged put to the commit in each store, with `exchange-platform up`, Dagster and emulator
+included.
 
-Publishes at a steady rate and watches the stores' checkpoints. Baseline in the same run: how long one Dagster run takes, which is
-what a run per batch would add. python -m benchmarks.latency [--rate N] [--seconds N]
+Publishes at a steady rate and watches the stores' checkpoints. Baseline in the same run: how long one Dagster
+run takes, which is what a run per batch would add. python -m benchmarks.latency [--rate N] [--seconds N]
 """
 
 from __future__ import annotations
@@ -115,7 +116,9 @@ def _measure(settings: Settings, rate: int, seconds: int) -> None:
 
 
 class RunMemory:
-    """The memory of the largest consumer run, looked at every ten seconds: resident, and what of it is the run's alone."""
+    """The memory of the largest consumer run, looked at every ten seconds: resident, and what of it is the
+    run's alone.
+    """
 
     def __init__(self, directory: str) -> None:
         self._directory = directory

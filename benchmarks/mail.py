@@ -1,6 +1,7 @@
 """Mails a second from the outbox to a local SMTP server, and what the notifier costs the bets' consumer.
 
-Baseline of the first: the same mails by bare smtplib over one connection. Of the second: the same commits with no notifier beside them.
+Baseline of the first: the same mails by bare smtplib over one connection. Of the second: the same commits
+with no notifier beside them.
 
 python -m benchmarks.mail [--mails N] [--rate N] [--seconds N]
 """
@@ -147,7 +148,9 @@ def _ours(port: int, count: int) -> float:
 
 
 def _commits(port: int, rate: int, seconds: int, *, notifying: bool) -> tuple[list[float], list[float]]:
-    """How long each of a consumer's batches, five a second, waited to write and took; one user in twenty has an account."""
+    """How long each of a consumer's batches, five a second, waited to write and took; one user in twenty has
+    an account.
+    """
     with tempfile.TemporaryDirectory() as directory, emulator(Path(directory)) as emulated:
         settings = _sending(emulated, port)
         database = ready(settings)

@@ -1,4 +1,6 @@
-"""What a micro-batch costs with many bets stored, against the same with few. python -m benchmarks.microbatch [--bets N]"""
+"""What a micro-batch costs with many bets stored, against the same with few. python -m benchmarks.microbatch
+[--bets N]
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,16 @@
-"""Four consumer runs on four shards against one run on the same records, each run a process; and a reshard while they consume.
+"""Four consumer runs on four shards against one run on the same records, each run a process; and a reshard
+while they consume.
 
     python -m benchmarks.scale [--records 28000] [--runs 3] [--round-trip-ms 50]
 
-The stream is the emulator's, the engine, the sharing, fencing and checkpoints are the platform's. The target, 3 times the records of one
-run, is for stores that are not the limit: so the sink stands for a store across a network that has room for all runs. It waits 50 ms, off the
-CPU, for each 50 records, so that one run is held up by its own commits alone. Then the same without these waits and with the real embedded
-stores, which says where the limit is on this machine, by processor time and by SQLite's write lock as measured. Time runs from the start of the
-runs, opening their stores included, to the last commit. Every record is looked for: seen once by the waiting store, and the same rows in
-the real ones. Ends with status 1 if the target is missed or a record is.
+The stream is the emulator's, the engine, the sharing, fencing and checkpoints are the platform's. The target,
+3 times the records of one run, is for stores that are not the limit: so the sink stands for a store across a
+network that has room for all runs. It waits 50 ms, off the CPU, for each 50 records, so that one run is held
+up by its own commits alone. Then the same without these waits and with the real embedded stores, which says
+where the limit is on this machine, by processor time and by SQLite's write lock as measured. Time runs from
+the start of the runs, opening their stores included, to the last commit. Every record is looked for: seen
+once by the waiting store, and the same rows in the real ones. Ends with status 1 if the target is missed or a
+record is.
 """
 
 from __future__ import annotations
@@ -91,7 +94,7 @@ class Outcome:
 
 
 class Runs:
-    """Consumer runs that share a stream out, as processes: ready when entered, and terminated at the end, whatever happens."""
+    """Consumer runs that share a stream, as processes: ready when entered, terminated at the end."""
 
     def __init__(self, settings: Settings, store: str) -> None:
         self._settings = settings
@@ -149,7 +152,7 @@ class Runs:
 
 
 class Cores:
-    """Processor time, looked at ten times a second from now on: of these runs, the emulator, the whole machine."""
+    """Processor time, looked at ten times a second: of these runs, the emulator, the machine."""
 
     def __init__(self, runs: Sequence[int]) -> None:
         self._runs = [psutil.Process(pid) for pid in runs]
@@ -192,7 +195,9 @@ def _spent_s(processes: Sequence[psutil.Process]) -> float:
 
 
 class Stage:
-    """The emulator with a stream of four shards that holds the workload, and a new directory of stores for each measurement."""
+    """The emulator with a stream of four shards that holds the workload, and a new directory of stores for
+    each measurement.
+    """
 
     def __init__(self, settings: Settings, records: int) -> None:
         self._settings = settings
@@ -215,7 +220,9 @@ class Stage:
         return Outcome(last - cores.began_at, figures, *cores.used_until(last)), settings
 
     def reshard(self, store: str) -> None:
-        """Merge two shards and split one while four runs consume what is being published; say what became of it."""
+        """Merge two shards and split one while four runs consume what is being published; say what became of
+        it.
+        """
         settings = self._new_stores(SHARDS, self._stream("resharded"))
         third = len(self._data) // 3
         with Runs(settings, store) as consumers:
@@ -312,7 +319,9 @@ def main() -> None:
 
 
 def measure(stage: Stage, name: str, store: str, times: int) -> float:
-    """Compare four runs with one, alternately; print it, what it used, and what bounds four; returns the ratio."""
+    """Compare four runs with one, alternately; print it, what it used, and what bounds four; returns the
+    ratio.
+    """
     ones, fours = [], []
     for _ in range(times):
         one, of_one = stage.consume(1, store)

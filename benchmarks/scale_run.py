@@ -1,7 +1,9 @@
-"""One consumer run of `benchmarks.scale`, a process of its own, configured by environment: `python -m benchmarks.scale_run SHARE STORE`.
+"""One consumer run of `benchmarks.scale`, a process of its own, configured by environment: `python -m
+benchmarks.scale_run SHARE STORE`.
 
-It says that it is ready, begins when a line comes in, ends when terminated, and then says what it did. STORE is `real` (the sinks of
-`exchange-bets`) or a number: a store across a network, of which a round trip takes so many milliseconds.
+It says that it is ready, begins when a line comes in, ends when terminated, and then says what it did. STORE
+is `real` (the sinks of `exchange-bets`) or a number: a store across a network, of which a round trip takes so
+many milliseconds.
 """
 
 from __future__ import annotations
@@ -59,10 +61,11 @@ class RunFigures(msgspec.Struct):
 
 
 class NetworkStore(OperationalSink):
-    """A sink that stands for a store across a network: it waits, off the CPU, a round trip for each `ROWS` records.
+    """A sink that stands for a store across a network: it waits, off the CPU, a round trip for each `ROWS`
+    records.
 
-    Other runs' round trips go on beside its own, as in a store that has room. Its checkpoints, fencing and ends of shards are the operational database's,
-    in one short transaction a batch.
+    Other runs' round trips go on beside its own, as in a store that has room. Its checkpoints, fencing and
+    ends of shards are the operational database's, in one short transaction a batch.
     """
 
     def __init__(self, database: Database, round_trip_s: float) -> None:

@@ -1,7 +1,9 @@
-"""Type-ahead over 100,000 events: is the right event found, how fast over HTTP while the index is updated, how soon is an update found.
+"""Type-ahead over 100,000 events: is the right event found, how fast over HTTP while the index is updated,
+how soon is an update found.
 
-Without `--elasticsearch` the embedded index is measured, with the API as a process of its own and another that updates. Baselines in the same run: SQL
-LIKE over the same names, in SQLite and in DuckDB. python -m benchmarks.search [--events N] [--queries N] [--seconds N] [--elasticsearch URL]
+Without `--elasticsearch` the embedded index is measured, with the API as a process of its own and another
+that updates. Baselines in the same run: SQL LIKE over the same names, in SQLite and in DuckDB. python -m
+benchmarks.search [--events N] [--queries N] [--seconds N] [--elasticsearch URL]
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ TOKEN = "a-token-for-benchmarks-alone-0000"
 RATE = 50
 UPDATES, UPDATES_EVERY_S = 20, 0.5
 PROBED_EVERY_S = 0.02
-"""How often the updating process asks whether its word is found: its questions come on top of the rate, so no more often than the figure needs."""
+"""How often the updating process asks whether its word is found: its questions come on top of the rate, so no
+more often than the figure needs.
+"""
 CONNECTIONS = 8
 PROMISED_MS = {"embedded": (10.0, 1000.0), "elasticsearch": (30.0, 2000.0)}
 """p99 of an answer, p99 of an update's way from the put to the answer that has it."""
@@ -145,7 +149,9 @@ def _speed(settings: Settings, events: Sequence[EventDocument], engine: str, sec
 
 
 def _keystrokes(events: Sequence[EventDocument]) -> list[str]:
-    """What a box sends while people type: the beginnings of two words, letter by letter from the first, some with a typo."""
+    """What a box sends while people type: the beginnings of two words, letter by letter from the first, some
+    with a typo.
+    """
     chance = random.Random(3)
     texts = []
     for query in [*typed(events, 800, seed=5), *typed(events, 200, seed=6, typo=True)]:
@@ -155,7 +161,9 @@ def _keystrokes(events: Sequence[EventDocument]) -> list[str]:
 
 
 def _ask_at_rate(port: int, texts: Sequence[str], seconds: int) -> list[float]:
-    """Ask so many a second, whether the answers keep up or not; how long each took, waiting for a connection included."""
+    """Ask so many a second, whether the answers keep up or not; how long each took, waiting for a connection
+    included.
+    """
     due: queue.SimpleQueue[tuple[float, str] | None] = queue.SimpleQueue()
     took_ms: list[float] = []
 
@@ -182,7 +190,9 @@ def _ask_at_rate(port: int, texts: Sequence[str], seconds: int) -> list[float]:
 
 
 def _update(settings: Settings, events: list[EventDocument], port: int, ended: Event, found: Any) -> None:
-    """Put changed events twice a second; one of each batch has a word of its own, which is then searched until it is found."""
+    """Put changed events twice a second; one of each batch has a word of its own, which is then searched
+    until it is found.
+    """
     chance = random.Random(9)
     index: EventIndex = open_event_index(settings, writable=True)
     connection = http.client.HTTPConnection("127.0.0.1", port)

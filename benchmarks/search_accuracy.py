@@ -1,4 +1,6 @@
-"""Is the right event among the first five? Counted over generated queries, beside what any order of the answers could reach. Not here: speed (search.py)."""
+"""Is the right event among the first five? Counted over generated queries, beside what any order of the
+answers could reach. Not here: speed (search.py).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ Finder = Callable[[str], Sequence[str]]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of query, and the share of right answers that is promised of it; `decidable` counts only those that at most five open events fit."""
+    """A kind of query, and the share of right answers that is promised of it; `decidable` counts only those
+    that at most five open events fit.
+    """
 
     name: str
     first_words: bool = False
@@ -42,7 +46,9 @@ KINDS = (
 
 
 def report(events: Sequence[EventDocument], index: EventIndex, number: int, seed: int) -> bool:
-    """Print the share of each kind, beside those of a baseline; says whether all that is promised was kept."""
+    """Print the share of each kind, beside those of a baseline; says whether all that is promised was
+    kept.
+    """
     fitting = Fitting(events)
     like = like_baseline(events)
     kept = True
@@ -106,7 +112,9 @@ class Fitting:
 
 
 def like_baseline(events: Sequence[EventDocument]) -> Finder:
-    """Every word somewhere in the name, those in play first, then by start: what SQL does without an index of words."""
+    """Every word somewhere in the name, those in play first, then by start: what SQL does without an index of
+    words.
+    """
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE TABLE events (event_id, name, open, in_play, starts_at_us, traded_minor)")
     connection.executemany(

@@ -1,4 +1,6 @@
-"""What the benchmarks share: the emulator as a process, and a consumer run until a source in memory is committed."""
+"""What the benchmarks share: the emulator as a process, and a consumer run until a source in memory is
+committed.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def emulator(data_dir: Path) -> Iterator[Settings]:
 
 
 def consume(settings: Settings, source: MemorySource, records: int) -> float:
-    """Consume so many records of a source in memory into all sinks; the seconds from first read to last commit."""
+    """Consume so many records of a source in memory into all sinks; the seconds from first read to last
+    commit.
+    """
     consumer = build_consumer(
         settings.model_copy(update={"poll_interval_s": 0.2}),
         run_id="benchmark",

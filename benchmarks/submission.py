@@ -1,7 +1,8 @@
-"""What a submitted bet costs: until it is acknowledged, of which the stream's put apart, how many a second, and until it is matched.
+"""What a submitted bet costs: until it is acknowledged, of which the stream's put apart, how many a second,
+and until it is matched.
 
-Baselines in the same run: a bare durable SQLite commit of one row, and a bare put of one record into the same emulator.
-Matching is measured on the whole platform, `up` and all.
+Baselines in the same run: a bare durable SQLite commit of one row, and a bare put of one record into the same
+emulator. Matching is measured on the whole platform, `up` and all.
 
 python -m benchmarks.submission [--rate N] [--seconds N] [--runs N] [--matched N]
 """
@@ -179,7 +180,9 @@ def _timed(act: Callable[[], object], times: int = 300) -> float:
 
 
 def _matched(wanted: int) -> None:
-    """Seconds from submitting a market order to its matched status in the operational database, under `up` with its exchange."""
+    """Seconds from submitting a market order to its matched status in the operational database, under `up`
+    with its exchange.
+    """
     with tempfile.TemporaryDirectory() as directory:
         port, api_port = free_ports(2)
         data_dir = Path(directory) / "data"

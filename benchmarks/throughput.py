@@ -1,4 +1,5 @@
-"""Records in memory -> all sinks committed, one process, SQLite. Baseline: the same bytes inserted into one bare table.
+"""Records in memory -> all sinks committed, one process, SQLite. Baseline: the same bytes inserted into one
+bare table.
 
 python -m benchmarks.throughput [--records N] [--runs N] [--users N]
 """

@@ -2,8 +2,9 @@
 
     python -m benchmarks.windows [--executions 5000000] [--runs 5]
 
-Closing is what a consumer does: find the due windows, compute their rows from `executions`, write them to `odds_windows` and take
-them from `open_windows`, in one DuckLake transaction. The target is 3,000,000 executions a second on 2 cores.
+Closing is what a consumer does: find the due windows, compute their rows from `executions`, write them to
+`odds_windows` and take them from `open_windows`, in one DuckLake transaction. The target is 3,000,000
+executions a second on 2 cores.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Dagster's storage on PostgreSQL with connections that are kept.
 
-Dagster's own opens a connection for every question (it keeps some for its webserver alone): a process of the server's each time, and with TLS a handshake.
-A daemon and its runs ask some dozens of questions a second, so that connecting was most of what Dagster's database and its clients did.
+Dagster's own opens a connection for every question (it keeps some for its webserver alone): a process of the
+server's each time, and with TLS a handshake. A daemon and its runs ask some dozens of questions a second, so
+that connecting was most of what Dagster's database and its clients did.
 """
 
 from __future__ import annotations
@@ -15,14 +16,20 @@ from dagster_postgres.utils import create_pg_engine, get_token_provider_from_con
 from sqlalchemy import Engine
 
 KEPT = 2
-"""Connections that a process keeps; more are opened while more threads ask at once, and closed after. Few, as every run is a process."""
+"""Connections that a process keeps; more are opened while more threads ask at once, and closed after. Few, as
+every run is a process.
+"""
 
 LIFE_S = 600
-"""After so long a connection is replaced, so that no process holds one to a server that is no longer the database's."""
+"""After so long a connection is replaced, so that no process holds one to a server that is no longer the
+database's.
+"""
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
-    """Dagster's storage; its runs, events and schedules ask over one pool of connections, which is the process's: a code server makes an instance a tick."""
+    """Dagster's storage; its runs, events and schedules ask over one pool of connections, which is the
+    process's: a code server makes an instance a tick.
+    """
 
     @classmethod
     def from_config_value(
@@ -38,7 +45,9 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         return storage
 
     def _share(self, engine: Engine) -> None:
-        """Give the parts the engine in the place of those that keep no connection; the webserver gives them others again."""
+        """Give the parts the engine in the place of those that keep no connection; the webserver gives them
+        others again.
+        """
         for part in (self._run_storage, self._event_log_storage, self._schedule_storage):
             part._engine = engine
 
@@ -48,7 +57,9 @@ _pools: dict[str, Engine] = {}
 
 
 def _pooled(url: str, tokens: Any) -> Engine:
-    """The last connection is used first: so a process that asks one question at a time needs one. A connection that the server closed is found before it is used."""
+    """The last connection is used first: so a process that asks one question at a time needs one. A
+    connection that the server closed is found before it is used.
+    """
     return create_pg_engine(
         url,
         tokens,

@@ -1,4 +1,6 @@
-"""All assets, checks, jobs, schedules and sensors of the platform: what every deployment runs. Not here: where (local.py, aws.py)."""
+"""All assets, checks, jobs, schedules and sensors of the platform: what every deployment runs. Not here:
+where (local.py, aws.py).
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def build_definitions(
     *,
     more_sensors: Sequence[dg.SensorDefinition] = (),
 ) -> dg.Definitions:
-    """All assets, checks, jobs, sensors and schedules; tests override resources, a deployment may add sensors."""
+    """All assets, checks, jobs, sensors and schedules; tests override resources, a deployment may add
+    sensors.
+    """
     return dg.Definitions(
         assets=[
             exchange_bets_stream,

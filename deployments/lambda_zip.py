@@ -1,7 +1,9 @@
-"""Builds the zip of the API on Lambda: what the API needs and nothing else, the same bytes each time. `make lambda`.
+"""Builds the zip of the API on Lambda: what the API needs and nothing else, the same bytes each time. `make
+lambda`.
 
-`python -m deployments.lambda_zip [--python 3.12] [--output FILE]`. The packages are those of requirements.lock, by their hashes, as wheels for
-Lambda's system. Not here: the handler (exchange_platform/api/lambda_handler.py).
+`python -m deployments.lambda_zip [--python 3.12] [--output FILE]`. The packages are those of
+requirements.lock, by their hashes, as wheels for Lambda's system. Not here: the handler
+(exchange_platform/api/lambda_handler.py).
 """
 
 from __future__ import annotations
@@ -79,7 +81,9 @@ def needed_packages() -> list[str]:
 
 
 def locked(names: list[str]) -> str:
-    """The lines of requirements.lock of these packages, hashes and all. Raises `LookupError` for one that is not there."""
+    """The lines of requirements.lock of these packages, hashes and all. Raises `LookupError` for one that is
+    not there.
+    """
     entries: dict[str, str] = {}
     for entry in re.split(r"\n(?=\S)", (CHECKOUT / "requirements.lock").read_text()):
         if named := re.match(r"([A-Za-z0-9._-]+)(\[[^]]*\])?==", entry):
@@ -161,7 +165,9 @@ def packed(files: Mapping[str, Path]) -> bytes:
 
 
 def write_zip(installed: Path, output: Path) -> int:
-    """Write the zip: sorted, with one date and one mode, so that its bytes depend on its contents alone. Returns its size."""
+    """Write the zip: sorted, with one date and one mode, so that its bytes depend on its contents alone.
+    Returns its size.
+    """
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_suffix(".part")
     with zipfile.ZipFile(unfinished, "w") as archive:

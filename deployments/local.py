@@ -1,4 +1,6 @@
-"""Everything on one machine, embedded: Dagster's definitions for `exchange-platform up`. Not here: what they are (definitions.py)."""
+"""Everything on one machine, embedded: Dagster's definitions for `exchange-platform up`. Not here: what they
+are (definitions.py).
+"""
 
 from deployments.definitions import build_definitions
 

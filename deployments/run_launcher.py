@@ -1,4 +1,6 @@
-"""How Dagster's runs are started on AWS: as tasks in a security group of their own, not in that of the daemon which starts them."""
+"""How Dagster's runs are started on AWS: as tasks in a security group of their own, not in that of the daemon
+which starts them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ SUBNETS, GROUP = "EXCHANGE_PLATFORM_RUN_SUBNETS", "EXCHANGE_PLATFORM_RUN_SECURIT
 
 
 class OwnGroupEcsRunLauncher(EcsRunLauncher):
-    """Dagster's launcher, with the network that the environment names for runs; where it names none, runs start in the daemon's."""
+    """Dagster's launcher, with the network that the environment names for runs; where it names none, runs
+    start in the daemon's.
+    """
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> Self:

@@ -1,7 +1,9 @@
-"""`python -m deployments.set_back_clock`: lets Dagster's sensors tick again at once after the clock was set back.
+"""`python -m deployments.set_back_clock`: lets Dagster's sensors tick again at once after the clock was set
+back.
 
-Dagster waits a sensor's interval from its last tick; after a tick that lies an hour ahead no sensor ticks for an hour, so nobody
-starts consumer runs. `exchange-platform up` runs this when it sees the clock jump back, or finds such ticks when it starts.
+Dagster waits a sensor's interval from its last tick; after a tick that lies an hour ahead no sensor ticks for
+an hour, so nobody starts consumer runs. `exchange-platform up` runs this when it sees the clock jump back, or
+finds such ticks when it starts.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ ROUNDS, PAUSE_S = 4, 10.0
 
 
 def forget_ticks_ahead(instance: dg.DagsterInstance, now_s: float) -> list[str]:
-    """Forget the times of ticks that lie ahead of now; cursors and run keys stay. Returns the sensors' names."""
+    """Forget the times of ticks that lie ahead of now; cursors and run keys stay. Returns the
+    sensors' names.
+    """
     names: list[str] = []
     for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
         data = state.instigator_data

@@ -1,8 +1,9 @@
 """The Dagster UI behind a guard: `python -m deployments.webserver` takes dagster-webserver's own arguments.
 
-The UI asks for no password, and whatever reaches it may end and delete runs. dagster-webserver takes requests of any page that an
-operator's browser opens: a mutation by GET, from an image, under any name. What is refused here, besides other sites' requests
-(origins.py): a GET that changes something, and a POST of a kind that a form of another site can send.
+The UI asks for no password, and whatever reaches it may end and delete runs. dagster-webserver takes requests
+of any page that an operator's browser opens: a mutation by GET, from an image, under any name. What is
+refused here, besides other sites' requests (origins.py): a GET that changes something, and a POST of a kind
+that a form of another site can send.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def _queries(scope: Scope) -> list[str]:
 
 
 def _changes(query: str) -> bool:
-    """Whether a GraphQL document has anything but queries in it. What can't be parsed, Dagster refuses: it parses it likewise."""
+    """Whether a GraphQL document has anything but queries in it. What can't be parsed, Dagster refuses: it
+    parses it likewise.
+    """
     try:
         document = parse(query, no_location=True)
     except (GraphQLError, RecursionError):
@@ -52,7 +55,9 @@ def _changes(query: str) -> bool:
 
 
 class _Framed:
-    """Lets no other site show these pages inside its own, where an operator could be made to press a button."""
+    """Lets no other site show these pages inside its own, where an operator could be made to press a
+    button.
+    """
 
     def __init__(self, app: Any) -> None:
         self._app = app

@@ -1,4 +1,6 @@
-"""The Python client of the HTTP API: what an application that bets needs. Not here: the routes (api/), or betting without HTTP (submission/service.py)."""
+"""The Python client of the HTTP API: what an application that bets needs. Not here: the routes (api/), or
+betting without HTTP (submission/service.py).
+"""
 
 from __future__ import annotations
 
@@ -37,11 +39,15 @@ class ApiError(Exception):
 
 
 class TokenRefused(ApiError):
-    """401: the token is not known, expired or revoked. Asking again is of no use; an operator makes another."""
+    """401: the token is not known, expired or revoked. Asking again is of no use; an operator makes
+    another.
+    """
 
 
 class MissingScope(ApiError):
-    """403 `missing_scope`: the token may not do this. `needed` is the scope that it lacks, `scopes` are those that it has."""
+    """403 `missing_scope`: the token may not do this. `needed` is the scope that it lacks, `scopes` are those
+    that it has.
+    """
 
     def __init__(self, status: int, code: str, detail: str, *, needed: str, scopes: list[str]) -> None:
         super().__init__(status, code, detail)
@@ -50,7 +56,9 @@ class MissingScope(ApiError):
 
 
 class ApiUnavailable(Unavailable):
-    """The API could not be reached, or was too busy, for as long as was tried. Asking again with the same id is right."""
+    """The API could not be reached, or was too busy, for as long as was tried. Asking again with the same id
+    is right.
+    """
 
 
 class BetView(msgspec.Struct, frozen=True):
@@ -113,10 +121,12 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class ExchangeClient:
-    """Calls the API as an application. Thread-safe, as its connections are. An answer takes at most `timeout_s` in all, and 16 MiB.
+    """Calls the API as an application. Thread-safe, as its connections are. An answer takes at most
+    `timeout_s` in all, and 16 MiB.
 
-    What changes something is asked for again, under the same id, while the API is away or busy: it is done once. Raises `ApiError` where
-    the API refuses (`TokenRefused` and `MissingScope` where it is the token), and `ApiUnavailable` where it can't be reached.
+    What changes something is asked for again, under the same id, while the API is away or busy: it is done
+    once. Raises `ApiError` where the API refuses (`TokenRefused` and `MissingScope` where it is the token),
+    and `ApiUnavailable` where it can't be reached.
     """
 
     def __init__(self, url: str, token: str, *, timeout_s: float = 10.0) -> None:
@@ -167,7 +177,9 @@ class ExchangeClient:
         )
 
     def profile(self, account_id: str) -> dict[str, Any]:
-        """The account's profile from the profile view, which follows the bets within seconds: balance, exposure, counts, last bets."""
+        """The account's profile from the profile view, which follows the bets within seconds: balance,
+        exposure, counts, last bets.
+        """
         found: dict[str, Any] = self._call("GET", f"/accounts/{account_id}/profile").json()
         return found
 
@@ -184,7 +196,9 @@ class ExchangeClient:
         handicap: Decimal = Decimal(0),
         submission_id: str | None = None,
     ) -> BetView:
-        """Place a bet; without odds a market order. When it returns the bet is recorded for good, and `PENDING`."""
+        """Place a bet; without odds a market order. When it returns the bet is recorded for good, and
+        `PENDING`.
+        """
         answer = self._call(
             "POST",
             "/bets",

@@ -1,4 +1,6 @@
-"""The job that mails confirmations and hears of those that did not arrive. Not here: what is mailed (exchange_platform/confirmation/)."""
+"""The job that mails confirmations and hears of those that did not arrive. Not here: what is mailed
+(exchange_platform/confirmation/).
+"""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,9 @@
-"""Deletes Dagster's old runs with all that they left: events, files and output. How old is settings'; nothing else of Dagster's is touched.
+"""Deletes Dagster's old runs with all that they left: events, files and output. How old is settings'; nothing
+else of Dagster's is touched.
 
-Dagster keeps every run for ever (dagster #33785). Its `delete_run` deletes rows. On SQLite each run has a database file of its own, which stays as large as it
-was, and so does the index of all runs; what a run printed stays too.
+Dagster keeps every run for ever (dagster #33785). Its `delete_run` deletes rows. On SQLite each run has a
+database file of its own, which stays as large as it was, and so does the index of all runs; what a run
+printed stays too.
 """
 
 import time
@@ -30,7 +32,9 @@ _STRAY_AFTER_S = 3600.0
 _REWRITTEN_BYTES = 100_000_000
 """Dagster's processes wait 20 s for a lock; rewriting so much takes 1 or 2."""
 _RUNLESS_EVENTS = ("ASSET_CHECK_EVALUATION", "FRESHNESS_STATE_EVALUATION")
-"""Reported without a run, and without a reader once they are old: the newest evaluation of each check is kept elsewhere."""
+"""Reported without a run, and without a reader once they are old: the newest evaluation of each check is kept
+elsewhere.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,9 @@ class _Kind:
 def purge_runs(
     instance: dg.DagsterInstance, settings: Settings, budget: Budget, now: datetime | None = None
 ) -> Purged:
-    """Delete runs that ended long ago, oldest first, until none is left or the time is over; then what earlier releases left of theirs."""
+    """Delete runs that ended long ago, oldest first, until none is left or the time is over; then what
+    earlier releases left of theirs.
+    """
     now = now or datetime.now(UTC)
     kinds = (
         _Kind(
@@ -105,7 +111,9 @@ def purge_strays(instance: dg.DagsterInstance, budget: Budget) -> int:
 
 
 def purge_runless(instance: dg.DagsterInstance, kept: timedelta, budget: Budget) -> int:
-    """Delete old events that were reported without a run, and old evaluations of checks but each one's newest; how many rows."""
+    """Delete old events that were reported without a run, and old evaluations of checks but each one's
+    newest; how many rows.
+    """
     storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):
         return 0
@@ -138,7 +146,9 @@ def purge_runless(instance: dg.DagsterInstance, kept: timedelta, budget: Budget)
 
 
 def give_space_back(instance: dg.DagsterInstance, budget: Budget) -> int:
-    """Give the free pages of Dagster's SQLite files back to the file system; how many bytes. Nothing on PostgreSQL, which does so itself."""
+    """Give the free pages of Dagster's SQLite files back to the file system; how many bytes. Nothing on
+    PostgreSQL, which does so itself.
+    """
     storage = instance.event_log_storage
     if not isinstance(storage, SqliteEventLogStorage):
         return 0
@@ -181,7 +191,9 @@ def _delete_files(instance: dg.DagsterInstance, run_id: str) -> None:
 
 
 def _strays(instance: dg.DagsterInstance) -> Iterable[str]:
-    """The ids that files and folders are named by, of runs that Dagster does not know, where nothing was written lately."""
+    """The ids that files and folders are named by, of runs that Dagster does not know, where nothing was
+    written lately.
+    """
     found: dict[str, Path] = {}
     storage = instance.event_log_storage
     if isinstance(storage, SqliteEventLogStorage):

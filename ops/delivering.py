@@ -1,4 +1,6 @@
-"""What the ops of long-lived delivery runs have in common: configuration, reports as materialisations. Not here: the ops, or delivering (exchange_platform/mail/)."""
+"""What the ops of long-lived delivery runs have in common: configuration, reports as materialisations. Not
+here: the ops, or delivering (exchange_platform/mail/).
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +18,9 @@ class DeliveryConfig(dg.Config):
 
 
 def delivered(context: dg.OpExecutionContext, run: DeliveryRun, asset: str) -> Iterator[Any]:
-    """Run it to its end, yielding its figures as materialisations of `asset`, every few seconds and at the end."""
+    """Run it to its end, yielding its figures as materialisations of `asset`, every few seconds and at the
+    end.
+    """
     for report in run.run():
         metadata: dict[str, Any] = {
             f"{name} {figure}" if len(report.channels) > 1 else figure: value

@@ -1,4 +1,6 @@
-"""The job that rebuilds the event index from the database. Not here: how searches go on meanwhile (event_index/index.py)."""
+"""The job that rebuilds the event index from the database. Not here: how searches go on meanwhile
+(event_index/index.py).
+"""
 
 import time
 

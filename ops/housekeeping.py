@@ -1,5 +1,5 @@
-"""Jobs that keep the stores and Dagster's own storage small. What is deleted after how long is exchange_platform/operations/purges.py's; Dagster's runs are
-dagster_storage.py's.
+"""Jobs that keep the stores and Dagster's own storage small. What is deleted after how long is
+exchange_platform/operations/purges.py's; Dagster's runs are dagster_storage.py's.
 """
 
 from datetime import timedelta

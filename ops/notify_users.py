@@ -1,4 +1,6 @@
-"""The job that tells of every change of a bet: its owner by mail, subscribers by the topic. Not here: what is told (exchange_platform/notifications/)."""
+"""The job that tells of every change of a bet: its owner by mail, subscribers by the topic. Not here: what is
+told (exchange_platform/notifications/).
+"""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,6 @@
-"""The job that settles what became of orders and pending bets. Not here: how (exchange_platform/submission/reconciliation.py, order_publishing.py)."""
+"""The job that settles what became of orders and pending bets. Not here: how
+(exchange_platform/submission/reconciliation.py, order_publishing.py).
+"""
 
 import dagster as dg
 

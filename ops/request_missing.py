@@ -1,4 +1,6 @@
-"""The job that brings back what a store lacks. How it is found and asked for lives in exchange_platform/operations/checks/missing.py."""
+"""The job that brings back what a store lacks. How it is found and asked for lives in
+exchange_platform/operations/checks/missing.py.
+"""
 
 import time
 

@@ -1,4 +1,6 @@
-"""Runs of Dagster that failed lately: for a check and a metric. What to do about one is in docs/operations.md."""
+"""Runs of Dagster that failed lately: for a check and a metric. What to do about one is in
+docs/operations.md.
+"""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,6 @@
-"""The platform's settings and stores as a Dagster resource. Not here: anything that would be true without Dagster."""
+"""The platform's settings and stores as a Dagster resource. Not here: anything that would be true without
+Dagster.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +22,9 @@ from exchange_platform.submission.exchange_asking import ExchangeClient, exchang
 
 
 class PlatformResource(dg.ConfigurableResource[Settings]):
-    """Hands out settings and stores. Everything else is configured by the environment (docs/configuration.md)."""
+    """Hands out settings and stores. Everything else is configured by the environment
+    (docs/configuration.md).
+    """
 
     data_dir: str | None = None
     """The embedded platform's directory; the environment's, unless given."""
@@ -37,7 +41,9 @@ class PlatformResource(dg.ConfigurableResource[Settings]):
 
     @contextmanager
     def lake(self, *, read_only: bool = True, memory_mb: int | None = None) -> Iterator[Lake]:
-        """The lake, attached for a while. `memory_mb` bounds what it holds of memory, where the lake's own bound is too much."""
+        """The lake, attached for a while. `memory_mb` bounds what it holds of memory, where the lake's own
+        bound is too much.
+        """
         lake = Lake.from_settings(self.settings, read_only=read_only, memory_mb=memory_mb)
         try:
             yield lake

@@ -1,14 +1,17 @@
-"""Which runs come first, and which of them may run at once, as tags and a pool that Dagster's queue reads. The limits stand in dagster.yaml.
+"""Which runs come first, and which of them may run at once, as tags and a pool that Dagster's queue reads.
+The limits stand in dagster.yaml.
 
-Consumers and deliveries have no limit but their own: at most three runs of each share at once. Everything else is bounded, so that
-it can't take the room of theirs: each small job runs once at a time, a backfill has one run at a time, and of the jobs that write the lake beside
-the consumers two run at once.
+Consumers and deliveries have no limit but their own: at most three runs of each share at once. Everything
+else is bounded, so that it can't take the room of theirs: each small job runs once at a time, a backfill has
+one run at a time, and of the jobs that write the lake beside the consumers two run at once.
 """
 
 ONE_AT_A_TIME = "one_at_a_time"
 """The tag of which each value may run once at a time."""
 LAKE_WRITERS = "lake_writers"
-"""The pool of the jobs that write the lake beside the consumers. A consumer is never in it: it would wait for a backfill."""
+"""The pool of the jobs that write the lake beside the consumers. A consumer is never in it: it would wait for
+a backfill.
+"""
 SMALL_JOB_ENDS_S = 3600
 """A run of a small job that died with its code server holds its only place until then."""
 

@@ -1,4 +1,6 @@
-"""When Dagster was asked for a run: what its start took is counted from there. How that is used is in exchange_platform/operations/supervision.py."""
+"""When Dagster was asked for a run: what its start took is counted from there. How that is used is in
+exchange_platform/operations/supervision.py.
+"""
 
 import dagster as dg
 

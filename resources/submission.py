@@ -11,7 +11,9 @@ from exchange_platform.submission import BetSubmission
 
 
 class BetSubmissionResource(dg.ConfigurableResource[BetSubmission]):
-    """Hands an op or asset a `BetSubmission` of its own, with its relay, and closes it at the end of the run."""
+    """Hands an op or asset a `BetSubmission` of its own, with its relay, and closes it at the end of
+    the run.
+    """
 
     data_dir: str | None = None
     """The embedded platform's directory; the environment's, unless given."""

@@ -1,4 +1,6 @@
-"""Publishes the platform's figures to CloudWatch each minute. Not here: which (exchange_platform/operations/cloud_metrics.py)."""
+"""Publishes the platform's figures to CloudWatch each minute. Not here: which
+(exchange_platform/operations/cloud_metrics.py).
+"""
 
 from datetime import timedelta
 
@@ -27,7 +29,9 @@ EVALUATED_WITHIN = timedelta(minutes=10)
     description="Publishes heartbeats, lags, rates, dead letters, waiting mail, stuck orders and failed checks to CloudWatch.",
 )
 def cloud_metrics_sensor(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SkipReason:
-    """Read the figures and publish them. What can't be read is missing in CloudWatch, and an alarm says so."""
+    """Read the figures and publish them. What can't be read is missing in CloudWatch, and an alarm
+    says so.
+    """
     settings = platform.settings
     if settings.metrics_namespace is None:
         return dg.SkipReason("no namespace is configured (EXCHANGE_PLATFORM_METRICS_NAMESPACE)")
@@ -52,7 +56,9 @@ def cloud_metrics_sensor(context: dg.SensorEvaluationContext, platform: Platform
 
 
 def failed_checks(instance: dg.DagsterInstance, *, now_s: float | None = None) -> int:
-    """How many asset checks do not count as passed: they failed, or nobody has evaluated them for ten minutes."""
+    """How many asset checks do not count as passed: they failed, or nobody has evaluated them for ten
+    minutes.
+    """
     keys = [dg.AssetCheckKey(dg.AssetKey(check.asset), check.name) for check in ALL]
     newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     since_s = (SYSTEM_CLOCK.now_us() / 1e6 if now_s is None else now_s) - EVALUATED_WITHIN.total_seconds()

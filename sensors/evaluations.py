@@ -1,4 +1,6 @@
-"""Reports check evaluations outside of a run, so that the UI shows them as current. Not here: which, or when."""
+"""Reports check evaluations outside of a run, so that the UI shows them as current. Not here: which,
+or when.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -24,9 +26,9 @@ def report(
 ) -> None:
     """Report each evaluation as the run's that last materialised its asset.
 
-    A consumer run materialises every ten seconds, and the UI takes an evaluation that is older than the newest
-    materialisation for none, unless both are of one run. Of several evaluations in a run the UI keeps the newest; the run's log
-    keeps all, and is purged with the run.
+    A consumer run materialises every ten seconds, and the UI takes an evaluation that is older than the
+    newest materialisation for none, unless both are of one run. Of several evaluations in a run the UI keeps
+    the newest; the run's log keeps all, and is purged with the run.
     """
     told = list(evaluations)
     newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(

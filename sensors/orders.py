@@ -1,4 +1,6 @@
-"""Requests the reconciliation of orders when some wait for too long. Not here: what it does (ops/reconcile_orders.py)."""
+"""Requests the reconciliation of orders when some wait for too long. Not here: what it does
+(ops/reconcile_orders.py).
+"""
 
 import dagster as dg
 

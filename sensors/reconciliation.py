@@ -1,4 +1,6 @@
-"""Evaluates the reconciliation checks every minute without starting a run. Not here: the checks (exchange_platform/operations/checks/)."""
+"""Evaluates the reconciliation checks every minute without starting a run. Not here: the checks
+(exchange_platform/operations/checks/).
+"""
 
 from collections.abc import Iterable
 
@@ -61,7 +63,9 @@ class _Memory(msgspec.Struct):
     without: dict[str, str] = {}
     """Check -> why there is nothing to compare with, so that it has no verdict."""
     suspected: list[str] = []
-    """The checks of consumers that the last tick saw fail: a hand-over after a kill takes less than two ticks."""
+    """The checks of consumers that the last tick saw fail: a hand-over after a kill takes less than two
+    ticks.
+    """
 
     @classmethod
     def from_text(cls, text: str | None) -> "_Memory":
@@ -139,7 +143,9 @@ def _outcomes(
     memory: _Memory,
     now_us: int,
 ) -> dict[Check, CheckOutcome]:
-    """The checks' outcomes, those left out that could not be made now: the consumer's own check reports a store that is away."""
+    """The checks' outcomes, those left out that could not be made now: the consumer's own check reports a
+    store that is away.
+    """
     outcomes: dict[Check, CheckOutcome] = {}
     for check in asked:
         try:

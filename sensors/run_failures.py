@@ -1,4 +1,6 @@
-"""Logs failed runs. The check `no_failed_runs` and the metric FailedRuns report them, too (resources/failed_runs.py)."""
+"""Logs failed runs. The check `no_failed_runs` and the metric FailedRuns report them, too
+(resources/failed_runs.py).
+"""
 
 import dagster as dg
 

@@ -1,4 +1,6 @@
-"""What Dagster and its run launcher know of a consumer's process, for those that run on other machines. What is made of it is in exchange_platform/runs/liveness.py."""
+"""What Dagster and its run launcher know of a consumer's process, for those that run on other machines. What
+is made of it is in exchange_platform/runs/liveness.py.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -29,9 +31,11 @@ _ON_THE_WAY = [
 
 
 def launcher_probe(instance: dg.DagsterInstance, log: logging.Logger) -> Probe:
-    """Ask the run launcher (on ECS: for the run's task), then Dagster: a run that it counts as finished, and that says nothing, is gone.
+    """Ask the run launcher (on ECS: for the run's task), then Dagster: a run that it counts as finished, and
+    that says nothing, is gone.
 
-    That Dagster counts a run as started says nothing of its process. Whoever can't be asked now says nothing either.
+    That Dagster counts a run as started says nothing of its process. Whoever can't be asked now says nothing
+    either.
     """
 
     def life(consumer: ConsumerRow) -> Life:
@@ -52,8 +56,9 @@ def pending_runs(
 ) -> list[dg.DagsterRun]:
     """The consumer's runs that wait for a slot or are starting, and have not begun as a consumer yet.
 
-    A starting one counts as long as a start may take at all, if its launcher says that it runs. Without one that says so it counts if this code server
-    launched it: its death would have been reported. One of an earlier code server may have died with that.
+    A starting one counts as long as a start may take at all, if its launcher says that it runs. Without one
+    that says so it counts if this code server launched it: its death would have been reported. One of an
+    earlier code server may have died with that.
     """
     begun = {row.run_id for row in recent}
     filters = dg.RunsFilter(tags={"source": consumer}, statuses=_ON_THE_WAY)
@@ -87,7 +92,9 @@ def _by_the_launcher(instance: dg.DagsterInstance, run: dg.DagsterRun, log: logg
 
 
 def end_run(instance: dg.DagsterInstance, run: dg.DagsterRun, log: logging.Logger) -> None:
-    """Have the launcher stop a run whose process is not on this machine, if it can. Whether it did shows at the next look."""
+    """Have the launcher stop a run whose process is not on this machine, if it can. Whether it did shows at
+    the next look.
+    """
     try:
         if instance.run_launcher.supports_check_run_worker_health:
             instance.run_launcher.terminate(run.run_id)

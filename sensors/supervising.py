@@ -1,4 +1,6 @@
-"""Sensors that keep a source's consumer runs alive: one run, or one a share. They read heartbeats, never the stream. Not here: the decision (supervision.py)."""
+"""Sensors that keep a source's consumer runs alive: one run, or one a share. They read heartbeats, never the
+stream. Not here: the decision (supervision.py).
+"""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -33,7 +35,8 @@ def supervising_sensor(
     *,
     configured: Callable[[Share], Mapping[str, Any]] = lambda _share: {},
 ) -> dg.SensorDefinition:
-    """The sensor `name`, which keeps a run of `job` alive for each share of `source`: its consumer. `what` completes its description.
+    """The sensor `name`, which keeps a run of `job` alive for each share of `source`: its consumer. `what`
+    completes its description.
 
     `configured` is the configuration that a share's run is given.
     """
@@ -90,7 +93,9 @@ def supervising_sensor(
 def _lives(
     context: dg.SensorEvaluationContext, recent: Sequence[ConsumerRow], now_us: int, settings: Settings
 ) -> dict[str, Life]:
-    """What is known of the processes of those that say that they run: by this machine, and of those that are silent by the launcher and Dagster."""
+    """What is known of the processes of those that say that they run: by this machine, and of those that are
+    silent by the launcher and Dagster.
+    """
     elsewhere = launcher_probe(context.instance, context.log)
     lives: dict[str, Life] = {}
     for row in recent:
@@ -110,8 +115,8 @@ def _end(
 ) -> None:
     """End runs and let Dagster know: one that died with its code server would be counted as running for ever.
 
-    These are the runs in `gone`, whose processes do not run or are hung, and those that began a while ago and have never been heard of. A hung
-    process is killed, since it may hold what its successor waits for.
+    These are the runs in `gone`, whose processes do not run or are hung, and those that began a while ago and
+    have never been heard of. A hung process is killed, since it may hold what its successor waits for.
     """
     processes = {row.run_id: row.process for row in recent}
     filters = dg.RunsFilter(tags={"source": consumer}, statuses=_WITH_A_PLACE)

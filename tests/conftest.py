@@ -21,7 +21,8 @@ from tests.support.postgres_parts import Postgres
 hypothesis.settings.register_profile("unhurried", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("unhurried")
 
-# Who starts tests in the background of a script has them ignore SIGINT, and with them what they start: Dagster ends a `tail` by it.
+# Who starts tests in the background of a script has them ignore SIGINT, and with them what they start:
+# Dagster ends a `tail` by it.
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     and threading.current_thread() is threading.main_thread()
@@ -30,7 +31,9 @@ if (
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what was imported: it stays, and looking through it takes a tenth of the suite's time."""
+    """Spare the garbage collector what was imported: it stays, and looking through it takes a tenth of the
+    suite's time.
+    """
     gc.collect()
     gc.freeze()
 
@@ -84,7 +87,9 @@ def mysql_url() -> Iterator[str]:
 
 @pytest.fixture
 def settings(tmp_path: Path, emulator_url: str, request: pytest.FixtureRequest) -> Settings:
-    """Settings of an embedded platform with a directory, streams and tables of its own; none of them exists yet."""
+    """Settings of an embedded platform with a directory, streams and tables of its own; none of them exists
+    yet.
+    """
     own = f"{abs(hash(request.node.nodeid)) % 10**10}"
     return Settings(
         data_dir=tmp_path / "data",

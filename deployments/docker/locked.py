@@ -1,6 +1,7 @@
 """`locked.py LOCK NAMES`: print what LOCK says of the packages that the file NAMES lists, with their hashes.
 
-An image gets what its part of the platform needs, and nothing of the tests' and the others'. Not here: which packages those are (install).
+An image gets what its part of the platform needs, and nothing of the tests' and the others'. Not here: which
+packages those are (install).
 """
 
 from __future__ import annotations

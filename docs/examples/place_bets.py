@@ -1,4 +1,5 @@
-"""An application that bets: an account confirmed and funded, bets on whatever is open, waiting until each is over.
+"""An application that bets: an account confirmed and funded, bets on whatever is open, waiting until each is
+over.
 
     python docs/examples/place_bets.py DATA_DIR ACCOUNT_ID [BETS]
 

@@ -1,4 +1,6 @@
-"""The application: its routes, its errors, its headers, put together. Not here: serving it (__main__.py), the routes themselves."""
+"""The application: its routes, its errors, its headers, put together. Not here: serving it (__main__.py), the
+routes themselves.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from exchange_platform.api.routes import accounts, bets, changes, events, health
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
 
-# A request is tried against them in this order: first what is asked for most often, at each keystroke and for each bet.
+# A request is tried against them in this order: first what is asked for most often, at each keystroke and for
+# each bet.
 ROUTERS = (
     events.searches,
     events.router,

@@ -1,4 +1,6 @@
-"""What the API tells of events, markets and windows, as JSON. Not here: the routes (routes/events.py, routes/windows.py, routes/live.py)."""
+"""What the API tells of events, markets and windows, as JSON. Not here: the routes (routes/events.py,
+routes/windows.py, routes/live.py).
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ Odds = Annotated[str, Field(description="Decimal odds.", examples=["2.5"])]
 
 
 class Highlight(BaseModel):
-    """Characters `[start, end)` of the field, counted in Unicode code points, that the query found. Escape the text, then mark them."""
+    """Characters `[start, end)` of the field, counted in Unicode code points, that the query found. Escape
+    the text, then mark them.
+    """
 
     field: Annotated[str, Field(description="`name` or `competition`.")]
     start: int
@@ -127,7 +131,9 @@ class EventPage(BaseModel):
 
 
 class Window(BaseModel):
-    """A selection's executions in `[start, end)`, five minutes. Averages are numbers; odds that were traded are text and exact."""
+    """A selection's executions in `[start, end)`, five minutes. Averages are numbers; odds that were traded
+    are text and exact.
+    """
 
     selection_id: int
     handicap: str

@@ -1,6 +1,8 @@
-"""The API as an AWS Lambda function behind API Gateway (payload format 2.0): `handler`. Not here: the application (app.py), or its zip.
+"""The API as an AWS Lambda function behind API Gateway (payload format 2.0): `handler`. Not here: the
+application (app.py), or its zip.
 
-`handler` is made when it is first asked for, which Lambda does before the first event, while the function has more of a processor.
+`handler` is made when it is first asked for, which Lambda does before the first event, while the function has
+more of a processor.
 """
 
 from __future__ import annotations
@@ -24,11 +26,15 @@ log = logging.getLogger(__name__)
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 LONGEST_ANSWER_S = 5.0
-"""API Gateway hands an answer on when it is complete, so one that would go on for ever ends: the client comes again."""
+"""API Gateway hands an answer on when it is complete, so one that would go on for ever ends: the client comes
+again.
+"""
 
 
 class Function:
-    """Answers one event after the other, as Lambda asks. After one at which a store refused the password, secrets are read again."""
+    """Answers one event after the other, as Lambda asks. After one at which a store refused the password,
+    secrets are read again.
+    """
 
     def __init__(self) -> None:
         """Read the settings, and secrets where they lie. Raises `InvalidSettings`."""
@@ -55,7 +61,8 @@ def make_handler() -> Handler:
 
 
 def _made() -> tuple[Parts, Handler]:
-    # Nothing but /tmp can be written in a function; a stream's clients would each hold one for as long as they stay.
+    # Nothing but /tmp can be written in a function; a stream's clients would each hold one for as long as
+    # they stay.
     data_dir = None if "EXCHANGE_PLATFORM_DATA_DIR" in os.environ else Path(tempfile.gettempdir())
     settings = load_settings(data_dir, live_clients=0, longest_answer_s=LONGEST_ANSWER_S)
     import_late()
@@ -67,7 +74,8 @@ def _made() -> tuple[Parts, Handler]:
     app = create_app(settings)
     parts: Parts = app.state.parts
     parts.prepare()
-    # Lambda ends a process without a word, so nothing is closed; and between events nothing runs, so nothing is started.
+    # Lambda ends a process without a word, so nothing is closed; and between events nothing runs, so nothing
+    # is started.
     text = [*DEFAULT_TEXT_MIME_TYPES, "application/problem+json"]
     return parts, Mangum(app, lifespan="off", text_mime_types=text)
 

@@ -68,7 +68,9 @@ class Parts:
 
     @cached_property
     def token_database(self) -> Database:
-        """The same for applications' tokens and the log of security events: whoever shows a token waits for nobody else's reads."""
+        """The same for applications' tokens and the log of security events: whoever shows a token waits for
+        nobody else's reads.
+        """
         return Database(self.settings.operational_database_url)
 
     @cached_property
@@ -236,7 +238,8 @@ class Parts:
 
 
 async def parts_of(connection: HTTPConnection) -> Parts:
-    """The parts of the application that a request came to."""  # async, as all that wait for nothing: others take a thread each
+    """The parts of the application that a request came to."""
+    # Async, as all that wait for nothing: others take a thread each.
     found = connection.app.state.parts
     assert isinstance(found, Parts)
     return found

@@ -1,4 +1,6 @@
-"""Serving the API on one address, and telling what streams answers when the end has come. Not here: the application (app.py)."""
+"""Serving the API on one address, and telling what streams answers when the end has come. Not here: the
+application (app.py).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ _GRACE_S = 3
 
 
 def names_served(settings: Settings, host: str) -> frozenset[str] | None:
-    """By which names the API may be called that listens on `host`; None: on a network, and the settings name none."""
+    """By which names the API may be called that listens on `host`; None: on a network, and the settings name
+    none.
+    """
     here = host in LOOPBACK_NAMES or f"[{host}]" in LOOPBACK_NAMES
     if not here and settings.allowed_hosts is None:
         return None

@@ -1,4 +1,6 @@
-"""The command line's edge: one clear line on stderr for every error, never a traceback. Not here: the commands (app.py)."""
+"""The command line's edge: one clear line on stderr for every error, never a traceback. Not here: the
+commands (app.py).
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit status. Every error becomes one line on stderr.
 
-    0: done. 1: it went wrong, or what was asked about is not well. 2: the arguments are wrong. 130: interrupted.
-    With `EXCHANGE_PLATFORM_DEBUG=1` an error is raised with its traceback instead.
+    0: done. 1: it went wrong, or what was asked about is not well. 2: the arguments are wrong. 130:
+    interrupted. With `EXCHANGE_PLATFORM_DEBUG=1` an error is raised with its traceback instead.
     """
     from typer.exceptions import Abort, Exit, TyperException
 
@@ -75,5 +77,7 @@ def _told(error: Exception) -> str:
 
 
 def _let_go_of_stdout() -> None:
-    """The reader of a pipe went away (`| head`): nothing is wrong, and the interpreter's own last flush must not say so."""
+    """The reader of a pipe went away (`| head`): nothing is wrong, and the interpreter's own last flush must
+    not say so.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

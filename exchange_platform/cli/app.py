@@ -1,4 +1,5 @@
-"""The commands of `exchange-platform`, each a few calls down. Not here: what they do, and how errors are told.
+"""The commands of `exchange-platform`, each a few calls down. Not here: what they do, and how errors are
+told.
 
 Imports stand inside the commands, so that `--help` and `status` do not wait for what they do not use.
 """
@@ -147,7 +148,9 @@ def betfair(
     ] = None,
     data_dir: DataDir = None,
 ) -> int:
-    """Follow Betfair's live stream: publish its executions and events to the running platform until interrupted."""
+    """Follow Betfair's live stream: publish its executions and events to the running platform until
+    interrupted.
+    """
     if not any((market, event, sport, market_type, country)):
         raise typer.BadParameter(
             "name what to follow: --market, --event, --sport, --market-type or --country (Betfair gives 200 markets at most)",
@@ -221,7 +224,9 @@ def restore_lake(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> int:
-    """Take damaged files out of the lake, put back what they held, and count what nobody holds. Exit status 1 if rows are missing."""
+    """Take damaged files out of the lake, put back what they held, and count what nobody holds. Exit status 1
+    if rows are missing.
+    """
     from exchange_platform.cli.restoring import restore
     from exchange_platform.settings import load_settings
 
@@ -244,7 +249,9 @@ def migrate(data_dir: DataDir = None) -> int:
 
 @app.command("database-users")
 def database_users(data_dir: DataDir = None) -> int:
-    """Make the databases' separate users, with their passwords and rights, as the administrators that DATABASE_URL and LAKE_CATALOG name."""
+    """Make the databases' separate users, with their passwords and rights, as the administrators that
+    DATABASE_URL and LAKE_CATALOG name.
+    """
     from exchange_platform.settings import load_settings
     from exchange_platform.stores.operational.database_users import make_users
 

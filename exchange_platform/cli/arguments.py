@@ -1,4 +1,6 @@
-"""What may be typed: arguments checked and read, each refusal saying what is allowed. Not here: what they are for."""
+"""What may be typed: arguments checked and read, each refusal saying what is allowed. Not here: what they are
+for.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The commands that ask: `status`, `sql`, `doctor`. Not here: the answers (status.py, lake/lake.py, doctor/findings.py)."""
+"""The commands that ask: `status`, `sql`, `doctor`. Not here: the answers (status.py, lake/lake.py,
+doctor/findings.py).
+"""
 
 from __future__ import annotations
 

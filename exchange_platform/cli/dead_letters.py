@@ -1,4 +1,6 @@
-"""The commands `dead-letters list|show|replay`. Not here: what a dead letter is (consumers/dead_letters.py)."""
+"""The commands `dead-letters list|show|replay`. Not here: what a dead letter is
+(consumers/dead_letters.py).
+"""
 
 from __future__ import annotations
 

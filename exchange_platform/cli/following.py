@@ -1,4 +1,6 @@
-"""The command `betfair`: who logs in, what is said meanwhile, the end. Not here: following (exchanges/betfair/live.py)."""
+"""The command `betfair`: who logs in, what is said meanwhile, the end. Not here: following
+(exchanges/betfair/live.py).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What `dead-letters` prints. Not here: keeping them (consumers/dead_letters.py) and applying them again (replay/dead_letters.py)."""
+"""What `dead-letters` prints. Not here: keeping them (consumers/dead_letters.py) and applying them again
+(replay/dead_letters.py).
+"""
 
 from __future__ import annotations
 

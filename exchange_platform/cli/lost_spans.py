@@ -63,7 +63,9 @@ def read_again(
     ],
     data_dir: DataDir = None,
 ) -> int:
-    """Give up a position that the source refuses: read the shard from the oldest record that it holds. Repeats change nothing."""
+    """Give up a position that the source refuses: read the shard from the oldest record that it holds.
+    Repeats change nothing.
+    """
     from exchange_platform.cli.spans import read_shard_again
     from exchange_platform.settings import load_settings
 

@@ -1,4 +1,6 @@
-"""The commands `mail`, `mail show` and `mail preview`. Not here: what they print (mails.py), or writing the mails (mail/senders/files.py)."""
+"""The commands `mail`, `mail show` and `mail preview`. Not here: what they print (mails.py), or writing the
+mails (mail/senders/files.py).
+"""
 
 from __future__ import annotations
 

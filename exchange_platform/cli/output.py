@@ -1,4 +1,6 @@
-"""How answers are printed: tables, CSV, JSON, and bytes that a terminal must not obey. Not here: what is asked."""
+"""How answers are printed: tables, CSV, JSON, and bytes that a terminal must not obey. Not here: what is
+asked.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,16 @@ def visible_bytes(data: bytes) -> str:
 
 
 def say_line(console: Console, text: str) -> None:
-    """Print one message, which may quote text from elsewhere, as it is: no markup, nothing that a terminal would obey."""
+    """Print one message, which may quote text from elsewhere, as it is: no markup, nothing that a terminal
+    would obey.
+    """
     console.print(visible(text), markup=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """Print as indented JSON. Decimals are numbers with all their digits, instants are ISO 8601 in UTC, bytes base64."""
+    """Print as indented JSON. Decimals are numbers with all their digits, instants are ISO 8601 in UTC, bytes
+    base64.
+    """
     encoded = msgspec.json.Encoder(decimal_format="number").encode(value)
     sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
 
@@ -48,7 +54,9 @@ def print_rows_json(columns: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> 
 
 
 def print_rows_csv(columns: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
-    """Print a header and a line a row (RFC 4180, but lines end in a line feed); nothing for NULL. On a terminal, nothing that it would obey."""
+    """Print a header and a line a row (RFC 4180, but lines end in a line feed); nothing for NULL. On a
+    terminal, nothing that it would obey.
+    """
     shown = visible if sys.stdout.isatty() else str
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([shown(name) for name in columns])

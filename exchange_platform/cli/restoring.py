@@ -32,7 +32,9 @@ class StopFirst(Exception):
 
 
 def restore(settings: Settings, *, accept: bool, even_all: bool, as_json: bool) -> int:
-    """Restore the lake and say what was done; 1 if rows are missing still. Raises what `restore_lake` does, and `StopFirst`."""
+    """Restore the lake and say what was done; 1 if rows are missing still. Raises what `restore_lake` does,
+    and `StopFirst`.
+    """
     _set_aside_if_needed(settings)
     source = _stream(settings)
     database = Database(settings.operational_database_url)
@@ -67,7 +69,9 @@ def _set_aside_if_needed(settings: Settings) -> None:
 
 
 def _catalog_damage(settings: Settings) -> str | None:
-    """What is wrong with the catalog; None where it is whole. A page that no query here reads may be damaged too."""
+    """What is wrong with the catalog; None where it is whole. A page that no query here reads may be damaged
+    too.
+    """
     if settings.lake_catalog is None:
         for _, _, fault in examinations(settings.data_dir, _EXAMINED_S, (CATALOG,)):
             if fault is not None and fault.state.condition is Condition.DAMAGED:

@@ -87,7 +87,9 @@ def create(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> int:
-    """Make a token for an application and print it, once: only its hash is kept. An application may have several."""
+    """Make a token for an application and print it, once: only its hash is kept. An application may have
+    several.
+    """
     from exchange_platform.cli.applications import create_token
     from exchange_platform.domain.api_tokens import digest_of, draw_token
     from exchange_platform.settings import load_settings
@@ -107,7 +109,9 @@ def create(
 
 @app.command("list")
 def list_(data_dir: DataDir = None, as_json: AsJson = False) -> int:
-    """List the tokens: what each may do, until when, and when it was used last. No secret is shown, and none is kept."""
+    """List the tokens: what each may do, until when, and when it was used last. No secret is shown, and none
+    is kept.
+    """
     from exchange_platform.cli.applications import show_tokens
     from exchange_platform.settings import load_settings
 
@@ -129,7 +133,9 @@ def revoke(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> int:
-    """Revoke an application's tokens, or some of them: within two seconds no process of the API lets them in."""
+    """Revoke an application's tokens, or some of them: within two seconds no process of the API lets
+    them in.
+    """
     from exchange_platform.cli.applications import revoke_tokens
     from exchange_platform.settings import load_settings
 
@@ -157,7 +163,9 @@ def security_events(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> int:
-    """Show the log of security events: who was let in and refused, money, limits, closings, tokens made and revoked."""
+    """Show the log of security events: who was let in and refused, money, limits, closings, tokens made and
+    revoked.
+    """
     from exchange_platform.cli.applications import show_events
     from exchange_platform.settings import load_settings
     from exchange_platform.stores.operational.accounts.security_events import SecurityKind, Wanted

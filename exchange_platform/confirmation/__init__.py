@@ -1,1 +1,3 @@
-"""Registering accounts and confirming them by mail. Not here: the routes and pages (api/), how mail is sent (mail/), mails about bets (notifications/)."""
+"""Registering accounts and confirming them by mail. Not here: the routes and pages (api/), how mail is sent
+(mail/), mails about bets (notifications/).
+"""

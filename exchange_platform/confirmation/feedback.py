@@ -1,7 +1,9 @@
-"""What SES tells of mails that it could not deliver: read strictly, as it comes through SNS into a queue. Not here: receiving it (feedback_channel.py).
+"""What SES tells of mails that it could not deliver: read strictly, as it comes through SNS into a queue. Not
+here: receiving it (feedback_channel.py).
 
-Formats: the SNS envelope (Amazon SNS, "Fanout to Amazon SQS queues"), and in it SES's notification or event ("Amazon SNS notification contents for
-Amazon SES"; "Contents of event data that Amazon SES publishes to Amazon SNS"): the same but for the name of the field that says what it is.
+Formats: the SNS envelope (Amazon SNS, "Fanout to Amazon SQS queues"), and in it SES's notification or event
+("Amazon SNS notification contents for Amazon SES"; "Contents of event data that Amazon SES publishes to
+Amazon SNS"): the same but for the name of the field that says what it is.
 """
 
 from __future__ import annotations
@@ -77,9 +79,11 @@ _feedbacks = msgspec.json.Decoder(_Feedback)
 
 
 def read_feedback(body: str | bytes, topic: str | None) -> list[Refusal]:
-    """The refusals that a queue's message tells; none for what asks for nothing (deliveries, bounces that pass). Raises `UnreadableFeedback`.
+    """The refusals that a queue's message tells; none for what asks for nothing (deliveries, bounces that
+    pass). Raises `UnreadableFeedback`.
 
-    `topic` is the name or ARN of the only topic that is believed; None believes whatever the queue's own policy lets in.
+    `topic` is the name or ARN of the only topic that is believed; None believes whatever the queue's own
+    policy lets in.
     """
     try:
         envelope = _envelopes.decode(body)

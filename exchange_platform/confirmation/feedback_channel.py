@@ -1,7 +1,9 @@
-"""Receives what SES says of its mails from an SQS queue and marks the accounts. Not here: reading it (feedback.py).
+"""Receives what SES says of its mails from an SQS queue and marks the accounts. Not here: reading it
+(feedback.py).
 
-A queue behind the SNS topic needs no public endpoint, keeps what comes while nobody looks, and lets in what its policy says. A message is deleted
-once what it tells is committed; one that comes twice changes nothing the second time.
+A queue behind the SNS topic needs no public endpoint, keeps what comes while nobody looks, and lets in what
+its policy says. A message is deleted once what it tells is committed; one that comes twice changes nothing
+the second time.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ _POLL_S = 1.0
 
 
 class FeedbackChannel:
-    """The feedback's way in: a `Channel` of the run that mails confirmations. Needs no claim: marking twice is marking once."""
+    """The feedback's way in: a `Channel` of the run that mails confirmations. Needs no claim: marking twice
+    is marking once.
+    """
 
     name = FEEDBACK
 
@@ -75,7 +79,9 @@ class FeedbackChannel:
         return 0.0 if len(messages) == _AT_ONCE else _POLL_S
 
     def apply(self, messages: Sequence[tuple[str, str]]) -> None:
-        """Mark what the messages (id, body) tell; what can't be read becomes a dead letter. One transaction."""
+        """Mark what the messages (id, body) tell; what can't be read becomes a dead letter. One
+        transaction.
+        """
         now_us = self._clock.now_us()
         refusals: list[Refusal] = []
         unreadable: list[tuple[str, str, str]] = []
@@ -131,7 +137,9 @@ def _dead_letter(message_id: str, body: str, reason: str, now_us: int) -> dict[s
 
 
 def ensure_feedback_queue(sns: Any, sqs: Any, topic: str, queue: str) -> str:
-    """Create the topic and the queue behind it unless they exist; only the topic may write to the queue. Returns the topic's ARN."""
+    """Create the topic and the queue behind it unless they exist; only the topic may write to the queue.
+    Returns the topic's ARN.
+    """
     topic_arn: str = sns.create_topic(Name=topic)["TopicArn"]
     with contextlib.suppress(sqs.exceptions.QueueNameExists):
         sqs.create_queue(QueueName=queue)

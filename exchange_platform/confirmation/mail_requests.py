@@ -1,4 +1,6 @@
-"""The wish for a confirmation mail, written in the transaction that it belongs to. Not here: what the mail says (mails.py)."""
+"""The wish for a confirmation mail, written in the transaction that it belongs to. Not here: what the mail
+says (mails.py).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ CONFIRMATIONS = "confirmations"
 
 CONFIRMATION = "confirmation"
 WITHHELD = "withheld"
-"""The kind of a mail that is not sent: its address has had as many as it may. Queued all the same, so that asking for it takes as long."""
+"""The kind of a mail that is not sent: its address has had as many as it may. Queued all the same, so that
+asking for it takes as long.
+"""
 
 
 def request_mail(

@@ -1,7 +1,9 @@
-"""The confirmations on their way out: which mail each becomes, and its token, drawn as it leaves. Not here: sending and trying again (mail/).
+"""The confirmations on their way out: which mail each becomes, and its token, drawn as it leaves. Not here:
+sending and trying again (mail/).
 
-A token is in clear in this process while its mail is sent, in the mail, and nowhere else: what waits in the database is the wish for a mail. A
-mail that has to be tried again carries another token; those of one wish are all good until one is used, as the same mail may arrive twice.
+A token is in clear in this process while its mail is sent, in the mail, and nowhere else: what waits in the
+database is the wish for a mail. A mail that has to be tried again carries another token; those of one wish
+are all good until one is used, as the same mail may arrive twice.
 """
 
 from __future__ import annotations
@@ -106,8 +108,9 @@ class ConfirmationMails:
     def _to_holder(self, mail: WaitingMail, holder: Account) -> Rendered:
         """What the owner of an address is sent when it was registered again.
 
-        Where that address refuses mail, it is tried once after a pause; until then the new account is what it would be after a try, so that its state
-        does not show whether the address was known. Whoever complained gets nothing.
+        Where that address refuses mail, it is tried once after a pause; until then the new account is what it
+        would be after a try, so that its state does not show whether the address was known. Whoever
+        complained gets nothing.
         """
         if not holder.takes_mail:
             reason = holder.state_reason or "refused"
@@ -135,7 +138,9 @@ def _why_not(mail: WaitingMail, account: Account) -> str | None:
 
 
 def _outgoing(mail: WaitingMail, address: str, template: str, subject: str, **values: str) -> OutgoingMail:
-    """Nobody's name is on it: whoever registers somebody else's address must not be able to write to that person."""
+    """Nobody's name is on it: whoever registers somebody else's address must not be able to write to that
+    person.
+    """
     bodies = render(template, subject=subject, preferences_url=None, **values)
     return OutgoingMail(
         mail_id=mail.mail_id,

@@ -1,4 +1,6 @@
-"""Puts together the run that mails confirmations and hears of those that did not arrive. Not here: starting it (ops/), or its parts."""
+"""Puts together the run that mails confirmations and hears of those that did not arrive. Not here: starting
+it (ops/), or its parts.
+"""
 
 from __future__ import annotations
 

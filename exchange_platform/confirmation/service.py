@@ -1,8 +1,10 @@
-"""What can be done to an account from outside: register, ask for another mail, confirm, choose mail, close. Not here: HTTP (api/), or sending (mails.py).
+"""What can be done to an account from outside: register, ask for another mail, confirm, choose mail, close.
+Not here: HTTP (api/), or sending (mails.py).
 
-Nobody learns from it whether an address is known. A registration looks nothing up: it writes a new account and the wish for a mail, whatever the
-address, and which mail that will be is decided later, where it is rendered. The limit on one address's mails withholds mail and is told to
-nobody; the limits that are told count what the same caller did.
+Nobody learns from it whether an address is known. A registration looks nothing up: it writes a new account
+and the wish for a mail, whatever the address, and which mail that will be is decided later, where it is
+rendered. The limit on one address's mails withholds mail and is told to nobody; the limits that are told
+count what the same caller did.
 """
 
 from __future__ import annotations
@@ -69,7 +71,9 @@ class Registration:
 
 
 class AccountService:
-    """Every call is a transaction of its own, durable on return. Thread-safe. Raises `StoreUnavailable`; then nothing was changed."""
+    """Every call is a transaction of its own, durable on return. Thread-safe. Raises `StoreUnavailable`; then
+    nothing was changed.
+    """
 
     def __init__(
         self,
@@ -97,9 +101,11 @@ class AccountService:
         }
 
     def register(self, wanted: Registration, client: str, *, actor: Actor = THIS_PROCESS) -> str:
-        """Register; returns the account's id. Its state is `PENDING`, and a mail is on its way, whoever has the address.
+        """Register; returns the account's id. Its state is `PENDING`, and a mail is on its way, whoever has
+        the address.
 
-        `client` is the caller's network address; `actor` is who asks, and is kept: an application may act for what it registered. Raises `InvalidAddress` (where domains are checked) and `TooMany`.
+        `client` is the caller's network address; `actor` is who asks, and is kept: an application may act for
+        what it registered. Raises `InvalidAddress` (where domains are checked) and `TooMany`.
         """
         self._domains.require(wanted.address.domain)
         account_id = secrets.token_hex(_ACCOUNT_ID_BYTES)
@@ -129,8 +135,8 @@ class AccountService:
     def ask_again(self, account_id: str) -> None:
         """Have another confirmation mailed; when it leaves, the earlier ones are void.
 
-        For an account that is pending, or whose address was undeliverable and is well again. Raises `NoSuchAccount`, `IllegalTransition` for another
-        one, and `TooMany`.
+        For an account that is pending, or whose address was undeliverable and is well again. Raises
+        `NoSuchAccount`, `IllegalTransition` for another one, and `TooMany`.
         """
         now_us = self._clock.now_us()
         with self._database.write() as connection:
@@ -176,7 +182,9 @@ class AccountService:
         return Pressed.CONFIRMED
 
     def choose_mail(self, account_id: str, choice: MailChoice) -> Account:
-        """Set which mails the owner wants. Raises `NoSuchAccount`, and `IllegalTransition` for a closed account."""
+        """Set which mails the owner wants. Raises `NoSuchAccount`, and `IllegalTransition` for a closed
+        account.
+        """
         with self._database.write() as connection:
             return accounts.choose_mail(connection, account_id, choice)
 

@@ -1,9 +1,11 @@
-"""A long-lived run that delivers: its channels, side by side. Not here: epoch, heartbeats, end (runs/supervised.py); what a channel delivers.
+"""A long-lived run that delivers: its channels, side by side. Not here: epoch, heartbeats, end
+(runs/supervised.py); what a channel delivers.
 
-Supervised like a stream's consumer, by the same rows. One run of a source delivers at a time. A successor enters the next epoch; the run before it
-sees that, finishes what is under way, marks it and ends, and only then does the successor claim the channels. So a hand-over delivers nothing twice.
-A run whose process is gone, or that has been silent too long (liveness.py), is not waited for: the claim fences it out, and it stops delivering
-itself once its own heartbeats fail.
+Supervised like a stream's consumer, by the same rows. One run of a source delivers at a time. A successor
+enters the next epoch; the run before it sees that, finishes what is under way, marks it and ends, and only
+then does the successor claim the channels. So a hand-over delivers nothing twice. A run whose process is
+gone, or that has been silent too long (liveness.py), is not waited for: the claim fences it out, and it stops
+delivering itself once its own heartbeats fail.
 """
 
 from __future__ import annotations
@@ -44,18 +46,23 @@ class Channel(Protocol):
     name: str
 
     def claim(self, epoch: int) -> None:
-        """Make the channel's marks this epoch's alone. Raises `Superseded`, `StoreUnavailable` (then it is called again)."""
+        """Make the channel's marks this epoch's alone. Raises `Superseded`, `StoreUnavailable` (then it is
+        called again).
+        """
         ...
 
     def work(self, lease: Lease) -> float:
         """Deliver what is due; returns the seconds until it wants to be called again (0: there is more).
 
-        Raises `StoreUnavailable`: it is called again after a pause. Raises `Superseded`: the run ends. Anything else ends it as failed.
+        Raises `StoreUnavailable`: it is called again after a pause. Raises `Superseded`: the run ends.
+        Anything else ends it as failed.
         """
         ...
 
     def drain(self, timeout_s: float) -> None:
-        """Finish and mark what is under way, within this time; begin nothing. Called once, after the last `work`."""
+        """Finish and mark what is under way, within this time; begin nothing. Called once, after the last
+        `work`.
+        """
         ...
 
     def figures(self) -> Figures:

@@ -1,4 +1,6 @@
-"""What `doctor` finds of AWS, or of the emulator in its place. Not here: what this identity may do (permissions.py)."""
+"""What `doctor` finds of AWS, or of the emulator in its place. Not here: what this identity may do
+(permissions.py).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Checks every configured part and says what is wrong and how to fix it. Changes nothing. Not here: printing (cli/asking.py).
+"""Checks every configured part and says what is wrong and how to fix it. Changes nothing. Not here: printing
+(cli/asking.py).
 
 A part that is not there because nothing runs is a note; a part that should be there and is not, is wrong.
 """
@@ -35,7 +36,9 @@ from exchange_platform.stores.data_files import CATALOG, OPERATIONAL
 
 
 def diagnose(settings: Settings) -> Iterator[Finding]:
-    """Check part by part; a check that breaks is itself a finding. Takes seconds where something does not answer."""
+    """Check part by part; a check that breaks is itself a finding. Takes seconds where something does not
+    answer.
+    """
     embedded = settings.database_url is None
     runs = is_running_here(settings)
     yield python_finding()

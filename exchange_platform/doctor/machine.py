@@ -1,4 +1,6 @@
-"""What `doctor` finds of this machine: Python, packages, room, limits, permissions, and the platform that runs here."""
+"""What `doctor` finds of this machine: Python, packages, room, limits, permissions, and the platform that
+runs here.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def package_findings(embedded: bool) -> Iterator[Finding]:
 
 
 def machine_findings(data_dir: Path, *, runs_here: bool) -> Iterator[Finding]:
-    """The data directory; and where a whole platform runs here, whether memory and limits suffice for that."""
+    """The data directory; and where a whole platform runs here, whether memory and limits suffice for
+    that.
+    """
     room = room_at(data_dir)
     here = [loopback_fault(), memory_fault(), *limit_faults()] if runs_here else []
     faults = [*filter(None, [room_fault(room), *here])]

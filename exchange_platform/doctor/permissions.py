@@ -1,7 +1,8 @@
-"""What this identity may do on AWS, tried with calls that change nothing. Not here: whether the parts are there (findings.py).
+"""What this identity may do on AWS, tried with calls that change nothing. Not here: whether the parts are
+there (findings.py).
 
-A write is tried with a condition that can't hold, or is begun and taken back. What can't be tried so (publishing orders, mail, messages, figures, runs' output) is
-not guessed at.
+A write is tried with a condition that can't hold, or is begun and taken back. What can't be tried so
+(publishing orders, mail, messages, figures, runs' output) is not guessed at.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What is to be said of applications' tokens: those that may do everything, those that end soon, and that there are none. Not here: the tokens (accounts/api_tokens.py)."""
+"""What is to be said of applications' tokens: those that may do everything, those that end soon, and that
+there are none. Not here: the tokens (accounts/api_tokens.py).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Accounts: their states, what an address and a display name may be, which mail an owner wants. Pure; no I/O, no clock.
+"""Accounts: their states, what an address and a display name may be, which mail an owner wants. Pure; no I/O,
+no clock.
 
 Not here: whether a domain takes mail (mail_domains.py), or how an address is confirmed (confirmation/).
 """
@@ -27,7 +28,9 @@ class AccountState(StrEnum):
     CONFIRMED = "CONFIRMED"
     """The address takes mail, and its owner reads it."""
     UNDELIVERABLE = "UNDELIVERABLE"
-    """A mail bounced for good, or its reader complained: no mail goes out but the confirmation that the owner asks for."""
+    """A mail bounced for good, or its reader complained: no mail goes out but the confirmation that the owner
+    asks for.
+    """
     CLOSED = "CLOSED"
     """The end: its address may be registered again."""
 
@@ -53,19 +56,24 @@ class MailChoice(StrEnum):
 
 
 class InvalidAddress(ValueError):
-    """No mail could be sent to the address. The message says what was wrong and what is allowed, for people."""
+    """No mail could be sent to the address. The message says what was wrong and what is allowed, for
+    people.
+    """
 
 
 class InvalidName(ValueError):
-    """A display name that could not be shown. The message says what was wrong and what is allowed, for people."""
+    """A display name that could not be shown. The message says what was wrong and what is allowed, for
+    people.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """An email address, ASCII only (a domain of another script in its IDNA form).
 
-    `text` is what mail is sent to, `key` what makes two addresses the same: servers may, but do not, tell local parts apart by case.
-    Dots and plus signs are the mailbox's own: `a.b+c@` and `ab@` are two addresses.
+    `text` is what mail is sent to, `key` what makes two addresses the same: servers may, but do not, tell
+    local parts apart by case. Dots and plus signs are the mailbox's own: `a.b+c@` and `ab@` are two
+    addresses.
     """
 
     text: str
@@ -80,8 +88,8 @@ class Address:
 def parse_address(text: str) -> Address:
     """The address, checked by its syntax alone. Raises `InvalidAddress`.
 
-    Refused too: quoted local parts, IP addresses for domains, domains that no mail reaches (localhost, .test), and local parts
-    beyond ASCII, which most mail servers can't be sent.
+    Refused too: quoted local parts, IP addresses for domains, domains that no mail reaches (localhost,
+    .test), and local parts beyond ASCII, which most mail servers can't be sent.
     """
     if len(text) > _MAX_READ:
         raise InvalidAddress(
@@ -104,10 +112,12 @@ def parse_address(text: str) -> Address:
 
 
 def parse_name(text: str) -> str:
-    """The display name as it is kept: NFC, without spaces around it, one space between words. Raises `InvalidName`.
+    """The display name as it is kept: NFC, without spaces around it, one space between words. Raises
+    `InvalidName`.
 
-    Any script, and any character that can be seen: 1 to 60 of them. What can't be seen or turns the text around it (controls,
-    bidirectional overrides, fillers) is refused. A name is data: whoever shows it escapes it.
+    Any script, and any character that can be seen: 1 to 60 of them. What can't be seen or turns the text
+    around it (controls, bidirectional overrides, fillers) is refused. A name is data: whoever shows it
+    escapes it.
     """
     if len(text) > _MAX_READ:
         raise InvalidName(_too_long(len(text)))

@@ -1,4 +1,6 @@
-"""Who asks for something: an application by its token, or a process of the platform's own. Pure. Not here: tokens (api_tokens.py)."""
+"""Who asks for something: an application by its token, or a process of the platform's own. Pure. Not here:
+tokens (api_tokens.py).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ class InvalidActor(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks. The name is written beside what was done: in the ledger, the orders, the transfers, the log of security events."""
+    """Who asks. The name is written beside what was done: in the ledger, the orders, the transfers, the log
+    of security events.
+    """
 
     application: str
     token_id: str | None = None
@@ -37,7 +41,9 @@ def check_name(name: str) -> str:
 
 
 def own_process(name: str | None = None) -> Actor:
-    """The process itself as who asks, by a name that is given or by its program's. Raises `InvalidActor` for a name that can't be."""
+    """The process itself as who asks, by a name that is given or by its program's. Raises `InvalidActor` for
+    a name that can't be.
+    """
     return Actor(check_name(name) if name is not None else _program(sys.argv[0]), in_process=True)
 
 

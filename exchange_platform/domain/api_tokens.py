@@ -1,7 +1,9 @@
-"""What an application's token is and what it grants. Pure; no I/O, no clock. Not here: where tokens are kept (accounts/api_tokens.py), HTTP (access/applications.py).
+"""What an application's token is and what it grants. Pure; no I/O, no clock. Not here: where tokens are kept
+(accounts/api_tokens.py), HTTP (access/applications.py).
 
-A token is 256 random bits. At rest is its SHA-256, which nobody can turn back: no word list holds such a text, so a slow hash, which is for passwords that
-people choose, would only make each call slow. A token that was drawn elsewhere has a floor of length instead.
+A token is 256 random bits. At rest is its SHA-256, which nobody can turn back: no word list holds such a
+text, so a slow hash, which is for passwords that people choose, would only make each call slow. A token that
+was drawn elsewhere has a floor of length instead.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ ALL_SCOPES = frozenset(Scope)
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token lets its bearer do. The accounts are all, or those that the application registered and those that are named."""
+    """What a token lets its bearer do. The accounts are all, or those that the application registered and
+    those that are named.
+    """
 
     application: str
     token_id: str | None
@@ -75,7 +79,9 @@ def digest_of(token: str) -> bytes:
 
 
 def tokens_of_setting(text: str) -> list[str]:
-    """The tokens in the setting API_TOKENS, which are separated by commas; `none` is none. Raises `InvalidToken` for one that is too short."""
+    """The tokens in the setting API_TOKENS, which are separated by commas; `none` is none. Raises
+    `InvalidToken` for one that is too short.
+    """
     tokens = [one.strip() for one in text.split(",") if one.strip() not in ("", "none")]
     for number, token in enumerate(tokens, 1):
         if not can_be_token(token):

@@ -22,7 +22,8 @@ DIGESTED = (
 
 
 def bet_digest(*values: object) -> str:
-    """The first 16 hexadecimal digits of the MD5 of the fields' values, in the order of `DIGESTED`, joined by `|`.
+    """The first 16 hexadecimal digits of the MD5 of the fields' values, in the order of `DIGESTED`, joined by
+    `|`.
 
     Numbers in decimal, no result as nothing: `bet-1|4|SETTLED|won|500|0|0|0|0|750|750|37`.
     """

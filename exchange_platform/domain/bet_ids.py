@@ -1,7 +1,8 @@
-"""Identifiers that the platform draws for bets, orders and transfers. Not here: those of others, such as submission ids.
+"""Identifiers that the platform draws for bets, orders and transfers. Not here: those of others, such as
+submission ids.
 
-One is a letter, eleven characters of time and ten of chance, so that ids sort as they were drawn, are unique without asking anybody, and are
-never numbers alone.
+One is a letter, eleven characters of time and ten of chance, so that ids sort as they were drawn, are unique
+without asking anybody, and are never numbers alone.
 """
 
 from __future__ import annotations

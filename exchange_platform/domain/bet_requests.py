@@ -1,4 +1,6 @@
-"""What customers ask for about bets, and what is answered. Pure; no I/O, no clock. Not here: whether it is granted (bet_rules.py, acceptance.py)."""
+"""What customers ask for about bets, and what is answered. Pure; no I/O, no clock. Not here: whether it is
+granted (bet_rules.py, acceptance.py).
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,10 @@ from exchange_platform.domain.bets import Bet, Instant, Side
 class BetOrder(msgspec.Struct, frozen=True, kw_only=True):
     """A bet that an account asks for.
 
-    `submission_id` is the caller's, unique per account for ever: the same id with the same content is the same bet. Without `odds` it is a
-    market order, met at once or not at all, at whatever odds there are; a lay then has to be covered at odds of 1000. `stake_minor` is the
-    backer's stake in minor units of `currency`. Nothing is checked here: `BetSubmission.submit` does.
+    `submission_id` is the caller's, unique per account for ever: the same id with the same content is the
+    same bet. Without `odds` it is a market order, met at once or not at all, at whatever odds there are; a
+    lay then has to be covered at odds of 1000. `stake_minor` is the backer's stake in minor units of
+    `currency`. Nothing is checked here: `BetSubmission.submit` does.
     """
 
     account_id: str
@@ -31,7 +34,9 @@ class BetOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CancelBet(msgspec.Struct, frozen=True, kw_only=True):
-    """Take what rests of a bet, or `size_minor` of it, out. With a `request_id`, the same one again asks for nothing new."""
+    """Take what rests of a bet, or `size_minor` of it, out. With a `request_id`, the same one again asks for
+    nothing new.
+    """
 
     account_id: str
     bet_id: str
@@ -40,7 +45,9 @@ class CancelBet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplaceBet(msgspec.Struct, frozen=True, kw_only=True):
-    """Take what rests of a bet out and place so much at other odds. With a `request_id`, the same one again asks for nothing new."""
+    """Take what rests of a bet out and place so much at other odds. With a `request_id`, the same one again
+    asks for nothing new.
+    """
 
     account_id: str
     bet_id: str
@@ -52,7 +59,9 @@ BetRequest = BetOrder | CancelBet | ReplaceBet
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True, tag="submission"):
-    """An accepted bet, as it was when it was accepted: `PENDING`, its exposure reserved. `replaces` is the bet whose rest it takes over."""
+    """An accepted bet, as it was when it was accepted: `PENDING`, its exposure reserved. `replaces` is the
+    bet whose rest it takes over.
+    """
 
     submission_id: str | None
     bet: Bet
@@ -61,7 +70,9 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, tag="submission"):
 
 
 class Cancellation(msgspec.Struct, frozen=True, kw_only=True, tag="cancellation"):
-    """A cancellation that is on its way to the exchange. `bet` is as it was then; what became of it, its next versions tell."""
+    """A cancellation that is on its way to the exchange. `bet` is as it was then; what became of it, its next
+    versions tell.
+    """
 
     request_id: str | None
     bet: Bet
@@ -102,7 +113,9 @@ def content_sha256(request: BetRequest) -> bytes:
 
 
 class BetPage(msgspec.Struct, frozen=True):
-    """Some of an account's bets, newest first. `after` is what to ask for the next ones with; None: there are no more."""
+    """Some of an account's bets, newest first. `after` is what to ask for the next ones with; None: there are
+    no more.
+    """
 
     bets: list[Bet]
     after: str | None

@@ -1,4 +1,5 @@
-"""The rules by which a bet, a cancellation or a replacement is refused. Pure: each looks at facts that it is handed and raises `Refused`.
+"""The rules by which a bet, a cancellation or a replacement is refused. Pure: each looks at facts that it is
+handed and raises `Refused`.
 
 Not here: reading the facts (bets/submissions.py), and whether the money suffices (acceptance.py).
 """
@@ -42,7 +43,9 @@ class AccountFacts:
 
 @dataclass(frozen=True, slots=True)
 class MarketFacts:
-    """What is known of a market, its event, and those of its selections that are asked for (by id and handicap)."""
+    """What is known of a market, its event, and those of its selections that are asked for (by id and
+    handicap).
+    """
 
     market_id: str
     event_id: str

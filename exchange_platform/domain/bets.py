@@ -76,8 +76,10 @@ NEXT: Mapping[BetStatus, frozenset[BetStatus]] = {
     _S.LAPSED: frozenset(),
     _S.VOIDED: frozenset(),
 }
-"""From a status, the statuses that the very next version may have. A part-matched bet whose rest is cancelled or
-lapses is `MATCHED` with that remainder in `cancelled` or `lapsed`; `CANCELLED` and `LAPSED` mean nothing matched."""
+"""From a status, the statuses that the very next version may have. A part-matched bet whose rest is cancelled
+or lapses is `MATCHED` with that remainder in `cancelled` or `lapsed`; `CANCELLED` and `LAPSED` mean nothing
+matched.
+"""
 
 
 def _reachable() -> Mapping[BetStatus, frozenset[BetStatus]]:
@@ -112,11 +114,11 @@ class IllegalTransition(ValueError):
 class Bet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One customer's order, whole, at one version.
 
-    Amounts are integers in minor units of `currency`. `matched_winnings_minor` is the sum over the bet's fills of
-    `stake x (odds - 1)`, each rounded down to a minor unit by the exchange: what the backer of those fills wins from the layer
-    if the selection wins. `profit_minor` is the bet's gross result and `commission_minor` the share of its market's
-    commission charged to it; both are 0 unless `status` is `SETTLED`.
-    `number_of_winners` and `number_of_selections` are the market's, as exposure depends on them.
+    Amounts are integers in minor units of `currency`. `matched_winnings_minor` is the sum over the bet's
+    fills of `stake x (odds - 1)`, each rounded down to a minor unit by the exchange: what the backer of those
+    fills wins from the layer if the selection wins. `profit_minor` is the bet's gross result and
+    `commission_minor` the share of its market's commission charged to it; both are 0 unless `status` is
+    `SETTLED`. `number_of_winners` and `number_of_selections` are the market's, as exposure depends on them.
 
     Raises `IllegalBet` when constructed or decoded with numbers that contradict each other.
     """
@@ -210,17 +212,21 @@ class Bet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def liability_minor(self) -> int:
-        """The most that this bet alone can cost its owner, in minor units: matched part and unmatched part together."""
+        """The most that this bet alone can cost its owner, in minor units: matched part and unmatched part
+        together.
+        """
         if self.status not in LIVE:
             return 0
         position = self.position()
         return max(0, -min(position.if_wins_minor, position.if_loses_minor))
 
     def position(self) -> Position:
-        """What the bet contributes to its owner's position on its selection; nothing once it can cost no more.
+        """What the bet contributes to its owner's position on its selection; nothing once it can cost no
+        more.
 
-        The unmatched part enters at its worst: a resting back loses its stake if the selection loses and gains nothing
-        if it wins; a resting lay pays its liability if the selection wins and gains nothing if it loses.
+        The unmatched part enters at its worst: a resting back loses its stake if the selection loses and
+        gains nothing if it wins; a resting lay pays its liability if the selection wins and gains nothing if
+        it loses.
         """
         if self.status not in LIVE:
             return FLAT
@@ -252,8 +258,8 @@ def check_transition(before: Bet, after: Bet) -> None:
     """Check that `after` can be a later version of `before`.
 
     Versions may be missing between the two; then any status that a path of legal steps reaches is allowed.
-    Raises `IllegalTransition`, with both values, when a fixed field differs, the status can't be reached, or money that
-    was matched is no longer accounted for.
+    Raises `IllegalTransition`, with both values, when a fixed field differs, the status can't be reached, or
+    money that was matched is no longer accounted for.
     """
     if after.version <= before.version:
         raise IllegalTransition(f"version {after.version} does not follow version {before.version}")
@@ -280,7 +286,9 @@ def check_transition(before: Bet, after: Bet) -> None:
 
 
 class Position(msgspec.Struct, frozen=True):
-    """What a customer wins (positive) or loses (negative) on a selection, in minor units, if it wins and if it loses."""
+    """What a customer wins (positive) or loses (negative) on a selection, in minor units, if it wins and if
+    it loses.
+    """
 
     if_wins_minor: int
     if_loses_minor: int
@@ -300,9 +308,9 @@ def market_exposure_minor(
 ) -> int:
     """The most that a customer can lose in one market, in minor units, over every outcome; never negative.
 
-    `positions` are the customer's, one a selection (and handicap). The worst case is the sum of all `if_loses` plus the
-    `number_of_winners` smallest `if_wins - if_loses`, where a selection without a bet counts 0
-    (Betfair developer documentation, "Market exposure").
+    `positions` are the customer's, one a selection (and handicap). The worst case is the sum of all
+    `if_loses` plus the `number_of_winners` smallest `if_wins - if_loses`, where a selection without a bet
+    counts 0 (Betfair developer documentation, "Market exposure").
     """
     held = list(positions)
     if not held:
@@ -327,7 +335,8 @@ def market_exposure_minor(
 def winnings_minor(stake_minor: int, odds: Decimal) -> int:
     """What a fill wins its backer, `stake x (odds - 1)`, rounded down to a minor unit.
 
-    Rounded down, and what is still unmatched up, so that however many fills a lay is met in, it never costs more than was set aside for it.
+    Rounded down, and what is still unmatched up, so that however many fills a lay is met in, it never costs
+    more than was set aside for it.
     """
     numerator, denominator = _as_ratio(odds)
     return stake_minor * (numerator - denominator) // denominator
@@ -351,7 +360,8 @@ def _as_ratio(odds: Decimal) -> tuple[int, int]:
 def check_odds_in_range(odds: Decimal) -> None:
     """Raise `IllegalBet` unless the odds are a number from 1.01 to 1000 with at most 3 decimals.
 
-    Matched odds can be off the price ladder (a removed runner reduces them), so the ladder is not asked for here.
+    Matched odds can be off the price ladder (a removed runner reduces them), so the ladder is not asked for
+    here.
     """
     if not odds.is_finite() or not MIN_ODDS <= odds <= MAX_ODDS:
         raise IllegalBet(f"odds {odds} out of range: allowed are {MIN_ODDS} to {MAX_ODDS}")

@@ -1,7 +1,8 @@
-"""Limits that a customer sets for themself: what holds when. Pure; no I/O, no clock. Not here: what is stored (accounts/limit_changes.py).
+"""Limits that a customer sets for themself: what holds when. Pure; no I/O, no clock. Not here: what is stored
+(accounts/limit_changes.py).
 
-Lowering a limit holds at once. Raising or removing one holds after a day, and a lower one asked for meanwhile calls it off. A break from
-betting can be made longer, never shorter.
+Lowering a limit holds at once. Raising or removing one holds after a day, and a lower one asked for meanwhile
+calls it off. A break from betting can be made longer, never shorter.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class LimitChange(msgspec.Struct, frozen=True):
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """What holds of one kind, and what will: `value` None is no limit; `changes_at_us` None is no change to come."""
+    """What holds of one kind, and what will: `value` None is no limit; `changes_at_us` None is no change to
+    come.
+    """
 
     kind: LimitKind
     value: int | None = None
@@ -89,7 +92,9 @@ def limits_at(changes: Iterable[LimitChange], now_us: int) -> Limits:
 
 
 def change_of(limit: Limit, value: int | None, now_us: int) -> LimitChange:
-    """The change that sets `limit`, as it holds now, to `value`: at once if that is no higher, else after a day."""
+    """The change that sets `limit`, as it holds now, to `value`: at once if that is no higher, else after a
+    day.
+    """
     current = limit.value
     if limit.kind is LimitKind.BREAK:
         at_once = True  # whoever asks has seen to it that it is no shorter

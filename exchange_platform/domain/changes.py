@@ -1,6 +1,8 @@
-"""What the owner of a bet is told of: the kinds of change, and the rule by which an update is one. Pure; no I/O, no clock.
+"""What the owner of a bet is told of: the kinds of change, and the rule by which an update is one. Pure; no
+I/O, no clock.
 
-Not here: which changes are mailed (notifications/changes.py), what is said of them (notifications/wording.py).
+Not here: which changes are mailed (notifications/changes.py), what is said of them
+(notifications/wording.py).
 """
 
 from __future__ import annotations

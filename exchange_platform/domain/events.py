@@ -1,7 +1,8 @@
 """Events, markets and selections: their states and what an update of one tells. Pure; no I/O, no clock.
 
-An update is an event's or market's whole state at a version, as the exchange's feed gives it: applying the newest alone gives the state, and one
-that is not newer changes nothing. Not here: how updates travel (sources/feed.py) or are stored (events/events.py).
+An update is an event's or market's whole state at a version, as the exchange's feed gives it: applying the
+newest alone gives the state, and one that is not newer changes nothing. Not here: how updates travel
+(sources/feed.py) or are stored (events/events.py).
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class SelectionStatus(enum.Enum):
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One side's score as its sport tells it: `value` such as `2` or `143/6`, `detail` such as `20.0 overs`."""
+    """One side's score as its sport tells it: `value` such as `2` or `143/6`, `detail` such as `20.0
+    overs`.
+    """
 
     name: Text
     value: ShortText
@@ -59,7 +62,9 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class EventUpdate(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="event", forbid_unknown_fields=True
 ):
-    """An event's whole state at a version. `phase` is its sport's own word, such as `2nd innings` or `half-time`."""
+    """An event's whole state at a version. `phase` is its sport's own word, such as `2nd innings` or
+    `half-time`.
+    """
 
     v: Literal[1] = 1
     event_id: Id
@@ -97,7 +102,9 @@ class SelectionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class MarketUpdate(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="market", forbid_unknown_fields=True
 ):
-    """A market's whole state at a version. `traded_minor` is the stake matched in it so far, counted once, in minor units of `currency`."""
+    """A market's whole state at a version. `traded_minor` is the stake matched in it so far, counted once, in
+    minor units of `currency`.
+    """
 
     v: Literal[1] = 1
     market_id: Id
@@ -140,7 +147,9 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode_update(data: bytes) -> FeedUpdate:
-    """Decode one update of the feed strictly. Raises `UndecodableRecord`, whose message says what was wrong and where."""
+    """Decode one update of the feed strictly. Raises `UndecodableRecord`, whose message says what was wrong
+    and where.
+    """
     return strictly(_decoder, data)
 
 

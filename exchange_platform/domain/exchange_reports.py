@@ -1,4 +1,5 @@
-"""The report that an exchange gives of itself over HTTP, as documented in docs/exchange.md: its forms, strictly decoded.
+"""The report that an exchange gives of itself over HTTP, as documented in docs/exchange.md: its forms,
+strictly decoded.
 
 The simulated exchange's gateway encodes them, whoever compares the stores with the exchange decodes them.
 """
@@ -41,7 +42,9 @@ class ReportedSpan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     until: Instant
     """And they are complete up to here."""
     acknowledged_until: Instant | None = None
-    """Every store of the platform had committed all that happened before this, as the platform reported. None: it is not known."""
+    """Every store of the platform had committed all that happened before this, as the platform reported.
+    None: it is not known.
+    """
     records_since: Instant
     """From here on the exchange lists bets, and can publish records again."""
     dropped_records: Count = 0

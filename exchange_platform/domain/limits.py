@@ -1,4 +1,6 @@
-"""How often something may happen: limits as text and the decision. Pure; no I/O, no clock. Not here: who is limited, and the memory (accounts/limits.py)."""
+"""How often something may happen: limits as text and the decision. Pure; no I/O, no clock. Not here: who is
+limited, and the memory (accounts/limits.py).
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,9 @@ def parse_limits(text: str) -> tuple[Limit, ...]:
 def wait_us(hits: Sequence[int], limits: Sequence[Limit], now_us: int) -> int:
     """How many microseconds until one more is allowed; 0: it is now. `hits` are the earlier times, ascending.
 
-    Exact for every period, wherever it begins. Hits later than now (another machine's clock) count as well, but not those that are
-    ahead by more than the period: a clock that was set back would shut everybody out for as long.
+    Exact for every period, wherever it begins. Hits later than now (another machine's clock) count as well,
+    but not those that are ahead by more than the period: a clock that was set back would shut everybody out
+    for as long.
     """
     longest = 0
     for limit in limits:
@@ -59,7 +62,9 @@ def wait_us(hits: Sequence[int], limits: Sequence[Limit], now_us: int) -> int:
 
 
 def remembered(hits: Sequence[int], limits: Sequence[Limit], now_us: int) -> list[int]:
-    """The hits that can still count: of the longest period before now or after, and no more than the largest limit."""
+    """The hits that can still count: of the longest period before now or after, and no more than the largest
+    limit.
+    """
     longest_us = max(limit.period_s for limit in limits) * 1_000_000
     most = max(limit.times for limit in limits)
     return [hit for hit in hits if now_us - longest_us < hit <= now_us + longest_us][-most:]

@@ -128,7 +128,8 @@ def major(amount_minor: int, currency: str) -> Decimal:
 def allocate(amount_minor: int, weights: Sequence[int]) -> list[int]:
     """Split an amount in proportion to weights (0 or more, not all 0) so that the parts add up to it exactly.
 
-    Largest remainder; of equal remainders the earlier part gets the unit. A negative amount is split as its positive one.
+    Largest remainder; of equal remainders the earlier part gets the unit. A negative amount is split as its
+    positive one.
     """
     if amount_minor < 0:
         return [-part for part in allocate(-amount_minor, weights)]
@@ -145,7 +146,8 @@ def allocate(amount_minor: int, weights: Sequence[int]) -> list[int]:
 def commission_minor(net_result_minor: int, rate: Decimal, discount: Decimal = Decimal(0)) -> int:
     """Commission on a customer's net result in one market: max(0, net) x rate x (1 - discount), half-even.
 
-    `rate` is the market's base rate and `discount` the customer's, both from 0 to 1. Never netted across markets.
+    `rate` is the market's base rate and `discount` the customer's, both from 0 to 1. Never netted across
+    markets.
     """
     for name, share in (("rate", rate), ("discount", discount)):
         if not share.is_finite() or not 0 <= share <= 1:

@@ -23,7 +23,9 @@ class InvalidOdds(ValueError):
 
 
 def parse_decimal(text: str) -> Decimal:
-    """Read decimal odds such as `2.50`. Raises `InvalidOdds` unless they are a plain number from 1.01 to 1000."""
+    """Read decimal odds such as `2.50`. Raises `InvalidOdds` unless they are a plain number from 1.01 to
+    1000.
+    """
     if not _NUMBER.fullmatch(text.strip()):
         raise InvalidOdds(f"odds {_clipped(text)!r} are not a number; decimal odds such as 2.50 are allowed")
     return check_in_range(Decimal(text.strip()))
@@ -47,7 +49,9 @@ def parse_fractional(text: str) -> Decimal:
 
 
 def parse_american(text: str) -> Decimal:
-    """Read American odds such as `+150` or `-200` as decimal odds, rounded half-even to 4 places. Raises `InvalidOdds`."""
+    """Read American odds such as `+150` or `-200` as decimal odds, rounded half-even to 4 places. Raises
+    `InvalidOdds`.
+    """
     if not _SIGNED_NUMBER.fullmatch(text.strip()):
         raise InvalidOdds(
             f"odds {_clipped(text)!r} are not a number; American odds such as +150 or -200 are allowed"
@@ -56,12 +60,16 @@ def parse_american(text: str) -> Decimal:
 
 
 def to_fraction(odds: Decimal) -> Fraction:
-    """Decimal odds D as the exact fraction D - 1: what a stake of 1 wins. Raises `InvalidOdds` out of 1.01 to 1000."""
+    """Decimal odds D as the exact fraction D - 1: what a stake of 1 wins. Raises `InvalidOdds` out of 1.01 to
+    1000.
+    """
     return Fraction(check_in_range(odds)) - 1
 
 
 def from_fraction(fraction: Fraction) -> Decimal:
-    """A fraction a/b as decimal odds 1 + a/b, rounded half-even to 4 places. Raises `InvalidOdds` out of 1/100 to 999/1."""
+    """A fraction a/b as decimal odds 1 + a/b, rounded half-even to 4 places. Raises `InvalidOdds` out of
+    1/100 to 999/1.
+    """
     if not MIN_ODDS - 1 <= fraction <= MAX_ODDS - 1:
         raise InvalidOdds(f"fractional odds {fraction} out of range; 1/100 to 999/1 are allowed")
     return _rounded(1 + fraction, 4).normalize() + 0
@@ -79,8 +87,8 @@ def to_american(odds: Decimal) -> Decimal:
 def from_american(american: Decimal) -> Decimal:
     """American odds A as decimal: 1 + A/100 from +100 up, 1 + 100/|A| from -100 down, half-even to 4 places.
 
-    +100 and -100 are both 2.0. Raises `InvalidOdds` for |A| below 100, as there are none between, and for what decimal
-    odds of 1.01 to 1000 are not.
+    +100 and -100 are both 2.0. Raises `InvalidOdds` for |A| below 100, as there are none between, and for
+    what decimal odds of 1.01 to 1000 are not.
     """
     if not american.is_finite() or not (100 <= american <= 99_900 or -10_000 <= american <= -100):
         raise InvalidOdds(
@@ -145,7 +153,9 @@ class PriceLadder:
         return isinstance(odds, Decimal) and odds.is_finite() and odds in self._known
 
     def check(self, odds: Decimal) -> Decimal:
-        """The same odds. Raises `InvalidOdds`, naming the nearest that are allowed, if they are not on the ladder."""
+        """The same odds. Raises `InvalidOdds`, naming the nearest that are allowed, if they are not on the
+        ladder.
+        """
         if check_in_range(odds) in self._known:
             return odds
         below, above = (
@@ -172,7 +182,9 @@ class PriceLadder:
         return below if odds - below <= above - odds else above
 
     def shift(self, odds: Decimal, ticks: int) -> Decimal:
-        """The odds so many ticks up (or down, negative), at most to the ladder's ends. Raises `InvalidOdds` off the ladder."""
+        """The odds so many ticks up (or down, negative), at most to the ladder's ends. Raises `InvalidOdds`
+        off the ladder.
+        """
         self.check(odds)
         return self._prices[min(max(bisect_left(self._prices, odds) + ticks, 0), len(self._prices) - 1)]
 
@@ -185,7 +197,9 @@ class PriceLadder:
         return self.shift(odds, -1)
 
     def ticks_between(self, odds: Decimal, other: Decimal) -> int:
-        """How many ticks up from `odds` `other` is; negative if it is below. Raises `InvalidOdds` off the ladder."""
+        """How many ticks up from `odds` `other` is; negative if it is below. Raises `InvalidOdds` off the
+        ladder.
+        """
         self.check(odds)
         self.check(other)
         return bisect_left(self._prices, other) - bisect_left(self._prices, odds)

@@ -1,7 +1,9 @@
-"""What `bet-orders` carries to the exchange: versioned, strictly decoded. Not here: what the exchange answers (records.py).
+"""What `bet-orders` carries to the exchange: versioned, strictly decoded. Not here: what the exchange answers
+(records.py).
 
-An order is one JSON object, as a record of `exchange-bets` is: `kind` says which, `v` its schema version, and unknown kinds, versions and
-fields are refused. The partition key is the market's id, so that a market's orders keep their order.
+An order is one JSON object, as a record of `exchange-bets` is: `kind` says which, `v` its schema version, and
+unknown kinds, versions and fields are refused. The partition key is the market's id, so that a market's
+orders keep their order.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ Stake = Annotated[int, msgspec.Meta(ge=1, le=10**13)]
 
 
 class _Order(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
-    """What every order has. `order_id` names this request; `bet_id` is the platform's, and the exchange drops what repeats it."""
+    """What every order has. `order_id` names this request; `bet_id` is the platform's, and the exchange drops
+    what repeats it.
+    """
 
     v: Literal[1] = 1
     order_id: Id
@@ -41,11 +45,13 @@ class _Order(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid
 
 
 class PlaceOrder(_Order, frozen=True, kw_only=True, tag="place"):
-    """Place a bet. Without `odds` it is a market order, met at once or not at all. `stake_minor` is the backer's stake asked for.
+    """Place a bet. Without `odds` it is a market order, met at once or not at all. `stake_minor` is the
+    backer's stake asked for.
 
-    The exchange's answer is a `bet_update` of this `bet_id` with a version above `version`, the one that the platform has given it. What is
-    fixed for a bet's life is what the order says, `placed_at` its `ordered_at`; a market order's `odds` are the worst that it takes
-    (1.01 for a back, 1000 for a lay). One that is not taken is answered with a `REJECTED` bet, its stake all in `cancelled_minor`.
+    The exchange's answer is a `bet_update` of this `bet_id` with a version above `version`, the one that the
+    platform has given it. What is fixed for a bet's life is what the order says, `placed_at` its
+    `ordered_at`; a market order's `odds` are the worst that it takes (1.01 for a back, 1000 for a lay). One
+    that is not taken is answered with a `REJECTED` bet, its stake all in `cancelled_minor`.
     """
 
     version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 1
@@ -74,9 +80,10 @@ class CancelOrder(_Order, frozen=True, kw_only=True, tag="cancel"):
 class ReplaceOrder(_Order, frozen=True, kw_only=True, tag="replace"):
     """Cancel a resting bet's remainder and place so much at other odds, as `new_bet_id`; both or neither.
 
-    The new bet is already known as `PENDING` with `stake_minor`, what the platform knew to rest. Where less rests by now, the new bet's
-    `stake_minor` is still this and the difference is in its `cancelled_minor`; where nothing does, it is `REJECTED`, and the old bet stays
-    as it is. The rest of what is fixed for its life is the old bet's, `placed_at` this order's `ordered_at`.
+    The new bet is already known as `PENDING` with `stake_minor`, what the platform knew to rest. Where less
+    rests by now, the new bet's `stake_minor` is still this and the difference is in its `cancelled_minor`;
+    where nothing does, it is `REJECTED`, and the old bet stays as it is. The rest of what is fixed for its
+    life is the old bet's, `placed_at` this order's `ordered_at`.
     """
 
     new_bet_id: Id
@@ -96,7 +103,9 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode_order(data: bytes) -> Order:
-    """Decode one order's bytes strictly. Raises `UndecodableRecord`, whose message says what was wrong and where."""
+    """Decode one order's bytes strictly. Raises `UndecodableRecord`, whose message says what was wrong and
+    where.
+    """
     return strictly(_decoder, data)
 
 

@@ -1,8 +1,9 @@
-"""What the streams carry: versioned records, strictly decoded. Not here: how they travel (streams/) or are stored (stores/).
+"""What the streams carry: versioned records, strictly decoded. Not here: how they travel (streams/) or are
+stored (stores/).
 
-A record is one JSON object. `kind` says which, `v` its schema version. Unknown kinds, versions and fields, wrong types and
-values outside the stated ranges are refused with a reason: nothing is guessed. Decimals travel as JSON strings or numbers
-and are kept exactly; instants are RFC 3339 with an offset.
+A record is one JSON object. `kind` says which, `v` its schema version. Unknown kinds, versions and fields,
+wrong types and values outside the stated ranges are refused with a reason: nothing is guessed. Decimals
+travel as JSON strings or numbers and are kept exactly; instants are RFC 3339 with an offset.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ class Execution(
 ):
     """One match of a back against a lay at a price.
 
-    `stake` is the backer's stake, counted once, in major units (pounds) with at most 3 decimals, since a market's doubled
-    volume halves to half pennies. `execution_id` is the producer's; a repeat of it is the same execution.
+    `stake` is the backer's stake, counted once, in major units (pounds) with at most 3 decimals, since a
+    market's doubled volume halves to half pennies. `execution_id` is the producer's; a repeat of it is the
+    same execution.
     """
 
     v: Literal[1] = 1
@@ -77,7 +79,9 @@ Record = Execution | BetUpdate
 
 
 class UndecodableRecord(ValueError):
-    """A record's bytes are not a record that this platform knows: dead-letter it. The message is the reason."""
+    """A record's bytes are not a record that this platform knows: dead-letter it. The message is the
+    reason.
+    """
 
 
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Execution | BetUpdate)
@@ -88,7 +92,9 @@ _T = TypeVar("_T")
 
 
 def strictly(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T:
-    """Decode with any of the platform's decoders. Raises `UndecodableRecord` for whatever is wrong with the bytes."""
+    """Decode with any of the platform's decoders. Raises `UndecodableRecord` for whatever is wrong with the
+    bytes.
+    """
     try:
         return decoder.decode(data)
     except (
@@ -104,7 +110,9 @@ def strictly(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T:
 
 
 def decode(data: bytes) -> Record:
-    """Decode one record's bytes strictly. Raises `UndecodableRecord`, whose message says what was wrong and where."""
+    """Decode one record's bytes strictly. Raises `UndecodableRecord`, whose message says what was wrong and
+    where.
+    """
     return strictly(_decoder, data)
 
 

@@ -1,6 +1,8 @@
-"""Why something that a customer asked for is not done: a small family of errors. Not here: the rules that raise them (bet_rules.py, ...).
+"""Why something that a customer asked for is not done: a small family of errors. Not here: the rules that
+raise them (bet_rules.py, ...).
 
-Whoever catches one may show it: nothing in it is secret, nothing was changed, and `value` is shortened and has no control characters.
+Whoever catches one may show it: nothing in it is secret, nothing was changed, and `value` is shortened and
+has no control characters.
 """
 
 from __future__ import annotations
@@ -59,8 +61,9 @@ class RefusalCode(StrEnum):
 class Refused(Exception):
     """What was asked is not done, and nothing changed.
 
-    `code` says which rule, `field` what of the request it is about, `value` what was seen and `allowed` what would do; the message is one
-    sentence of them for people. The subclasses group the codes by what the caller should do about them.
+    `code` says which rule, `field` what of the request it is about, `value` what was seen and `allowed` what
+    would do; the message is one sentence of them for people. The subclasses group the codes by what the
+    caller should do about them.
     """
 
     def __init__(self, code: RefusalCode, field: str, value: object, allowed: str) -> None:

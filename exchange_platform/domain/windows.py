@@ -1,4 +1,5 @@
-"""Five-minute odds windows: which one an execution is in, what a window's row says, when a window is over. Pure; no I/O.
+"""Five-minute odds windows: which one an execution is in, what a window's row says, when a window is over.
+Pure; no I/O.
 
 Not here: computing windows from the lake in bulk (lake/windows.py), which must give what `aggregate` gives.
 """
@@ -25,7 +26,9 @@ def window_start(instant: datetime) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class WindowRow:
-    """One selection's executions in one window. Stake in major units; averages are exact sums, divided once."""
+    """One selection's executions in one window. Stake in major units; averages are exact sums,
+    divided once.
+    """
 
     market_id: str
     selection_id: int
@@ -80,8 +83,8 @@ def aggregate(executions: Iterable[Execution]) -> list[WindowRow]:
 class Watermarks:
     """How far each market has come, in event time.
 
-    A market's watermark is its newest event time less a delay. A market that is closed, or has had no news for a while of
-    wall-clock time, is over: all its windows count as passed, until it is heard of again.
+    A market's watermark is its newest event time less a delay. A market that is closed, or has had no news
+    for a while of wall-clock time, is over: all its windows count as passed, until it is heard of again.
     """
 
     def __init__(self, *, delay_s: float, silent_after_s: float) -> None:
@@ -92,7 +95,9 @@ class Watermarks:
         self._closed: set[str] = set()
 
     def saw(self, market_id: str, event_time: datetime, now_us: int) -> None:
-        """News of the market, with its own time; one that lies in the future counts as now, or it would close windows still to come."""
+        """News of the market, with its own time; one that lies in the future counts as now, or it would close
+        windows still to come.
+        """
         event_time = min(event_time, _EPOCH + timedelta(microseconds=now_us))
         known = self._newest.get(market_id)
         if known is None or event_time > known:
@@ -101,7 +106,9 @@ class Watermarks:
         self._closed.discard(market_id)
 
     def heard(self, market_id: str, newest: datetime, now_us: int) -> None:
-        """Somebody else has news of the market up to this time; it is news here if it is newer than what is known."""
+        """Somebody else has news of the market up to this time; it is news here if it is newer than what is
+        known.
+        """
         known = self._newest.get(market_id)
         if known is None or newest > known:
             self.saw(market_id, newest, now_us)

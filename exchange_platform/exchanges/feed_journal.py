@@ -1,7 +1,7 @@
 """The journal of the exchange's feed: what exchanges append to and the gateway serves from. One SQLite file.
 
-Updates are bytes here, each one JSON object; what they mean is events.py's. Not here: serving them (gateway/), and who appends
-(the simulated exchange, `replay`).
+Updates are bytes here, each one JSON object; what they mean is events.py's. Not here: serving them
+(gateway/), and who appends (the simulated exchange, `replay`).
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class FeedEntry:
 
 @dataclass(frozen=True, slots=True)
 class FeedPage:
-    """What one read found. Every update from `oldest` on is held; of the older ones only each entity's newest still is.
+    """What one read found. Every update from `oldest` on is held; of the older ones only each entity's newest
+    still is.
 
     Of those that ended before `ended_from` not even that.
     """
@@ -88,14 +89,17 @@ _head = msgspec.json.Decoder(_Head)
 
 
 class FeedJournal:
-    """An append-only feed with cursors that grow by 1 from 1. Any number of processes and threads may append and read.
+    """An append-only feed with cursors that grow by 1 from 1. Any number of processes and threads may append
+    and read.
 
-    An update is an entity's whole state, so one that a newer update of the same entity replaced may go after a while (`compact`): whoever
-    reads on from any cursor still ends with the newest state of everything.
+    An update is an entity's whole state, so one that a newer update of the same entity replaced may go after
+    a while (`compact`): whoever reads on from any cursor still ends with the newest state of everything.
     """
 
     def __init__(self, path: Path, *, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Open the journal at `path`, and make it if it is not there: then it is a new feed, with a `feed_id` of its own."""
+        """Open the journal at `path`, and make it if it is not there: then it is a new feed, with a `feed_id`
+        of its own.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._clock = clock
         self._lock = threading.Lock()
@@ -106,7 +110,8 @@ class FeedJournal:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
             self._db.execute("INSERT OR IGNORE INTO feed VALUES (1, ?, 0, 1)", (uuid.uuid4().hex,))
-            # A file of an older release does not say what it dropped: nothing before `complete_from` is promised then.
+            # A file of an older release does not say what it dropped: nothing before `complete_from` is
+            # promised then.
             self._db.execute("INSERT OR IGNORE INTO feed_ended SELECT 1, complete_from FROM feed")
         self.feed_id = str(self._db.execute("SELECT feed_id FROM feed").fetchone()[0])
 
@@ -132,7 +137,9 @@ class FeedJournal:
             return int(newest) + len(updates)
 
     def read(self, after: int, limit: int = 500) -> FeedPage:
-        """Read up to `limit` updates, or some 4 MB, from just after the cursor `after` (0: from the beginning)."""
+        """Read up to `limit` updates, or some 4 MB, from just after the cursor `after` (0: from the
+        beginning).
+        """
         with self._reading() as db:
             newest, complete_from, ended_from = db.execute(
                 "SELECT newest, complete_from, ended_from FROM feed JOIN feed_ended USING (one)"
@@ -155,7 +162,9 @@ class FeedJournal:
             return int(db.execute("SELECT newest FROM feed").fetchone()[0])
 
     def wait(self, after: int, timeout_s: float, stopping: threading.Event | None = None) -> bool:
-        """Wait until there is an update after the cursor, whoever appends it; whether there is one. Looks 50 times a second."""
+        """Wait until there is an update after the cursor, whoever appends it; whether there is one. Looks 50
+        times a second.
+        """
         stopping = stopping or threading.Event()
         until = self._clock.monotonic_s() + timeout_s
         while self.newest() <= after:
@@ -171,10 +180,12 @@ class FeedJournal:
         replaced_kept_s: float = REPLACED_KEPT_S,
         final_kept_s: float = FINAL_KEPT_S,
     ) -> int:
-        """Drop updates that are older than `replaced_kept_s` and replaced, and what ended longer than `final_kept_s` ago; how many.
+        """Drop updates that are older than `replaced_kept_s` and replaced, and what ended longer than
+        `final_kept_s` ago; how many.
 
-        An end behind the cursor up to which the platform has `committed` the feed is kept for 30 days: nothing after it would say so again.
-        Works in small transactions, so that nobody who appends waits for long. From any thread or process.
+        An end behind the cursor up to which the platform has `committed` the feed is kept for 30 days:
+        nothing after it would say so again. Works in small transactions, so that nobody who appends waits for
+        long. From any thread or process.
         """
         now_us = self._clock.now_us()
         replaced_before_us = now_us - int(replaced_kept_s * 1e6)

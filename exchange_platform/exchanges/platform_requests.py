@@ -1,12 +1,12 @@
-"""What the platform reports to the exchange and asks of it: one SQLite file between the gateway's process and the exchange's.
+"""What the platform reports to the exchange and asks of it: one SQLite file between the gateway's process and
+the exchange's.
 
-The gateway writes it, the exchange reads it and deletes requests that it has served. The exchange's own state lives in its journal
-(simulated/journal.py), which only the exchange writes.
+The gateway writes it, the exchange reads it and deletes requests that it has served. The exchange's own state
+lives in its journal (simulated/journal.py), which only the exchange writes.
 
-| table | holds |
-|---|---|
-| `acknowledged` | by shard of a stream, the position up to which every sink of the platform has committed, as last reported |
-| `requests` | what is to be published again: a market's records of one minute, or a bet's newest state |
+| table | holds | |---|---| | `acknowledged` | by shard of a stream, the position up to which every sink of
+the platform has committed, as last reported | | `requests` | what is to be published again: a market's
+records of one minute, or a bet's newest state |
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class TooManyRequests(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One thing to publish again: a market's records of the minute that begins at `minute_us`, or the bet's newest state."""
+    """One thing to publish again: a market's records of the minute that begins at `minute_us`, or the bet's
+    newest state.
+    """
 
     number: int
     market_id: str
@@ -67,8 +69,9 @@ class PlatformRequests:
     def acknowledge(self, positions: Mapping[str, str]) -> None:
         """Note up to where the platform has committed these shards.
 
-        The newest report counts, even where it is lower: a store that was restored from a copy has to get those records again.
-        Shards that are no longer reported belong to streams that are gone; they are dropped.
+        The newest report counts, even where it is lower: a store that was restored from a copy has to get
+        those records again. Shards that are no longer reported belong to streams that are gone; they are
+        dropped.
         """
         now_us = self._clock.now_us()
         with self._writing() as db:
@@ -84,7 +87,8 @@ class PlatformRequests:
             return dict(self._db.execute("SELECT shard, position FROM acknowledged").fetchall())
 
     def ask(self, spans: Sequence[tuple[str, int]], bet_ids: Sequence[str]) -> None:
-        """Ask for (market, minute) spans and bets to be published again. What is asked for already is not asked for twice.
+        """Ask for (market, minute) spans and bets to be published again. What is asked for already is not
+        asked for twice.
 
         Raises `TooManyRequests`; nothing was noted then.
         """

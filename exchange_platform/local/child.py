@@ -1,10 +1,12 @@
-"""Becomes another program that dies with its parent: `python child.py [--spare N] [--await-port N | --await-socket PATH] PROGRAM ARGUMENT...`.
+"""Becomes another program that dies with its parent: `python child.py [--spare N] [--await-port N |
+--await-socket PATH] PROGRAM ARGUMENT...`.
 
-With `--spare` the kernel kills it before others for want of memory, the sooner the greater N is (up to 1000): else it might take `up`
-itself, which is there to start again what was killed, and to say so.
+With `--spare` the kernel kills it before others for want of memory, the sooner the greater N is (up to 1000):
+else it might take `up` itself, which is there to start again what was killed, and to say so.
 
-The kernel kills a process so marked when the thread that started it ends, however it ends; so `kill -9` of a supervisor leaves none
-of its children behind. Runs as a file, without site-packages, and imports little: it costs some 10 ms a start.
+The kernel kills a process so marked when the thread that started it ends, however it ends; so `kill -9` of a
+supervisor leaves none of its children behind. Runs as a file, without site-packages, and imports little: it
+costs some 10 ms a start.
 """
 
 from __future__ import annotations

@@ -102,7 +102,9 @@ class DagsterPages:
         ]
 
     def end_abandoned_runs(self, before_s: float) -> int:
-        """Mark as canceled what says it runs but was started before; returns how many. For after every worker was killed."""
+        """Mark as canceled what says it runs but was started before; returns how many. For after every worker
+        was killed.
+        """
         runs = self._runs(_RUNNING, createdBefore=before_s)
         self._terminate(runs, "MARK_AS_CANCELED_IMMEDIATELY")
         return len(runs)

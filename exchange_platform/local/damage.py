@@ -1,4 +1,6 @@
-"""What `up` does about damaged files: it refuses to start on those that nothing can replace, and sets the others aside."""
+"""What `up` does about damaged files: it refuses to start on those that nothing can replace, and sets the
+others aside.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ _EXAMINED_S = 3.0
 
 
 def refuse_damage(data_dir: Path) -> list[str]:
-    """Raise `CannotStart` for a damaged file that nothing can replace; others are set aside. Returns what there is to say of these."""
+    """Raise `CannotStart` for a damaged file that nothing can replace; others are set aside. Returns what
+    there is to say of these.
+    """
     said: list[str] = []
     refused: list[str] = []
     for _, _, fault in examinations(data_dir, _EXAMINED_S):

@@ -1,4 +1,6 @@
-"""The platform's status for people: rich tables, and one plain line where there is no terminal. Not here: the figures (status.py)."""
+"""The platform's status for people: rich tables, and one plain line where there is no terminal. Not here: the
+figures (status.py).
+"""
 
 from __future__ import annotations
 

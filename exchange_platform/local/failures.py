@@ -1,4 +1,6 @@
-"""What is said of programs that die: each death, of one that goes on dying ever fewer, and the reason once. Starting them again: processes.py."""
+"""What is said of programs that die: each death, of one that goes on dying ever fewer, and the reason once.
+Starting them again: processes.py.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Failures:
         self._last_words: dict[str, str] = {}
 
     def say_new(self, states: Sequence[ProcessState], *, held: Collection[str] = ()) -> list[str]:
-        """Say what is new, with a log where that says something new; returns what does not run, those left out that are held."""
+        """Say what is new, with a log where that says something new; returns what does not run, those left
+        out that are held.
+        """
         for state in states:
             if state.deaths > self._deaths.get(state.name, 0):
                 self._deaths[state.name] = state.deaths

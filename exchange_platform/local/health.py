@@ -1,4 +1,6 @@
-"""Whether everything that `up` started answers, and what it is waited for. Not here: starting it (processes.py)."""
+"""Whether everything that `up` started answers, and what it is waited for. Not here: starting it
+(processes.py).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ _RUNS_EVERY_S = 2.0
 
 
 class Health:
-    """Looks at each part until it was seen well once; `waiting_for` says which were not yet, `runs` how far Dagster's runs are."""
+    """Looks at each part until it was seen well once; `waiting_for` says which were not yet, `runs` how far
+    Dagster's runs are.
+    """
 
     def __init__(
         self,

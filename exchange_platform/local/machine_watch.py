@@ -34,7 +34,9 @@ ENOUGH_BYTES = FULL_BYTES + RESERVE_BYTES + 64 * MIB
 
 
 class Reserve:
-    """A file that holds some room, given up when the disk is full: so that Dagster can still record that, and why."""
+    """A file that holds some room, given up when the disk is full: so that Dagster can still record that, and
+    why.
+    """
 
     def __init__(self, path: Path, size: int = RESERVE_BYTES) -> None:
         self._path = path
@@ -58,7 +60,9 @@ class Reserve:
 
 @dataclass(slots=True)
 class News:
-    """What a look found: `begun` and `over` are lines to be said once, `faults` is everything that is wrong now."""
+    """What a look found: `begun` and `over` are lines to be said once, `faults` is everything that is wrong
+    now.
+    """
 
     begun: list[str] = field(default_factory=list)
     over: list[str] = field(default_factory=list)
@@ -97,7 +101,9 @@ class MachineWatch:
         self._looked_at_s: float | None = None
 
     def look(self, states: Sequence[ProcessState]) -> News:
-        """What is wrong now; what was found less than `LOOK_S` ago is returned again, with nothing new in it."""
+        """What is wrong now; what was found less than `LOOK_S` ago is returned again, with nothing
+        new in it.
+        """
         now_s = self._clock.monotonic_s()
         if self._looked_at_s is not None and now_s - self._looked_at_s < LOOK_S:
             return News(faults=self._news.faults, has_room=self._news.has_room)

@@ -1,6 +1,7 @@
 """Finds and ends the processes of one `up`, grandchildren too, by the mark in their environment. Reads /proc.
 
-Dagster's run workers are started by its code server, so no supervisor of ours knows them. Not here: starting processes.
+Dagster's run workers are started by its code server, so no supervisor of ours knows them. Not here: starting
+processes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def marked_for(data_dir: Path, *, but: str) -> list[int]:
 
 
 def end(find: Callable[[], list[int]], *, grace_s: float = 0.0, patience_s: float = 5.0) -> list[int]:
-    """Ask the processes that `find` finds to end, kill them after `grace_s`; returns those still there after `patience_s`."""
+    """Ask the processes that `find` finds to end, kill them after `grace_s`; returns those still there after
+    `patience_s`.
+    """
     began = time.monotonic()
     if grace_s > 0:
         for pid in find():

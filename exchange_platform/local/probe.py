@@ -1,4 +1,6 @@
-"""`python -m exchange_platform.local.probe URL`: whether something answers there, for a container's health check. It imports nothing heavy."""
+"""`python -m exchange_platform.local.probe URL`: whether something answers there, for a container's health
+check. It imports nothing heavy.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Runs the platform's programs under supervisord, which restarts what dies. Which programs they are stands in programs.py.
+"""Runs the platform's programs under supervisord, which restarts what dies. Which programs they are stands in
+programs.py.
 
-supervisord is our child and dies with us; its children die with it (child.py). If it alone dies, `restart_dead` starts everything again.
+supervisord is our child and dies with us; its children die with it (child.py). If it alone dies,
+`restart_dead` starts everything again.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 
 RESTARTS = BackOff(first_s=1.0, max_s=30.0)
-"""Between two starts of supervisord; and no program that keeps dying is left waiting for longer than its `max_s`."""
+"""Between two starts of supervisord; and no program that keeps dying is left waiting for longer than its
+`max_s`.
+"""
 _STEADY_S = 60.0
 """What ran for so long did not die of how it was started."""
 _MAX_OPEN_FILES = 4096
@@ -53,7 +57,8 @@ class SupervisorSilent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """One program's state: supervisord's word for it, its pid (0: none), seconds since it started, and its deaths so far.
+    """One program's state: supervisord's word for it, its pid (0: none), seconds since it started, and its
+    deaths so far.
 
     `last_exit` is how it last ended, such as `exit status 1` or `terminated by SIGKILL`; empty if it did not.
     """
@@ -67,12 +72,16 @@ class ProcessState:
 
     @property
     def runs(self) -> bool:
-        """Whether it runs, as far as supervisord knows, which says STARTING for a program's first seconds (programs.py)."""
+        """Whether it runs, as far as supervisord knows, which says STARTING for a program's first seconds
+        (programs.py).
+        """
         return self.state == "RUNNING" or (self.state == "STARTING" and self.pid > 0 and self.up_s >= 1)
 
 
 class _Output:
-    """What supervisord prints, kept in memory: a file of it could not be written on a full disk, just when it is needed."""
+    """What supervisord prints, kept in memory: a file of it could not be written on a full disk, just when it
+    is needed.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._lines: deque[str] = deque(maxlen=100)
@@ -97,7 +106,9 @@ class _Output:
 
 
 class Processes:
-    """All programs of one `up`. Call from the thread that lives as long as the process: children die with it."""
+    """All programs of one `up`. Call from the thread that lives as long as the process: children die
+    with it.
+    """
 
     def __init__(
         self,
@@ -142,9 +153,11 @@ class Processes:
         self._start_supervisord()
 
     def restart_dead(self, *, retry_now: bool = False) -> list[str]:
-        """Start again what supervisord can't, itself and the reaper, later with each failure. Returns what is new about it.
+        """Start again what supervisord can't, itself and the reaper, later with each failure. Returns what is
+        new about it.
 
-        A program that keeps dying is tried again after `RESTARTS.max_s` at the latest, with `retry_now` at once.
+        A program that keeps dying is tried again after `RESTARTS.max_s` at the latest, with `retry_now` at
+        once.
         """
         said: list[str] = []
         if self._reaper is not None and self._reaper.poll() is not None:
@@ -159,7 +172,9 @@ class Processes:
         return said
 
     def _mend_supervisord(self, returncode: int, *, retry_now: bool) -> list[str]:
-        """Start supervisord again when it is time; its death is said with its reason once, as long as it is the same."""
+        """Start supervisord again when it is time; its death is said with its reason once, as long as it is
+        the same.
+        """
         said: list[str] = []
         now_s = self._clock.monotonic_s()
         if self._died_at_s is None:
@@ -226,7 +241,9 @@ class Processes:
             return []
 
     def stop_some(self, *names: str) -> None:
-        """Stop these programs for good, those that there are; they have ended, or were killed, when this returns."""
+        """Stop these programs for good, those that there are; they have ended, or were killed, when this
+        returns.
+        """
         with contextlib.suppress(SupervisorSilent):
             self._stop_together([program for program in self.programs if program.name in names])
 
@@ -253,7 +270,9 @@ class Processes:
         self._aside = [process for process in self._aside if process.poll() is None]
 
     def stop(self) -> list[int]:
-        """Stop every program, the latest stage first, then whatever they left; returns the pids that would not end."""
+        """Stop every program, the latest stage first, then whatever they left; returns the pids that would
+        not end.
+        """
         with contextlib.suppress(SupervisorSilent):
             for stage in sorted({program.stage for program in self.programs}, reverse=True):
                 self._stop_together([program for program in self.programs if program.stage == stage])
@@ -321,7 +340,9 @@ class Processes:
 
     @contextlib.contextmanager
     def _supervisor(self) -> Iterator[Any]:
-        """Supervisord's RPC. Its socket is reached through its working directory: a socket's path has at most 107 bytes."""
+        """Supervisord's RPC. Its socket is reached through its working directory: a socket's path has at most
+        107 bytes.
+        """
         from supervisor.xmlrpc import SupervisorTransport
 
         process = self._supervisord

@@ -1,4 +1,6 @@
-"""The programs of the platform on one machine, and what each is started with. Not here: starting them (processes.py)."""
+"""The programs of the platform on one machine, and what each is started with. Not here: starting them
+(processes.py).
+"""
 
 from __future__ import annotations
 
@@ -42,10 +44,11 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One program: `arguments` for Python, begun only once something listens on `await_port`, or the code server on its socket.
+    """One program: `arguments` for Python, begun only once something listens on `await_port`, or the code
+    server on its socket.
 
-    `stage` orders starting (ascending) and stopping (descending); `stop_s` is how long it may take to stop; the greater `spare`, the
-    sooner the kernel kills it when memory is short (child.py).
+    `stage` orders starting (ascending) and stopping (descending); `stop_s` is how long it may take to stop;
+    the greater `spare`, the sooner the kernel kills it when memory is short (child.py).
     """
 
     name: str
@@ -59,8 +62,9 @@ class Program:
     def section(self) -> str:
         """The program's part of supervisord's configuration.
 
-        Paths come from the environment: supervisord takes a configuration line apart at ` ;` and `%`. A program that dies within
-        `startsecs` is started again a second later with each death in a row; one that lived longer, at once.
+        Paths come from the environment: supervisord takes a configuration line apart at ` ;` and `%`. A
+        program that dies within `startsecs` is started again a second later with each death in a row; one
+        that lived longer, at once.
         """
         waiting = f"--await-port {self.await_port} " if self.await_port else ""
         if self.await_code_server:
@@ -102,7 +106,8 @@ def local_programs(ports: Ports, *, exchange_rate: float | None) -> list[Program
         ),
         Program(
             "code-server",
-            # A socket in a directory of our own: whoever reaches the code server may run code in it, and shut it down.
+            # A socket in a directory of our own: whoever reaches the code server may run code in it, and shut
+            # it down.
             f'-m dagster api grpc -m {CODE_MODULE} --socket "%(ENV_{_CODE_SOCKET})s"'
             f" --location-name {CODE_LOCATION} --inject-env-vars-from-instance",
             stage=20,
@@ -158,7 +163,9 @@ def environment(
     code_socket: Path,
     exchange_key: str,
 ) -> dict[str, str]:
-    """The environment of every program: the caller's, without what would slow it or lead it out of this machine."""
+    """The environment of every program: the caller's, without what would slow it or lead it out of this
+    machine.
+    """
     own = {
         name: value
         for name, value in given.items()
@@ -233,7 +240,9 @@ def remove_code_socket(path: Path, data_dir: Path) -> None:
 
 
 def write_dagster_home(data_dir: Path, checkout: Path, code_server: Path) -> None:
-    """Give Dagster its home: the deployment's own `dagster.yaml`, and a workspace that names the shared code server."""
+    """Give Dagster its home: the deployment's own `dagster.yaml`, and a workspace that names the shared code
+    server.
+    """
     home = data_dir / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(checkout / "deployments" / "dagster.yaml", home / "dagster.yaml")

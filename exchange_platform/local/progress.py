@@ -1,4 +1,5 @@
-"""Whether something that is waited for still makes progress, so that a slow machine is not taken for a broken platform.
+"""Whether something that is waited for still makes progress, so that a slow machine is not taken for a broken
+platform.
 
 Who waits, and for what, stands in up.py and health.py.
 """
@@ -17,14 +18,18 @@ STALL_S = 120.0
 MAX_WAIT_S = 1800.0
 """However busy the processes are: one that turns in a circle is busy, too."""
 BUSY = 0.3
-"""The part of the time that a process uses or waits for a core, or for the disk, when it works. An idle one of ours stays under 0.1."""
+"""The part of the time that a process uses or waits for a core, or for the disk, when it works. An idle one
+of ours stays under 0.1.
+"""
 _LOOK_S = 2.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What can be seen of the progress: what is still waited for, whether some process works, and the states of Dagster's runs."""
+    """What can be seen of the progress: what is still waited for, whether some process works, and the states
+    of Dagster's runs.
+    """
 
     waiting: frozenset[str]
     is_busy: bool = False
@@ -45,7 +50,9 @@ class Patience:
         self._seen: set[tuple[str, str]] = set()
 
     def note(self, signs: Signs) -> None:
-        """Take in what is seen now. A run that comes to a state it was not in before is progress; one that failed is none."""
+        """Take in what is seen now. A run that comes to a state it was not in before is progress; one that
+        failed is none.
+        """
         steps = {step for step in signs.runs.items() if step[1] not in ("FAILURE", "CANCELED")}
         fewer = self._waiting is not None and signs.waiting < self._waiting
         if signs.is_busy or fewer or not steps <= self._seen:
@@ -74,7 +81,9 @@ class Work:
         self._is_busy = True
 
     def is_busy(self) -> bool:
-        """Whether one worked over the last seconds, or has been started since; true until there is something to compare."""
+        """Whether one worked over the last seconds, or has been started since; true until there is something
+        to compare.
+        """
         now_s = self._clock.monotonic_s()
         if self._at_s is not None and now_s - self._at_s < _LOOK_S:
             return self._is_busy
@@ -89,7 +98,9 @@ class Work:
 
 
 def busy_seconds(pid: int, proc: Path = Path("/proc")) -> float | None:
-    """How long the process's threads have run, waited for a core (schedstat) and for the disk (blkio delay); None: it is gone."""
+    """How long the process's threads have run, waited for a core (schedstat) and for the disk (blkio delay);
+    None: it is gone.
+    """
     total = 0.0
     try:
         fields = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()

@@ -1,6 +1,8 @@
-"""Waits for `up` to end, however it ends, then ends every process that it left: `python -m exchange_platform.local.reaper ID`.
+"""Waits for `up` to end, however it ends, then ends every process that it left: `python -m
+exchange_platform.local.reaper ID`.
 
-`up` holds the other end of our standard input; the kernel closes it when `up` dies. Not here: finding the processes (orphans.py).
+`up` holds the other end of our standard input; the kernel closes it when `up` dies. Not here: finding the
+processes (orphans.py).
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ _AT_MOST_S = 15.0
 
 
 def sweep(up_id: str) -> list[int]:
-    """End the processes of this `up` until none is seen for a while (one may be starting another); returns what is left."""
+    """End the processes of this `up` until none is seen for a while (one may be starting another); returns
+    what is left.
+    """
     began = quiet_since = time.monotonic()
     while time.monotonic() - quiet_since < _QUIET_S and time.monotonic() - began < _AT_MOST_S:
         if marked(up_id):

@@ -1,4 +1,6 @@
-"""Which platform runs on a data directory: its lock, and what it says of itself in platform.json. Not here: running it (up.py)."""
+"""Which platform runs on a data directory: its lock, and what it says of itself in platform.json. Not here:
+running it (up.py).
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ def write_platform_file(data_dir: Path, content: dict[str, Any]) -> None:
 
 
 def note_faults(data_dir: Path, faults: list[str]) -> None:
-    """Let other commands and checks know what `up` sees going wrong. Where nothing can be written, what was noted before stays."""
+    """Let other commands and checks know what `up` sees going wrong. Where nothing can be written, what was
+    noted before stays.
+    """
     content = read_platform_file(data_dir)
     if content and content.get(FAULTS, []) != faults:
         with contextlib.suppress(OSError):
@@ -93,7 +97,8 @@ def note_faults(data_dir: Path, faults: list[str]) -> None:
 
 
 def write_api_file(data_dir: Path, url: str) -> str:
-    """Let applications know where the API is and which token to show; returns the token. Readable by its owner only.
+    """Let applications know where the API is and which token to show; returns the token. Readable by its
+    owner only.
 
     The token stays what it was on this data directory; a new one is drawn where there is none.
     """
@@ -121,7 +126,9 @@ def remove_platform_file(data_dir: Path) -> None:
 
 
 def require_stream(settings: Settings) -> None:
-    """Raise `NotRunning` unless there is a stream to publish to: a running platform's here, or one that the settings name."""
+    """Raise `NotRunning` unless there is a stream to publish to: a running platform's here, or one that the
+    settings name.
+    """
     if settings.database_url is not None:  # a deployment; AWS itself, or an endpoint that was named
         return
     running = read_platform_file(settings.data_dir)

@@ -1,4 +1,6 @@
-"""What `up` shows: a live display on a terminal, plain lines anywhere else. Not here: what is told (display.py, up.py)."""
+"""What `up` shows: a live display on a terminal, plain lines anywhere else. Not here: what is told
+(display.py, up.py).
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,8 @@ class Screen:
             self.say("All went well.")
 
     def _print(self, text: Text) -> None:
-        # A closed terminal or pipe, or a full disk under a file, must end nothing, nor keep anything from being stopped.
+        # A closed terminal or pipe, or a full disk under a file, must end nothing, nor keep anything from
+        # being stopped.
         with contextlib.suppress(OSError):
             (self._live.console if self._live is not None else self._out).print(text)
             sys.stdout.flush()

@@ -1,7 +1,8 @@
 """supervisord, whose logs may fail: `python -m exchange_platform.local.supervisord` takes its arguments.
 
-On a full disk supervisord dies of a log that can't be turned over, or stops reading from the program whose lines it could not
-write, which then stops at its next line. Here such lines are dropped. Configuring it lives in processes.py.
+On a full disk supervisord dies of a log that can't be turned over, or stops reading from the program whose
+lines it could not write, which then stops at its next line. Here such lines are dropped. Configuring it lives
+in processes.py.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class LossyLog(_handler):  # type: ignore[misc]
             self.handleError()
 
     def handleError(self) -> None:  # noqa: N802 (supervisor's name)
-        """Say nothing: one line for each that is lost would be no better than those. `up` says that the disk is full."""
+        """Say nothing: one line for each that is lost would be no better than those. `up` says that the disk
+        is full.
+        """
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`exchange-platform up`: starts everything on this machine, watches it, stops it. Not here: how it looks (screen.py)."""
+"""`exchange-platform up`: starts everything here, watches it, stops it. Not here: its looks (screen.py)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to start: `rate` in executions a second; `for_s` None runs until it is stopped; `port` of the Dagster UI, `api_port` of the API."""
+    """What to start: `rate` in executions a second; `for_s` None runs until it is stopped; `port` of the
+    Dagster UI, `api_port` of the API.
+    """
 
     simulated_exchange: bool = True
     rate: float = DEFAULT_RATE
@@ -81,9 +83,11 @@ class Wanted:
 
 
 def run_platform(settings: Settings, wanted: Wanted) -> int:
-    """Run the platform in the foreground until `wanted.for_s` is over or a signal asks for the end; nothing is left behind.
+    """Run the platform in the foreground until `wanted.for_s` is over or a signal asks for the end; nothing
+    is left behind.
 
-    Returns the exit status: 0 if all went well. Call from the main thread. Raises `AlreadyRunning` and `CannotStart`.
+    Returns the exit status: 0 if all went well. Call from the main thread. Raises `AlreadyRunning` and
+    `CannotStart`.
     """
     checkout = find_checkout()
     raise_limits()
@@ -245,7 +249,7 @@ class _Platform:
         )
 
     def _await_health(self, reader: StatusReader) -> None:
-        """Wait until everything answers. Raises `CannotStart` when something keeps dying, or nothing makes progress any more."""
+        """Wait until everything answers. Raises `CannotStart` if something keeps dying or all stalls."""
         health = Health(
             self._settings,
             self._processes,

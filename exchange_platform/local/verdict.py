@@ -1,4 +1,6 @@
-"""Whether a timed `up` went well: its figures, its checks, and what did not hold. Not here: the checks (checks/)."""
+"""Whether a timed `up` went well: its figures, its checks, and what did not hold. Not here: the checks
+(checks/).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _LOOK_S = 1.0
 
 @dataclass(slots=True)
 class Lag:
-    """A sink's own lag figures, gathered while the platform ran; from a record's arrival to its commit there."""
+    """A sink's own lag figures, gathered while the platform ran; from a record's arrival to its
+    commit there.
+    """
 
     source: str
     sink: str
@@ -141,7 +145,9 @@ def judge(
 
 
 def _caught_up(reader: StatusReader) -> PlatformStatus:
-    """The status once everything is caught up; a slow machine is waited for as long as it gets any further."""
+    """The status once everything is caught up; a slow machine is waited for as long as it gets any
+    further.
+    """
     status = reader.read_when_caught_up(CATCH_UP_S)
     moved_s = time.monotonic()
     while not status.caught_up and time.monotonic() - moved_s < CATCH_UP_S:

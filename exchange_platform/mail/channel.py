@@ -1,7 +1,9 @@
-"""The mail channel: collect, render, send, mark, over several connections, within a rate. Not here: which mails there are (a `Queue`), or the senders.
+"""The mail channel: collect, render, send, mark, over several connections, within a rate. Not here: which
+mails there are (a `Queue`), or the senders.
 
-Each connection has one mail under way: it sends it, has its acceptance marked, and only then takes another. So a crash can mail again at most
-one mail a connection: one that the server had accepted and whose mark was not committed yet. Marks that are ready together share a transaction.
+Each connection has one mail under way: it sends it, has its acceptance marked, and only then takes another.
+So a crash can mail again at most one mail a connection: one that the server had accepted and whose mark was
+not committed yet. Marks that are ready together share a transaction.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ _MARK_AGAIN_S = 0.2
 class Skip:
     """What `render` makes of a mail that is not to be sent after all; the reason is kept.
 
-    With `as_refused` its account becomes undeliverable for this reason, as if the mail had been sent and refused.
+    With `as_refused` its account becomes undeliverable for this reason, as if the mail had been sent and
+    refused.
     """
 
     reason: str
@@ -61,16 +64,20 @@ class Unrenderable:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How many mails wait to be sent, and when (wall-clock) the oldest of those that should have left was due."""
+    """How many mails wait to be sent, and when (wall-clock) the oldest of those that should have left was
+    due.
+    """
 
     waiting: int
     oldest_due_at_us: int | None = None
 
 
 class Queue(Protocol):
-    """Where a channel's mails come from, and where their outcome is marked. Called from one thread at a time, but `mark`.
+    """Where a channel's mails come from, and where their outcome is marked. Called from one thread at a time,
+    but `mark`.
 
-    Every method but `render` may raise `StoreUnavailable`; `claim`, `collect` and `mark` raise `Superseded` once a newer epoch has claimed.
+    Every method but `render` may raise `StoreUnavailable`; `claim`, `collect` and `mark` raise `Superseded`
+    once a newer epoch has claimed.
     """
 
     def claim(self, epoch: int) -> None:
@@ -78,7 +85,9 @@ class Queue(Protocol):
         ...
 
     def collect(self, limit: int, under_way: Collection[str]) -> Sequence[WaitingMail]:
-        """Mails to send now, but those under way (by `mail_id`); of mails that must keep an order, the first alone."""
+        """Mails to send now, but those under way (by `mail_id`); of mails that must keep an order, the first
+        alone.
+        """
         ...
 
     def render(self, mails: Sequence[WaitingMail]) -> Sequence[OutgoingMail | Skip | Unrenderable]:
@@ -303,7 +312,9 @@ class MailChannel:
             self._unavailable = why
 
     def _marked(self, outcomes: Sequence[MailOutcome]) -> None:
-        """Mark, however long the store is away: what was accepted is not sent again for that. Until the run gives up."""
+        """Mark, however long the store is away: what was accepted is not sent again for that. Until the run
+        gives up.
+        """
         while True:
             try:
                 self._queue.mark(outcomes)
@@ -324,7 +335,9 @@ class MailChannel:
 
 
 class _Marks:
-    """Commits marks one transaction after another; those that are added while one is committed share the next."""
+    """Commits marks one transaction after another; those that are added while one is committed share the
+    next.
+    """
 
     def __init__(self, commit: Callable[[Sequence[MailOutcome]], None]) -> None:
         self._commit = commit

@@ -33,15 +33,19 @@ class AnyDomain:
 
 
 class DnsDomains:
-    """Asks DNS for MX records (or, as RFC 5321 has it, for an address), and remembers the answers for their time.
+    """Asks DNS for MX records (or, as RFC 5321 has it, for an address), and remembers the answers for their
+    time.
 
-    A domain is refused only when DNS says that it does not exist or takes no mail; while DNS does not answer, none is.
+    A domain is refused only when DNS says that it does not exist or takes no mail; while DNS does not answer,
+    none is.
     """
 
     def __init__(
         self, resolver: dns.resolver.Resolver | None = None, *, patience_s: int = _PATIENCE_S
     ) -> None:
-        """Ask through the resolver; the system's, unless given. A registration waits so long for each answer, at most."""
+        """Ask through the resolver; the system's, unless given. A registration waits so long for each answer,
+        at most.
+        """
         self._resolver = caching_resolver(timeout=patience_s, dns_resolver=resolver)
 
     def require(self, domain: str) -> None:

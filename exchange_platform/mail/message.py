@@ -1,6 +1,8 @@
-"""A mail as it leaves: its headers and its two bodies as bytes. Not here: what it says (rendering.py, templates/), or sending it (senders/).
+"""A mail as it leaves: its headers and its two bodies as bytes. Not here: what it says (rendering.py,
+templates/), or sending it (senders/).
 
-The same mail always gives the same bytes, so a mail that is sent twice after a crash is the same mail, with the same Message-ID.
+The same mail always gives the same bytes, so a mail that is sent twice after a crash is the same mail, with
+the same Message-ID.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ class OutgoingMail:
 
 
 def message_id(mail_id: str, mail_from: str) -> str:
-    """The Message-ID of a mail, without the angle brackets: the same for the same mail, and nothing can be read from it."""
+    """The Message-ID of a mail, without the angle brackets: the same for the same mail, and nothing can be
+    read from it.
+    """
     digest = hashlib.sha256(mail_id.encode()).hexdigest()[:32]
     return f"{digest}@{sender_address(mail_from).domain}"
 
@@ -56,7 +60,9 @@ def sender_address(mail_from: str) -> Address:
 
 
 def one_line(text: str, most: int) -> str:
-    """The text as one line without control characters or changes of writing direction, cut to `most` characters."""
+    """The text as one line without control characters or changes of writing direction, cut to `most`
+    characters.
+    """
     kept = "".join(
         " " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char
         for char in text
@@ -67,10 +73,12 @@ def one_line(text: str, most: int) -> str:
 
 
 def header_text(text: str, most: int) -> str:
-    """`one_line` of the text, in which nothing reads as an encoded word (RFC 2047): `=?utf-8?q?...?=` becomes `= ?utf-8?q?...?=`.
+    """`one_line` of the text, in which nothing reads as an encoded word (RFC 2047): `=?utf-8?q?...?=` becomes
+    `= ?utf-8?q?...?=`.
 
-    The standard library decodes encoded words in whatever it is given, and before Python 3.11.10 and 3.12.5 it wrote the line breaks that were
-    hidden in them into the header (CVE-2024-6923). A reader would decode them too, and show a name that nobody checked.
+    The standard library decodes encoded words in whatever it is given, and before Python 3.11.10 and 3.12.5
+    it wrote the line breaks that were hidden in them into the header (CVE-2024-6923). A reader would decode
+    them too, and show a name that nobody checked.
     """
     return _ENCODED_WORD_START.sub("= ", one_line(text, most))
 
@@ -106,7 +114,8 @@ def to_bytes(mail: OutgoingMail, mail_from: str) -> bytes:
 
 
 def wire_bytes(message: EmailMessage) -> bytes:
-    """The message's bytes. Raises `InvalidMail` unless its header block holds exactly the message's own headers, each once.
+    """The message's bytes. Raises `InvalidMail` unless its header block holds exactly the message's own
+    headers, each once.
 
     Whatever the interpreter's writer of headers gets wrong ends here, before anything is sent.
     """
@@ -120,7 +129,9 @@ def wire_bytes(message: EmailMessage) -> bytes:
 
 
 class _Policy(EmailPolicy):
-    """SMTP's, but a URL or an id is never broken or encoded, however long: no reader would put it together again."""
+    """SMTP's, but a URL or an id is never broken or encoded, however long: no reader would put it together
+    again.
+    """
 
     def fold(self, name: str, value: Any) -> str:
         if name.lower() in ("list-unsubscribe", "message-id"):

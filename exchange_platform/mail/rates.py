@@ -7,7 +7,9 @@ import threading
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 
 NOTIFICATIONS_SHARE, CONFIRMATIONS_SHARE = 0.8, 0.2
-"""Two runs send mail, each on its own: these are their shares of `mail_rate_per_s`, so that both together keep within it."""
+"""Two runs send mail, each on its own: these are their shares of `mail_rate_per_s`, so that both together
+keep within it.
+"""
 
 
 class Rate:
@@ -21,7 +23,9 @@ class Rate:
         self._free_at_s = clock.monotonic_s() - burst / per_s
 
     def take(self, giving_up: threading.Event) -> bool:
-        """Wait for one's turn; False if `giving_up` is set before it comes. Turns are handed out in the order of asking."""
+        """Wait for one's turn; False if `giving_up` is set before it comes. Turns are handed out in the order
+        of asking.
+        """
         with self._lock:
             now_s = self._clock.monotonic_s()
             self._free_at_s = max(self._free_at_s, now_s - self._burst / self._per_s) + 1 / self._per_s

@@ -1,4 +1,6 @@
-"""Whether what a server refuses is the messages' fault. Not here: what a sender calls a refusal (sender.py)."""
+"""Whether what a server refuses is the messages' fault. Not here: what a sender calls a refusal
+(sender.py).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from collections import Counter
 from exchange_platform.stores.failures import same_reason
 
 REFUSED_IN_A_ROW = 20
-"""So many messages in a row that are refused for one reason are not to blame: a setting of ours is wrong, the server, or a release of ours."""
+"""So many messages in a row that are refused for one reason are not to blame: a setting of ours is wrong, the
+server, or a release of ours.
+"""
 
 
 class RefusedInARow:
@@ -24,7 +28,9 @@ class RefusedInARow:
             self._reasons.clear()
 
     def blames_none(self, reason: str, messages: int = 1) -> str | None:
-        """Count refusals; what is wrong, in words, where they are too many for the messages to be to blame."""
+        """Count refusals; what is wrong, in words, where they are too many for the messages to be to
+        blame.
+        """
         with self._lock:
             self._reasons[same_reason(reason)] += messages
             count = self._reasons[same_reason(reason)]

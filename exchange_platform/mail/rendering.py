@@ -1,4 +1,5 @@
-"""Renders a mail's two bodies from its templates (templates/NAME.txt and NAME.html). Not here: what they are given (notifications/, confirmation/).
+"""Renders a mail's two bodies from its templates (templates/NAME.txt and NAME.html). Not here: what they are
+given (notifications/, confirmation/).
 
 HTML is escaped by default and whatever a template names must be there: a mail with a hole in it is not sent.
 """
@@ -25,9 +26,11 @@ class Bodies:
 
 
 def render(template: str, **values: Any) -> Bodies:
-    """Render `template`'s two bodies. `values` are what its comment at the top asks for, as they are: escaping is done here.
+    """Render `template`'s two bodies. `values` are what its comment at the top asks for, as they are:
+    escaping is done here.
 
-    Every template needs `subject` and `preferences_url` (None: no link to choose mails by). Raises `jinja2.TemplateError`.
+    Every template needs `subject` and `preferences_url` (None: no link to choose mails by). Raises
+    `jinja2.TemplateError`.
     """
     environment = _environment()
     values = {"brand": BRAND, **values}

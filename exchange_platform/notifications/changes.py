@@ -1,6 +1,7 @@
 """Changes of bets as they are told, and which of them an owner gets a mail of. Pure; no I/O, no clock.
 
-Not here: what a change is (domain/changes.py), when a mail leaves (planning.py), or what it says (wording.py).
+Not here: what a change is (domain/changes.py), when a mail leaves (planning.py), or what it says
+(wording.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""From the outbox to mails: reads on from where it was, plans, and keeps the plan with its new position in one transaction.
+"""From the outbox to mails: reads on from where it was, plans, and keeps the plan with its new position in
+one transaction.
 
-Changes of users without a confirmed account, and those that an owner wants no mail of, are passed over. Not here: the plan (planning.py).
+Changes of users without a confirmed account, and those that an owner wants no mail of, are passed over. Not
+here: the plan (planning.py).
 """
 
 from __future__ import annotations
@@ -67,9 +69,11 @@ class Collector:
         self._read_to = int(self._kept or 0)
 
     def collect(self, under_way: Collection[str]) -> None:
-        """Read on to the next changes that make mails, the outbox's end, or some thousands of changes. Those without mail cost a write a second at most.
+        """Read on to the next changes that make mails, the outbox's end, or some thousands of changes. Those
+        without mail cost a write a second at most.
 
-        A mail under way takes no further changes. Raises `Superseded`, `StoreUnavailable`; nothing was kept of what it read then.
+        A mail under way takes no further changes. Raises `Superseded`, `StoreUnavailable`; nothing was kept
+        of what it read then.
         """
         for _ in range(_MAX_PAGES):
             rows = self._outbox.owners_after(self._read_to, _PAGE)
@@ -118,7 +122,9 @@ class Collector:
     def _gathering(
         self, kind: str, threads: dict[str, str], under_way: Collection[str]
     ) -> dict[str, Gathering]:
-        """The mails that still take changes, by what their thread stands for: never tried, and not under way."""
+        """The mails that still take changes, by what their thread stands for: never tried, and not
+        under way.
+        """
         found: dict[str, Gathering] = {}
         with self._database.read() as connection:
             for some in chunks(list(threads)):

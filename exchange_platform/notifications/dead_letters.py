@@ -1,4 +1,6 @@
-"""Replaying what could not be delivered: dead mails are queued again, dead messages are published. Not here: records (replay/dead_letters.py)."""
+"""Replaying what could not be delivered: dead mails are queued again, dead messages are published. Not here:
+records (replay/dead_letters.py).
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,11 @@ _BATCH = 200
 def replay_undelivered(
     settings: Settings, ids: Sequence[int] | None = None, *, clock: Clock = SYSTEM_CLOCK
 ) -> Replayed:
-    """Deliver dead mails and messages after all (None: all that wait), oldest first; other dead letters are passed over.
+    """Deliver dead mails and messages after all (None: all that wait), oldest first; other dead letters are
+    passed over.
 
-    A mail is queued on return, and sent by the next run; a message is published. What is refused again waits with its new reason. Raises
-    `StoreUnavailable`; what was done until then is marked.
+    A mail is queued on return, and sent by the next run; a message is published. What is refused again waits
+    with its new reason. Raises `StoreUnavailable`; what was done until then is marked.
     """
     database = Database(settings.operational_database_url)
     client = aws_client(settings, "sns")
@@ -49,7 +52,8 @@ def replay_undelivered(
                 if letter.shard == TOPIC
             }
             now_us = clock.now_us()
-            # In one transaction: a mail that dies again at once is a dead letter that waits, not one that was replayed.
+            # In one transaction: a mail that dies again at once is a dead letter that waits, not one that was
+            # replayed.
             with database.write() as connection:
                 mails = [letter for letter in waiting if letter.shard == MAIL]
                 alive = {letter.dead_letter_id for letter in requeue(connection, mails, now_us=now_us)}

@@ -1,4 +1,6 @@
-"""What a digest says: each bet that changed, as it stands, and what all of it did to the balance. Pure. Not here: single changes (wording.py)."""
+"""What a digest says: each bet that changed, as it stands, and what all of it did to the balance. Pure. Not
+here: single changes (wording.py).
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def digest_words(
     entries: Mapping[tuple[str, int], BalanceEntries],
     display_name: str,
 ) -> DigestWords:
-    """The words of a digest of changes, which come in the outbox's order. At most `MAX_BETS` bets are listed; the sums are of all."""
+    """The words of a digest of changes, which come in the outbox's order. At most `MAX_BETS` bets are listed;
+    the sums are of all.
+    """
     newest: dict[str, Change] = {}
     of_bet: dict[str, int] = {}
     of_currency: dict[str, int] = {}

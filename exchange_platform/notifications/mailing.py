@@ -1,4 +1,6 @@
-"""The mails of bets' changes as a queue: collected from the outbox, rendered from the stores, marked. Not here: sending (mail/channel.py)."""
+"""The mails of bets' changes as a queue: collected from the outbox, rendered from the stores, marked. Not
+here: sending (mail/channel.py).
+"""
 
 from __future__ import annotations
 

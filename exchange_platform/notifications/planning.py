@@ -1,11 +1,14 @@
-"""Which mails a batch of changes makes: one a change, one for fills that follow each other, one a digest. Pure; no I/O.
+"""Which mails a batch of changes makes: one a change, one for fills that follow each other, one a digest.
+Pure; no I/O.
 
 Not here: keeping the plan (collecting.py).
 
 - A change that is no fill is mailed at once.
-- Fills of a bet gather in one mail. It leaves once there was no fill for `quiet_s`, `at_most_s` after its first fill at the latest, at once
-  with a fill that leaves nothing to match, and before any other change of the bet.
-- Mails of one bet leave in the order of its changes. What an owner gets in a digest is told there, whatever else was mailed meanwhile.
+- Fills of a bet gather in one mail. It leaves once there was no fill for `quiet_s`, `at_most_s` after its
+  first fill at the latest, at once with a fill that leaves nothing to match, and before any other change of
+  the bet.
+- Mails of one bet leave in the order of its changes. What an owner gets in a digest is told there, whatever
+  else was mailed meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ DIGEST = "digest"
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long fills gather, and when digests leave: every `digest_interval_us`, counted from `digest_at` (UTC)."""
+    """How long fills gather, and when digests leave: every `digest_interval_us`, counted from `digest_at`
+    (UTC).
+    """
 
     fills_quiet_us: int
     fills_at_most_us: int
@@ -49,7 +54,9 @@ class Gathering:
 
 @dataclass(slots=True)
 class Plan:
-    """What to write: new mails, which mail tells each change (by its sequence), and when known mails are due now."""
+    """What to write: new mails, which mail tells each change (by its sequence), and when known mails are due
+    now.
+    """
 
     new: dict[str, NewMail] = field(default_factory=dict)
     tells: dict[int, str] = field(default_factory=dict)
@@ -66,7 +73,8 @@ def plan(
 ) -> Plan:
     """Plan the mails of changes, which come in the outbox's order with their owners' choices.
 
-    `fills` are the mails that gather fills, by bet; `digests` those that gather an account's changes, by account.
+    `fills` are the mails that gather fills, by bet; `digests` those that gather an account's changes, by
+    account.
     """
     return _Planner(fills, digests, pace, now_us).plan(changes)
 

@@ -1,4 +1,6 @@
-"""The run that delivers the outbox: its two channels, the topic and mail, put together. Not here: how either works."""
+"""The run that delivers the outbox: its two channels, the topic and mail, put together. Not here: how either
+works.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One mail of every kind, of made-up bets and of owners with hostile names, to be looked at. Not here: where they are written (cli/mail.py)."""
+"""One mail of every kind, of made-up bets and of owners with hostile names, to be looked at. Not here: where
+they are written (cli/mail.py).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Publishes every change to the SNS topic, in order per bet. Not here: mail (mailing.py), or what subscribers make of it (docs/notifications.md).
+"""Publishes every change to the SNS topic, in order per bet. Not here: mail (mailing.py), or what subscribers
+make of it (docs/notifications.md).
 
-A round publishes some changes, side by side but never two of one bet in one call, and keeps its position once all of them are published. So a crash
-can publish again at most one round: those that SNS had taken and whose position was not kept.
+A round publishes some changes, side by side but never two of one bet in one call, and keeps its position once
+all of them are published. So a crash can publish again at most one round: those that SNS had taken and whose
+position was not kept.
 """
 
 from __future__ import annotations
@@ -40,9 +42,13 @@ log = logging.getLogger(__name__)
 BATCH = 10
 """Messages in one call: SNS's own limit."""
 LANES = 4
-"""Calls at once, where there is enough for several. A round's changes of a bet are in the same lane, one after another."""
+"""Calls at once, where there is enough for several. A round's changes of a bet are in the same lane, one
+after another.
+"""
 MAX_IN_ROUND = 400
-"""Changes between two commits of the position, which waits for other writers: small rounds would not keep up with a busy exchange."""
+"""Changes between two commits of the position, which waits for other writers: small rounds would not keep up
+with a busy exchange.
+"""
 
 _POLL_S = 0.25
 _COUNT_EVERY_S = 1.0
@@ -53,7 +59,9 @@ _REFUSED = frozenset(
 
 
 class ChangeMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="bet_change"):
-    """One message of the topic. `version` orders the messages of a bet; one that is repeated is the same, to the byte."""
+    """One message of the topic. `version` orders the messages of a bet; one that is repeated is the same, to
+    the byte.
+    """
 
     v: int = 1
     change: str
@@ -68,7 +76,9 @@ class ChangeMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
 
 @dataclass(slots=True)
 class Published:
-    """What became of changes, by sequence. With `trouble` (why), nothing more can be published now and some are missing here."""
+    """What became of changes, by sequence. With `trouble` (why), nothing more can be published now and some
+    are missing here.
+    """
 
     taken: set[int] = field(default_factory=set)
     refused: dict[int, str] = field(default_factory=dict)
@@ -82,7 +92,9 @@ class Published:
 
 
 class Topic:
-    """The SNS topic. A name that ends in `.fifo` is a FIFO topic: there SNS itself keeps the order and drops repeats. Thread-safe."""
+    """The SNS topic. A name that ends in `.fifo` is a FIFO topic: there SNS itself keeps the order and drops
+    repeats. Thread-safe.
+    """
 
     def __init__(self, client: Any, find_arn: Callable[[], str]) -> None:
         """`find_arn` says where to publish to; it is asked once, and again while it fails."""
@@ -251,7 +263,9 @@ class TopicChannel:
         self._topic.close()
 
     def _publish(self, changes: Sequence[ChangeRow]) -> None:
-        """Publish those of the round that are not yet: after trouble, what was taken is not published again."""
+        """Publish those of the round that are not yet: after trouble, what was taken is not published
+        again.
+        """
         settled = self._done.taken | self._done.refused.keys()
         left = [change for change in changes if change.sequence not in settled]
         count = min(LANES, -(-len(left) // BATCH))
@@ -314,7 +328,9 @@ class TopicChannel:
 
 
 def batches(changes: Sequence[ChangeRow]) -> list[list[ChangeRow]]:
-    """The changes in calls of up to 10, each bet's in their order; no call has two of one bet, as a call keeps no order."""
+    """The changes in calls of up to 10, each bet's in their order; no call has two of one bet, as a call
+    keeps no order.
+    """
     calls: list[list[ChangeRow]] = []
     last_call: dict[str, int] = {}
     for change in changes:

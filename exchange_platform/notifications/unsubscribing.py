@@ -1,7 +1,8 @@
-"""Signed links by which a mail's reader changes which mail comes, without a login. Not here: the pages that they open (api/).
+"""Signed links by which a mail's reader changes which mail comes, without a login. Not here: the pages that
+they open (api/).
 
-A link names an account and carries an HMAC of it: it can't be guessed, does not expire (a mail may be read years later), and
-lets nobody do more than choose the account's mail.
+A link names an account and carries an HMAC of it: it can't be guessed, does not expire (a mail may be read
+years later), and lets nobody do more than choose the account's mail.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class PreferenceLinks:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> PreferenceLinks:
-        """With the configured keys, or the data directory's own, which is drawn where there is none. Raises `InvalidSettings`."""
+        """With the configured keys, or the data directory's own, which is drawn where there is none. Raises
+        `InvalidSettings`.
+        """
         return cls(_keys(settings), settings.public_base_url)
 
     def token(self, account_id: str) -> str:
@@ -40,7 +43,9 @@ class PreferenceLinks:
         return f"{account_id}.{_signature(self._keys[0], account_id)}"
 
     def url(self, account_id: str) -> str:
-        """The address for `List-Unsubscribe` (a POST there unsubscribes: RFC 8058) and for people (a GET shows the choice)."""
+        """The address for `List-Unsubscribe` (a POST there unsubscribes: RFC 8058) and for people (a GET
+        shows the choice).
+        """
         return f"{self._public_url}/unsubscribe?token={self.token(account_id)}"
 
     def account_id(self, token: str) -> str | None:
@@ -72,7 +77,9 @@ def _keys(settings: Settings) -> tuple[bytes, ...]:
 
 
 def _own_key(path: Path) -> bytes:
-    """The key in the file, made first where there is none; of several processes one makes it. Readable by its owner only."""
+    """The key in the file, made first where there is none; of several processes one makes it. Readable by its
+    owner only.
+    """
     try:
         return _read_key(path)
     except FileNotFoundError:

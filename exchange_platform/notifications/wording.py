@@ -1,4 +1,6 @@
-"""What a mail says of a change, in words and figures for its template. Pure. Not here: the templates (mail/templates/), or reading the figures."""
+"""What a mail says of a change, in words and figures for its template. Pure. Not here: the templates
+(mail/templates/), or reading the figures.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ class ChangeWords:
 def change_words(
     changes: Sequence[Change], names: BetNames, entries: BalanceEntries, display_name: str
 ) -> ChangeWords:
-    """The words of the changes that one mail tells: one, or fills of one bet that followed each other. The newest bet is what is told."""
+    """The words of the changes that one mail tells: one, or fills of one bet that followed each other. The
+    newest bet is what is told.
+    """
     change = changes[-1]
     bet = change.bet
     tag, tone, lead = _said(change, entries, fills=len(changes))

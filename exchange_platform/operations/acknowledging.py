@@ -1,4 +1,6 @@
-"""What every store has committed of the exchange's stream and feed, and reporting it to the exchange, which may forget it then."""
+"""What every store has committed of the exchange's stream and feed, and reporting it to the exchange, which
+may forget it then.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The platform's figures in CloudWatch, for the alarms and the dashboard that Terraform makes. Not here: when they are published (sensors/).
+"""The platform's figures in CloudWatch, for the alarms and the dashboard that Terraform makes. Not here: when
+they are published (sensors/).
 
-Every metric, with its unit and dimensions, stands in `source_metrics` and `platform_metrics`; Terraform's module `observability` names the
-same ones.
+Every metric, with its unit and dimensions, stands in `source_metrics` and `platform_metrics`; Terraform's
+module `observability` names the same ones.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class MetricsUnpublished(Exception):
 
 
 def source_metrics(database: Database, settings: Settings, clock: Clock) -> list[Metric]:
-    """Of each source: HeartbeatAge (s, its most silent consumer's), Lag (ms, the worst), Rate (records/s, of all), DeadLetters (new ones).
+    """Of each source: HeartbeatAge (s, its most silent consumer's), Lag (ms, the worst), Rate (records/s, of
+    all), DeadLetters (new ones).
 
     Dimensions: Environment, Source. Raises `StoreUnavailable`.
     """
@@ -67,9 +69,11 @@ def source_metrics(database: Database, settings: Settings, clock: Clock) -> list
 def platform_metrics(
     database: Database, settings: Settings, clock: Clock, *, failed_checks: int, failed_runs: int
 ) -> list[Metric]:
-    """OldestMailWaiting (s), StuckOrders (unpublished or unanswered for too long), FailedChecks, FailedRuns. Dimension: Environment.
+    """OldestMailWaiting (s), StuckOrders (unpublished or unanswered for too long), FailedChecks, FailedRuns.
+    Dimension: Environment.
 
-    FailedChecks counts those that failed, and those that were not evaluated lately; FailedRuns the runs of the last ten minutes.
+    FailedChecks counts those that failed, and those that were not evaluated lately; FailedRuns the runs of
+    the last ten minutes.
 
     Raises `StoreUnavailable`.
     """
@@ -102,7 +106,9 @@ def publish(settings: Settings, metrics: Sequence[Metric]) -> None:
 
 
 def _new_dead_letters(database: Database, now_us: int) -> dict[str, int]:
-    """By source, what died in the last minutes and was not replayed; mails that an address refuses are an everyday matter."""
+    """By source, what died in the last minutes and was not replayed; mails that an address refuses are an
+    everyday matter.
+    """
     since_us = now_us - int(NEW_DEAD_LETTERS.total_seconds() * 1e6)
     with database.read() as connection:
         rows = connection.execute(

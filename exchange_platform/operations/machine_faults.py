@@ -1,4 +1,6 @@
-"""Everything that is wrong with the machine of a local platform, for whoever reports it: status.py, checks/machine.py, doctor.py."""
+"""Everything that is wrong with the machine of a local platform, for whoever reports it: status.py,
+checks/machine.py, doctor.py.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from exchange_platform.settings import FAULTS, Settings, read_platform_file
 
 
 def machine_faults(settings: Settings) -> list[str]:
-    """What the machine lacks now, and what `up` saw going wrong on it; nothing is known of a deployment's machines."""
+    """What the machine lacks now, and what `up` saw going wrong on it; nothing is known of a deployment's
+    machines.
+    """
     if settings.database_url is not None:
         return []
     noted = read_platform_file(settings.data_dir).get(FAULTS, [])

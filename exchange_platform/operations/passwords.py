@@ -1,7 +1,9 @@
-"""`python -m exchange_platform.operations.passwords`: whether the databases take the passwords that this container was started with, for its health check.
+"""`python -m exchange_platform.operations.passwords`: whether the databases take the passwords that this
+container was started with, for its health check.
 
-A secret that was rotated reaches a task of ECS when it is restarted; one that is unhealthy, ECS replaces. So the exit status is 1 where a
-database refuses the password, and 0 in all other trouble, which a restart would not end. Not here: the services' own health.
+A secret that was rotated reaches a task of ECS when it is restarted; one that is unhealthy, ECS replaces. So
+the exit status is 1 where a database refuses the password, and 0 in all other trouble, which a restart would
+not end. Not here: the services' own health.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ TIMEOUT_S = 3
 
 
 def refusals(settings: Settings) -> list[str]:
-    """What each database says that refuses the password which these settings hold. Those that can't be reached say nothing."""
+    """What each database says that refuses the password which these settings hold. Those that can't be
+    reached say nothing.
+    """
     found: list[str] = []
     for name, connect in _logins(settings):
         try:

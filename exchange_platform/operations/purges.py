@@ -1,5 +1,5 @@
-"""What the platform deletes, and after how long. How it is deleted is the stores' (operational/purging.py and its neighbours); Dagster's runs are
-ops/dagster_storage.py's.
+"""What the platform deletes, and after how long. How it is deleted is the stores' (operational/purging.py and
+its neighbours); Dagster's runs are ops/dagster_storage.py's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from exchange_platform.stores.operational.sqlite_space import give_back
 DAY_US = 86_400_000_000
 _GIVE_BACK_S = 30.0
 _REWRITTEN_BYTES = 50_000_000
-"""A database of an older release is rewritten once, so that it can shrink from then on: writers wait for less than a second."""
+"""A database of an older release is rewritten once, so that it can shrink from then on: writers wait for less
+than a second.
+"""
 
 
 class Purge(Enum):

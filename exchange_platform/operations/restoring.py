@@ -1,7 +1,9 @@
-"""Restoring what a damaged lake held: from the file's own copy, the operational database, the outbox and what the stream still holds.
+"""Restoring what a damaged lake held: from the file's own copy, the operational database, the outbox and what
+the stream still holds.
 
-Every step adds only what is missing, so the whole may be killed at any moment and begun again. What nobody holds any more is counted by
-market and stays on record, until it came back (an archive was replayed) or was accepted. Taking files out is lake/losses.py's.
+Every step adds only what is missing, so the whole may be killed at any moment and begun again. What nobody
+holds any more is counted by market and stays on record, until it came back (an archive was replayed) or was
+accepted. Taking files out is lake/losses.py's.
 """
 
 from __future__ import annotations
@@ -89,10 +91,12 @@ def restore_lake(
     now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     wait: Callable[[float], None] = time.sleep,
 ) -> Restored:
-    """Take every damaged file out of the lake and put back what can be had; with `accept`, decide to go on without what can't.
+    """Take every damaged file out of the lake and put back what can be had; with `accept`, decide to go on
+    without what can't.
 
-    `source` is the stream of bets, None where it can't be asked. With `even_all` files are taken out although all of them are gone.
-    Raises `StoreUnavailable`, `NothingDecided` and `LakeDamaged` (the catalog: see `set_aside`).
+    `source` is the stream of bets, None where it can't be asked. With `even_all` files are taken out although
+    all of them are gone. Raises `StoreUnavailable`, `NothingDecided` and `LakeDamaged` (the catalog: see
+    `set_aside`).
     """
     lake = Lake.from_settings(settings)
     try:
@@ -127,9 +131,11 @@ def restore_lake(
 
 
 def set_aside(settings: Settings, now: datetime) -> Path:
-    """Set the lake aside whose catalog is damaged, and make a new one in its place; `restore_lake` then fills it. Returns where it lies now.
+    """Set the lake aside whose catalog is damaged, and make a new one in its place; `restore_lake` then fills
+    it. Returns where it lies now.
 
-    Of a lake on PostgreSQL or S3 this is refused: its catalog is restored from the database's backups (docs/operations.md).
+    Of a lake on PostgreSQL or S3 this is refused: its catalog is restored from the database's backups
+    (docs/operations.md).
     """
     if settings.lake_catalog is not None or settings.lake_data_path is not None:
         raise LakeDamaged(
@@ -196,7 +202,9 @@ def _decide(lake: Lake, loss: Loss, *, accept: bool) -> Loss:
 
 
 def _from_kept_files(lake: Lake, loss: Loss) -> int:
-    """From the files that were taken out, where somebody put a whole copy back there, or they were whole after all."""
+    """From the files that were taken out, where somebody put a whole copy back there, or they were whole
+    after all.
+    """
     return sum(
         add_missing_from_file(lake.connection, loss.table, file.path)
         for file in loss.files
@@ -242,7 +250,9 @@ def _bets_of(database: Database, loss: Loss | None) -> Iterator[Bet]:
 def _from_stream(
     lake: Lake, source: Source, losses: Sequence[Loss], not_asked: list[str], wait: Callable[[float], None]
 ) -> int:
-    """What the stream still holds of the losses' spans, up to where the lake has read: the consumer brings what comes after."""
+    """What the stream still holds of the losses' spans, up to where the lake has read: the consumer brings
+    what comes after.
+    """
     added = 0
     try:
         for some in _batches(_records_of(source, lake.positions(EXCHANGE_BETS), losses, wait)):
@@ -307,7 +317,9 @@ def _set_asides(data_dir: Path) -> list[Path]:
 
 
 def _import(asides: Iterable[Path], lake: Lake, say: Say) -> tuple[int, list[str]]:
-    """Add the rows of every readable file of these lakes: how many were added, and the files that can't be read."""
+    """Add the rows of every readable file of these lakes: how many were added, and the files that can't be
+    read.
+    """
     added = 0
     unreadable: list[str] = []
     for aside in asides:

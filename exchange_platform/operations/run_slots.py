@@ -1,4 +1,6 @@
-"""How many runs Dagster must let run at once for the consumers that the settings name, and how many it does. The limits themselves stand in dagster.yaml."""
+"""How many runs Dagster must let run at once for the consumers that the settings name, and how many it does.
+The limits themselves stand in dagster.yaml.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def slots_needed(settings: Settings) -> int:
 
 
 def limits_too_low(settings: Settings, limits: dict[str, Any]) -> str | None:
-    """What in `concurrency.runs` of a dagster.yaml is less than the settings need, and the way out; None: nothing."""
+    """What in `concurrency.runs` of a dagster.yaml is less than the settings need, and the way out; None:
+    nothing.
+    """
     most = limits.get("max_concurrent_runs", 10)
     needed = slots_needed(settings)
     if 0 <= most < needed:
@@ -41,7 +45,9 @@ def limits_too_low(settings: Settings, limits: dict[str, Any]) -> str | None:
 
 
 def dagster_yaml(settings: Settings) -> Path | None:
-    """The file that configures Dagster's instance: of the embedded platform, or of this container; None where there is none here."""
+    """The file that configures Dagster's instance: of the embedded platform, or of this container; None where
+    there is none here.
+    """
     homes = [settings.data_dir / "dagster"]
     if os.environ.get("DAGSTER_HOME"):
         homes.append(Path(os.environ["DAGSTER_HOME"]))

@@ -1,6 +1,8 @@
-"""How the platform is, read from its stores and never from the stream's quota. Not here: how that is shown (cli/, local/).
+"""How the platform is, read from its stores and never from the stream's quota. Not here: how that is shown
+(cli/, local/).
 
-The JSON of `status --json` is `PlatformStatus`, field by field (docs/cli.md): fields may be added, none change their meaning.
+The JSON of `status --json` is `PlatformStatus`, field by field (docs/cli.md): fields may be added, none
+change their meaning.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ _MACHINE_EVERY_S = 5.0
 class ShardStatus(msgspec.Struct, frozen=True):
     """One shard of a source (`shard` is null before anything was read) and the consumer that reads it.
 
-    `consumer` is the source's name, or, where several share it out, that of the share: `exchange-bets/1-of-4`.
+    `consumer` is the source's name, or, where several share it out, that of the share:
+    `exchange-bets/1-of-4`.
     """
 
     source: str
@@ -58,7 +61,9 @@ class ShardStatus(msgspec.Struct, frozen=True):
 
 
 class ConsumerStatus(msgspec.Struct, frozen=True):
-    """The newest consumer of a source, or of a share of it. `state`: running, ended, superseded, failed, or silent (its heartbeat stopped, or its process is gone)."""
+    """The newest consumer of a source, or of a share of it. `state`: running, ended, superseded, failed, or
+    silent (its heartbeat stopped, or its process is gone).
+    """
 
     source: str
     epoch: int
@@ -75,14 +80,18 @@ class ConsumerStatus(msgspec.Struct, frozen=True):
 
 
 class WindowCounts(msgspec.Struct, frozen=True):
-    """Windows: `open` wait to be closed (a market's five minutes counts once), `closed` are the rows of odds_windows."""
+    """Windows: `open` wait to be closed (a market's five minutes counts once), `closed` are the rows of
+    odds_windows.
+    """
 
     open: int
     closed: int
 
 
 class PlatformStatus(msgspec.Struct, frozen=True):
-    """The whole platform at an instant. `records` is what consumers read since the beginning, repeats included."""
+    """The whole platform at an instant. `records` is what consumers read since the beginning, repeats
+    included.
+    """
 
     as_of_us: int
     running: bool
@@ -127,10 +136,11 @@ class StatusReader:
         self._database = Database(settings.operational_database_url)
 
     def read(self, *, since_us: int | None = None, with_lake: bool = True) -> PlatformStatus:
-        """The status now. `caught_up` says whether every source was caught up at some instant not before `since_us`.
+        """The status now. `caught_up` says whether every source was caught up at some instant not before
+        `since_us`.
 
-        Without `since_us`: at the last heartbeat. Without `with_lake`, executions are null and windows are the consumers' own figures.
-        Raises `StoreUnavailable`, and `NoPlatform` where the schemas are missing.
+        Without `since_us`: at the last heartbeat. Without `with_lake`, executions are null and windows are
+        the consumers' own figures. Raises `StoreUnavailable`, and `NoPlatform` where the schemas are missing.
         """
         now_us = self._clock.now_us()
         try:
@@ -170,7 +180,9 @@ class StatusReader:
         )
 
     def read_when_caught_up(self, wait_s: float = CAUGHT_UP_WAIT_S) -> PlatformStatus:
-        """The status, as soon as every source was caught up after this call began, or after `wait_s` at the latest."""
+        """The status, as soon as every source was caught up after this call began, or after `wait_s` at the
+        latest.
+        """
         asked_us = self._clock.now_us()
         until = self._clock.monotonic_s() + wait_s
         while True:
@@ -272,7 +284,9 @@ class StatusReader:
 def _shards(
     name: str, row: ConsumerRow | None, now_us: int, held: dict[tuple[str, str], str | None]
 ) -> list[ShardStatus]:
-    """The shards that the newest consumer reads; before it has said which, those that have a checkpoint (of a share: it will say)."""
+    """The shards that the newest consumer reads; before it has said which, those that have a checkpoint (of a
+    share: it will say).
+    """
     source = source_of(name)
     shards: dict[str | None, ShardSigns] = {}
     if row is not None:

@@ -1,4 +1,5 @@
-"""Whether a source needs a new consumer run, decided from what its consumers say and what is known of their processes. Pure; no I/O, no Dagster.
+"""Whether a source needs a new consumer run, decided from what its consumers say and what is known of their
+processes. Pure; no I/O, no Dagster.
 
 Not here: who asks (sensors/) or how a run is started.
 """
@@ -31,18 +32,24 @@ MAX_GRACE_S = 120.0
 AFTER_FAILURES = BackOff(first_s=5.0, max_s=300.0)
 """How long the next request waits after runs that failed in a row."""
 _WORKED_S = 120.0
-"""A run that failed after so long had worked: the failures before it are over. (One of its sinks was degraded for too long; the others need a successor.)"""
+"""A run that failed after so long had worked: the failures before it are over. (One of its sinks was degraded
+for too long; the others need a successor.)
+"""
 _STARTS_A_GRACE = 2.0
 """A start may take so many times the longest of the newest ones before another run is requested."""
 _LOOKS_AT_A_HUNG_ONE = 3
-"""A heartbeat that is old at the first look may be so because the clock jumped, or the whole machine stood still."""
+"""A heartbeat that is old at the first look may be so because the clock jumped, or the whole machine stood
+still.
+"""
 
 Lives = Mapping[str, Life]
 """What is known of the processes of runs, by run id; nothing is known of those that are left out."""
 
 
 class Requests(msgspec.Struct, frozen=True):
-    """What a supervisor remembers between looks: the requests for a successor of one epoch, and the heartbeat that it saw missed."""
+    """What a supervisor remembers between looks: the requests for a successor of one epoch, and the heartbeat
+    that it saw missed.
+    """
 
     after_epoch: int = -1
     attempts: int = 0
@@ -104,9 +111,11 @@ def decide(
 ) -> Decision:
     """Decide about one source, or one share of it. `recent` are its newest consumers, newest first.
 
-    A run is requested when there is no live consumer, when the live one nears its end, when its process is gone, and when it is hung or
-    has been silent for too long (liveness.py). A request for a successor of the same epoch is repeated only after a grace, which follows what
-    the newest starts took, and not while `pending` runs of it wait for a slot or are starting; after failures in a row the next request waits, exponentially longer.
+    A run is requested when there is no live consumer, when the live one nears its end, when its process is
+    gone, and when it is hung or has been silent for too long (liveness.py). A request for a successor of the
+    same epoch is repeated only after a grace, which follows what the newest starts took, and not while
+    `pending` runs of it wait for a slot or are starting; after failures in a row the next request waits,
+    exponentially longer.
     """
     newest = recent[0] if recent else None
     epoch = newest.epoch if newest is not None else 0
@@ -168,11 +177,12 @@ def abandoned(
     settings: Settings,
     lives: Lives = MappingProxyType({}),
 ) -> list[str]:
-    """The ids of runs to be ended: their processes are gone or hung, though whoever keeps the runs may believe that they go on and hold a slot for them.
+    """The ids of runs to be ended: their processes are gone or hung, though whoever keeps the runs may
+    believe that they go on and hold a slot for them.
 
-    Where nobody can say whether a process runs, a silent consumer is one that has a successor, or whose successor was requested more than once and
-    never came, for want of a slot. Should it live after all, no harm is done: it writes until a successor has begun, whose epoch is higher, and
-    nothing after that.
+    Where nobody can say whether a process runs, a silent consumer is one that has a successor, or whose
+    successor was requested more than once and never came, for want of a slot. Should it live after all, no
+    harm is done: it writes until a successor has begun, whose epoch is higher, and nothing after that.
     """
     ids: list[str] = []
     for number, consumer in enumerate(recent):
@@ -204,7 +214,9 @@ def _is_too_early(condition: Condition, requests: Requests) -> bool:
 
 
 def _lead_s(newest: ConsumerRow, recent: Sequence[ConsumerRow], settings: Settings) -> float:
-    """How long before its end the consumer's successor is requested: as configured, or longer where starts take longer."""
+    """How long before its end the consumer's successor is requested: as configured, or longer where starts
+    take longer.
+    """
     lives_s = (newest.ends_at_us - newest.started_at_us) / 1e6
     needed_s = min(_STARTS_A_GRACE * longest_start_s(recent), lives_s / 2)
     return max(settings.hand_over_lead_s, needed_s)

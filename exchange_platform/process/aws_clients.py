@@ -1,4 +1,6 @@
-"""Making boto3 clients, for AWS or for an emulator that stands in for it. Not here: the platform's settings (settings/aws.py)."""
+"""Making boto3 clients, for AWS or for an emulator that stands in for it. Not here: the platform's settings
+(settings/aws.py).
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,12 @@ def new_client(
     read_timeout_s: float = 10.0,
     emulator_key: str | None = None,
 ) -> Any:
-    """A boto3 client for `service` that tries each call once: callers here retry with their own, visible back-off.
+    """A boto3 client for `service` that tries each call once: callers here retry with their own, visible
+    back-off.
 
-    Thread-safe, as boto3's clients are. A call takes twice `read_timeout_s` at most. Credentials come from boto3's own chain, except for an emulator on this machine: that gets
-    `emulator_key`, and no other credentials, which are for AWS.
+    Thread-safe, as boto3's clients are. A call takes twice `read_timeout_s` at most. Credentials come from
+    boto3's own chain, except for an emulator on this machine: that gets `emulator_key`, and no other
+    credentials, which are for AWS.
     """
     emulated = endpoint_url is not None and is_on_this_machine(endpoint_url)
     config = Config(
@@ -61,10 +65,11 @@ def new_client(
 
 
 class _BoundedSession:
-    """Around botocore's HTTP session: each answer is bounded in bytes, and each call in time, dripped bytes included.
+    """Around botocore's HTTP session: each answer is bounded in bytes, and each call in time, dripped bytes
+    included.
 
-    botocore has no public way to replace the session, so a test holds this to what the installed one does. What is read bit by bit, an object
-    of S3, has a time-out for each bit.
+    botocore has no public way to replace the session, so a test holds this to what the installed one does.
+    What is read bit by bit, an object of S3, has a time-out for each bit.
     """
 
     def __init__(self, session: Any, max_s: float) -> None:
@@ -102,7 +107,9 @@ def _credentials(emulator_key: str | None) -> dict[str, str]:
 
 @functools.cache
 def _session() -> Any:
-    """One a process: what boto3's files say of the services is read once, and its hooks are registered once. A client is then made in a twentieth of the time."""
+    """One a process: what boto3's files say of the services is read once, and its hooks are registered once.
+    A client is then made in a twentieth of the time.
+    """
     core = botocore.session.get_session()
     core.register_component("data_loader", botocore.loaders.create_loader())
     return boto3.session.Session(botocore_session=core)

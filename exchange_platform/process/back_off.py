@@ -1,4 +1,6 @@
-"""How long to wait after failures in a row: one schedule for whoever tries again. Pure; who waits, and on which clock, is the caller's."""
+"""How long to wait after failures in a row: one schedule for whoever tries again. Pure; who waits, and on
+which clock, is the caller's.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,17 @@ import random
 from dataclasses import dataclass
 
 _MAX_EXPONENT = 64
-"""2.0 to the power of 1,024 is no float any more, and a service may be away for thousands of tries. 2 to the 64th of any unit is past every `max_s`."""
+"""2.0 to the power of 1,024 is no float any more, and a service may be away for thousands of tries. 2 to the
+64th of any unit is past every `max_s`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class BackOff:
     """Pauses that grow by `factor` with each failure in a row, from `first_s` to `max_s` seconds.
 
-    `jitter` is the part of a pause by which `jittered_s` varies it, so that many who failed together do not try again together.
+    `jitter` is the part of a pause by which `jittered_s` varies it, so that many who failed together do not
+    try again together.
     """
 
     first_s: float
@@ -28,7 +33,9 @@ class BackOff:
             )
 
     def pause_s(self, failures: int) -> float:
-        """The pause after so many failures in a row: `first_s` after the first, none without a failure. Any count is allowed."""
+        """The pause after so many failures in a row: `first_s` after the first, none without a failure. Any
+        count is allowed.
+        """
         if failures < 1:
             return 0.0
         exponent = min(failures - 1, _MAX_EXPONENT)

@@ -1,6 +1,8 @@
-"""HTTP calls whose peer may do anything: an answer is bounded in bytes and in total time. What an answer means is the caller's.
+"""HTTP calls whose peer may do anything: an answer is bounded in bytes and in total time. What an answer
+means is the caller's.
 
-httpx gives each single read its time-out, so a server that drips bytes holds a caller for ever, in the headers too; and it collects a body of any length.
+httpx gives each single read its time-out, so a server that drips bytes holds a caller for ever, in the
+headers too; and it collects a body of any length.
 """
 
 from __future__ import annotations
@@ -15,18 +17,23 @@ from exchange_platform.process.call_bounds import bounded_call, left_s
 from exchange_platform.process.lean_httpx import httpx
 
 MAX_BYTES = 16 * 1024 * 1024
-"""The longest answer of the API or of an exchange is far below: a page of 1,000 updates has some megabytes."""
+"""The longest answer of the API or of an exchange is far below: a page of 1,000 updates has some megabytes.
+"""
 
 
 class AnswerTooLarge(httpx.TransportError):
-    """The answer is longer than allowed, or compressed, so that its length is not known. Asking again brings the same."""
+    """The answer is longer than allowed, or compressed, so that its length is not known. Asking again brings
+    the same.
+    """
 
 
 class BoundedTransport(httpx.HTTPTransport):
-    """A transport whose answers have at most `max_bytes` and take at most `max_s` from the request to their last byte.
+    """A transport whose answers have at most `max_bytes` and take at most `max_s` from the request to their
+    last byte.
 
-    A request's own time-out is its bound in total time. Its extensions `max_bytes` and `max_s` say otherwise; None means no bound, for answers that go
-    on for ever. Raises what httpx raises: `AnswerTooLarge`, and a `TimeoutException`.
+    A request's own time-out is its bound in total time. Its extensions `max_bytes` and `max_s` say otherwise;
+    None means no bound, for answers that go on for ever. Raises what httpx raises: `AnswerTooLarge`, and a
+    `TimeoutException`.
     """
 
     def __init__(self, *, max_s: float, max_bytes: int = MAX_BYTES, verify: bool = True) -> None:
@@ -69,7 +76,9 @@ def bounded_client(
     verify: bool = True,
     headers: dict[str, str] | None = None,
 ) -> httpx.Client:
-    """A client whose every answer is bounded. It asks for no compression, follows no redirect and reads no proxy from the environment."""
+    """A client whose every answer is bounded. It asks for no compression, follows no redirect and reads no
+    proxy from the environment.
+    """
     return httpx.Client(
         base_url=base_url,
         headers={"Accept-Encoding": "identity", **(headers or {})},

@@ -1,7 +1,9 @@
-"""Bounds of one call over sockets: until when it must be done, and how many bytes may come. For peers that may do anything. What calls are is said elsewhere.
+"""Bounds of one call over sockets: until when it must be done, and how many bytes may come. For peers that
+may do anything. What calls are is said elsewhere.
 
-Libraries give each single `recv` its time-out, so a peer that drips bytes holds a caller for ever, and they collect an answer of any length. The bounds
-belong to a thread while it makes a call; httpx (bounded_http.py), and what is built on urllib3, do all of a call's input and output in the caller's thread.
+Libraries give each single `recv` its time-out, so a peer that drips bytes holds a caller for ever, and they
+collect an answer of any length. The bounds belong to a thread while it makes a call; httpx (bounded_http.py),
+and what is built on urllib3, do all of a call's input and output in the caller's thread.
 """
 
 from __future__ import annotations
@@ -17,11 +19,15 @@ from typing import Any
 
 _READ_BYTES = 65_536
 MAX_BYTES = 64 * 1024 * 1024
-"""Kinesis answers with 10 MB of records at most (GetRecords), in base64; DynamoDB and a search engine's pages are smaller."""
+"""Kinesis answers with 10 MB of records at most (GetRecords), in base64; DynamoDB and a search engine's pages
+are smaller.
+"""
 
 
 class TooManyBytes(Exception):
-    """The answer is longer than allowed, or compressed, so that its length is not known. Asking again brings the same."""
+    """The answer is longer than allowed, or compressed, so that its length is not known. Asking again brings
+    the same.
+    """
 
 
 class _Bounds(threading.local):
@@ -34,7 +40,9 @@ _bounds = _Bounds()
 
 @contextmanager
 def bounded_call(*, until_s: float | None, max_bytes: int | None = None) -> Iterator[None]:
-    """What this thread does inside ends by `until_s` (monotonic) and receives at most so many bytes; None is no bound."""
+    """What this thread does inside ends by `until_s` (monotonic) and receives at most so many bytes; None is
+    no bound.
+    """
     before = _bounds.until_s, _bounds.room
     _bounds.until_s, _bounds.room = until_s, max_bytes
     try:
@@ -44,7 +52,9 @@ def bounded_call(*, until_s: float | None, max_bytes: int | None = None) -> Iter
 
 
 def left_s(timeout_s: float | None, error: type[Exception] = TimeoutError) -> float | None:
-    """How long the next step may take: its own time-out, and no longer than the call has left. Raises `error` where that is nothing."""
+    """How long the next step may take: its own time-out, and no longer than the call has left. Raises `error`
+    where that is nothing.
+    """
     if _bounds.until_s is None:
         return timeout_s
     left = _bounds.until_s - time.monotonic()
@@ -62,7 +72,9 @@ def _received(count: int) -> None:
 
 
 class BoundedSocket:
-    """A connected socket, or one of TLS, on which no call goes past its bounds. Everything else is the socket's own."""
+    """A connected socket, or one of TLS, on which no call goes past its bounds. Everything else is the
+    socket's own.
+    """
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
@@ -109,7 +121,9 @@ class BoundedSocket:
 
 @cache
 def bounded_connections(connection: type[Any], *, plain: bool = False) -> type[Any]:
-    """A connection class of urllib3's kind, whose sockets are bounded. A `plain` one takes no compressed answer, whose length nobody knows."""
+    """A connection class of urllib3's kind, whose sockets are bounded. A `plain` one takes no compressed
+    answer, whose length nobody knows.
+    """
 
     class Bounded(connection):  # type: ignore[misc]
         sock: Any

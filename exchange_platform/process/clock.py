@@ -12,16 +12,20 @@ MAX_SKEW_S = 60.0
 
 
 def elapsed_s(since_us: int, now_us: int) -> float:
-    """How long ago that was, for whoever waits until some time has passed; `math.inf` if it lies further ahead than clocks differ.
+    """How long ago that was, for whoever waits until some time has passed; `math.inf` if it lies further
+    ahead than clocks differ.
 
-    A clock that was set back leaves such times behind. To wait for them would take as long as it was set back.
+    A clock that was set back leaves such times behind. To wait for them would take as long as it was set
+    back.
     """
     passed_s = (now_us - since_us) / 1e6
     return math.inf if passed_s < -MAX_SKEW_S else max(0.0, passed_s)
 
 
 def ahead_us(now_us: int) -> int:
-    """From when on a time lies further ahead than clocks differ: for statements, which `elapsed_s` can't be used in."""
+    """From when on a time lies further ahead than clocks differ: for statements, which `elapsed_s` can't be
+    used in.
+    """
     return now_us + int(MAX_SKEW_S * 1e6)
 
 

@@ -1,7 +1,8 @@
-"""`python -m exchange_platform.process.database_ca COMMAND...`: a container's entry point, which makes a file of DATABASE_CA and becomes the command.
+"""`python -m exchange_platform.process.database_ca COMMAND...`: a container's entry point, which makes a file
+of DATABASE_CA and becomes the command.
 
-ECS gives a secret as a variable, and Dagster's own storage reads the authority's certificates from the file that PGSSLROOTCERT names. Where the file is,
-DATABASE_CA_FILE says; without both variables nothing is written.
+ECS gives a secret as a variable, and Dagster's own storage reads the authority's certificates from the file
+that PGSSLROOTCERT names. Where the file is, DATABASE_CA_FILE says; without both variables nothing is written.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ CA, CA_FILE = "EXCHANGE_PLATFORM_DATABASE_CA", "EXCHANGE_PLATFORM_DATABASE_CA_FI
 
 
 def write(environment: MutableMapping[str, str]) -> None:
-    """Write the file, whole or not at all. Raises `ValueError` where the variable holds no certificate, and `OSError`."""
+    """Write the file, whole or not at all. Raises `ValueError` where the variable holds no certificate, and
+    `OSError`.
+    """
     pem, place = environment.get(CA), environment.get(CA_FILE)
     if not pem or not place:
         return

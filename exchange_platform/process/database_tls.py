@@ -1,7 +1,8 @@
-"""How connections to the databases' servers are secured: which certificate is asked for, and whose signature on it is believed.
+"""How connections to the databases' servers are secured: which certificate is asked for, and whose signature
+on it is believed.
 
-A server that is not this machine shows a certificate with its own name, signed by an authority that is known here, unless a setting says otherwise.
-Putting that into a connection's address is locations.py's.
+A server that is not this machine shows a certificate with its own name, signed by an authority that is known
+here, unless a setting says otherwise. Putting that into a connection's address is locations.py's.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ _URI_HOST = re.compile(r"^postgres(?:ql)?://(?:[^@/]*@)?([^/?]*)", re.IGNORECASE
 
 
 def is_this_machine(host: str | None) -> bool:
-    """Whether a connection to that host can't leave this machine: nothing, a socket's path, `localhost`, a loopback address."""
+    """Whether a connection to that host can't leave this machine: nothing, a socket's path, `localhost`, a
+    loopback address.
+    """
     if not host or host.startswith(("/", "@")):
         return True
     name = host.strip("[]").rstrip(".").lower()
@@ -51,12 +54,16 @@ def is_this_machine(host: str | None) -> bool:
 
 
 def asked_of(host: str | None, tls: Tls | None) -> Tls | None:
-    """What is asked of a server; None where nothing is: on this machine, unless a setting asks for something."""
+    """What is asked of a server; None where nothing is: on this machine, unless a setting asks for
+    something.
+    """
     return tls or (None if is_this_machine(host) else "verified")
 
 
 def postgres_host(place: str) -> str | None:
-    """A host of libpq's text or URI, one elsewhere if there is any; None on this machine. What `service=` leads to counts as elsewhere."""
+    """A host of libpq's text or URI, one elsewhere if there is any; None on this machine. What `service=`
+    leads to counts as elsewhere.
+    """
     uri = _URI_HOST.match(place)
     hosts: list[str] = []
     if uri is not None:
@@ -103,7 +110,9 @@ def holds_certificate(pem: str) -> bool:
 
 @lru_cache(maxsize=8)
 def file_of(pem: str) -> Path:
-    """A file with that text, of this process alone and gone with it: drivers read certificates from files only."""
+    """A file with that text, of this process alone and gone with it: drivers read certificates from files
+    only.
+    """
     directory = Path(tempfile.mkdtemp(prefix="exchange-platform-ca-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     file = directory / "authority.pem"

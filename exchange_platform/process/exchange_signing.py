@@ -1,8 +1,10 @@
-"""Signatures between the platform and the exchange: whose answers settle bets shows with each of them that it holds the shared key. Pure.
+"""Signatures between the platform and the exchange: whose answers settle bets shows with each of them that it
+holds the shared key. Pure.
 
-A request is signed over its method, its target, its time, a number used once, and its body; an answer over the same request, its status and its body.
-So an answer fits one request alone, and neither can be changed or used again (docs/exchange.md has the form). Sending requests lives in
-signed_http.py, answering them in exchanges/gateway/signing.py.
+A request is signed over its method, its target, its time, a number used once, and its body; an answer over
+the same request, its status and its body. So an answer fits one request alone, and neither can be changed or
+used again (docs/exchange.md has the form). Sending requests lives in signed_http.py, answering them in
+exchanges/gateway/signing.py.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ class SignedRequest:
 
 
 def keys_of(text: str) -> tuple[str, ...]:
-    """The keys in a setting, separated by commas: the first signs, each is believed, so that one can be replaced. Raises `ValueError`."""
+    """The keys in a setting, separated by commas: the first signs, each is believed, so that one can be
+    replaced. Raises `ValueError`.
+    """
     keys = tuple(key.strip() for key in text.split(",") if key.strip())
     if not keys or any(len(key) < MIN_KEY for key in keys):
         raise ValueError(f"each key has {MIN_KEY} characters at least (keys are separated by commas)")
@@ -72,15 +76,20 @@ def is_answer(
 
 
 class RequestCheck:
-    """Believes each request once: of those that it believed lately it knows the numbers. For one thread at a time."""
+    """Believes each request once: of those that it believed lately it knows the numbers. For one thread at a
+    time.
+    """
 
     def __init__(self, keys: tuple[str, ...], now_ms: Callable[[], int]) -> None:
         self._keys = keys
         self._now_ms = now_ms
         self._since_ms = now_ms()
-        """What was signed before may have been taken by the process before this one, whose numbers nobody knows any more."""
+        """What was signed before may have been taken by the process before this one, whose numbers nobody
+        knows any more.
+        """
         self._used: dict[str, int] = {}
-        """Each number used, the oldest first, and when it may be forgotten: its request is too old by then."""
+        """Each number used, the oldest first, and when it may be forgotten: its request is too old by then.
+        """
 
     def check(self, headers: dict[str, str], method: str, target: str, body: bytes) -> SignedRequest:
         """The request, if it is signed. Raises `Unsigned`."""

@@ -1,4 +1,6 @@
-"""httpx without what it brings for its command line: some megabytes, where it finds them installed. Import `httpx` from here."""
+"""httpx without what it brings for its command line: some megabytes, where it finds them installed. Import
+`httpx` from here.
+"""
 
 from exchange_platform.process.memory import keeping_out
 

@@ -1,7 +1,7 @@
 """What this machine allows the platform: room on the disk, limits on processes, memory. Linux.
 
-Who reports it stands elsewhere: doctor/findings.py, checks/machine.py, local/machine_watch.py. Nothing here changes the machine but
-`raise_limits`, which raises this process's own soft limits.
+Who reports it stands elsewhere: doctor/findings.py, checks/machine.py, local/machine_watch.py. Nothing here
+changes the machine but `raise_limits`, which raises this process's own soft limits.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from pathlib import Path
 LOOPBACK = "127.0.0.1"
 MIB, GIB = 1024**2, 1024**3
 FULL_BYTES, LOW_BYTES = 16 * MIB, 512 * MIB
-"""With less than the first, writes are about to fail; with less than the second, that is a matter of hours."""
+"""With less than the first, writes are about to fail; with less than the second, that is a matter of hours.
+"""
 FULL_INODES, LOW_INODES = 16, 1_000
 MIN_MEMORY_BYTES = 2 * GIB
-"""Measured: the platform's processes hold 1.3 GiB at 50 executions/s, and a run that hands over is there twice."""
+"""Measured: the platform's processes hold 1.3 GiB at 50 executions/s, and a run that hands over is there
+twice.
+"""
 _PROBE_BYTES = 4096
 _NO_LIMIT_V1 = 2**60  # cgroup v1 says "no limit" by a number near 2**63
 
@@ -72,7 +75,9 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A resource limit of processes: below `least` the platform does not work, below `wanted` it works with less."""
+    """A resource limit of processes: below `least` the platform does not work, below `wanted` it works with
+    less.
+    """
 
     name: str
     option: str
@@ -90,11 +95,15 @@ LIMITS = (
     Limit("size of a file", "-f", resource.RLIMIT_FSIZE, 256 * MIB, 64 * GIB, unit=1024),
     Limit("processes and threads of this user", "-u", resource.RLIMIT_NPROC, 256, 1024, exempts_root=True),
 )
-"""The greatest needs measured: 26 open files, and more for each client that follows an event; between 1.5 and 1.9 GiB of addresses; 130 threads."""
+"""The greatest needs measured: 26 open files, and more for each client that follows an event; between 1.5 and
+1.9 GiB of addresses; 130 threads.
+"""
 
 
 def room_at(path: Path, *, probe: bool = True) -> Room:
-    """What is free at `path`, or at the nearest parent that exists. With `probe` a small file is written there and removed."""
+    """What is free at `path`, or at the nearest parent that exists. With `probe` a small file is written
+    there and removed.
+    """
     existing = path
     while not existing.exists():
         existing = existing.parent
@@ -134,7 +143,9 @@ def room_fault(room: Room) -> Fault | None:
 
 
 def raise_limits(limits: Iterable[Limit] = LIMITS) -> None:
-    """Raise this process's soft limits to what the platform wants, as far as the hard limits allow; children inherit them."""
+    """Raise this process's soft limits to what the platform wants, as far as the hard limits allow; children
+    inherit them.
+    """
     for limit in limits:
         soft, hard = resource.getrlimit(limit.number)
         wanted = limit.wanted if hard == resource.RLIM_INFINITY else min(limit.wanted, hard)
@@ -167,7 +178,9 @@ def memory_fault() -> Fault | None:
 
 
 def memory_limit(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """The smallest of the control groups' limits on this process and the machine's memory, in bytes; None: not known."""
+    """The smallest of the control groups' limits on this process and the machine's memory, in bytes; None:
+    not known.
+    """
     limits = [*_cgroup_limits(proc, cgroups)]
     total = _counted(proc / "meminfo", "MemTotal:")
     if total is not None:
@@ -176,7 +189,9 @@ def memory_limit(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgrou
 
 
 def out_of_memory_kills(proc: Path = Path("/proc")) -> int | None:
-    """How many processes the kernel has killed for want of memory since it was started; None: it does not say."""
+    """How many processes the kernel has killed for want of memory since it was started; None: it does not
+    say.
+    """
     return _counted(proc / "vmstat", "oom_kill")
 
 

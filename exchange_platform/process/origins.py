@@ -1,8 +1,10 @@
-"""Keeps other sites' pages out of servers that ask for no password: by the Host, Origin and Sec-Fetch-Site of each request.
+"""Keeps other sites' pages out of servers that ask for no password: by the Host, Origin and Sec-Fetch-Site of
+each request.
 
-A browser sends requests for any page that its user opens, to this machine's ports too. Three ways in are shut: a page's own requests
-(Origin; WHATWG Fetch), images, forms and frames, which send no Origin (Sec-Fetch-Site; W3C Fetch Metadata), and names that are made to
-point here, so that a page counts as this server's own (DNS rebinding: Host). Programs that are no browser send none of these but Host.
+A browser sends requests for any page that its user opens, to this machine's ports too. Three ways in are
+shut: a page's own requests (Origin; WHATWG Fetch), images, forms and frames, which send no Origin
+(Sec-Fetch-Site; W3C Fetch Metadata), and names that are made to point here, so that a page counts as this
+server's own (DNS rebinding: Host). Programs that are no browser send none of these but Host.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request says of where it comes from. `hosts` are all of its Host headers; the others are None where they are missing."""
+    """What a request says of where it comes from. `hosts` are all of its Host headers; the others are None
+    where they are missing.
+    """
 
     method: str
     hosts: tuple[str, ...]
@@ -35,7 +39,9 @@ class Asked:
 
     @classmethod
     def of(cls, method: str, headers: Iterable[tuple[str, str]]) -> Asked:
-        """Read it from the headers, whose names are in lower case. Of one that is given twice, both count as one that nothing equals."""
+        """Read it from the headers, whose names are in lower case. Of one that is given twice, both count as
+        one that nothing equals.
+        """
         given: dict[str, list[str]] = {}
         for name, value in headers:
             given.setdefault(name, []).append(value)
@@ -55,12 +61,16 @@ class Asked:
 
     @property
     def _follows_a_link(self) -> bool:
-        """Whether somebody opened an address, by a link on another page too: then no page reads the answer, or sends anything."""
+        """Whether somebody opened an address, by a link on another page too: then no page reads the answer,
+        or sends anything.
+        """
         return self.method in _READS and (self.fetch_mode, self.fetch_dest) == ("navigate", "document")
 
 
 def allowed_names(*texts: str | None) -> frozenset[str]:
-    """Return the names of this machine itself, and those in these texts: names separated by commas, or URLs."""
+    """Return the names of this machine itself, and those in these texts: names separated by commas,
+    or URLs.
+    """
     names = set(LOOPBACK_NAMES)
     for text in texts:
         for part in (text or "").split(","):
@@ -71,7 +81,9 @@ def allowed_names(*texts: str | None) -> frozenset[str]:
 
 
 def unknown_host(hosts: Sequence[str], allowed: frozenset[str] | None) -> str | None:
-    """Why a request with these Host headers is refused; None if it may go on. Without `allowed` any one name will do."""
+    """Why a request with these Host headers is refused; None if it may go on. Without `allowed` any one name
+    will do.
+    """
     if len(hosts) != 1:
         return "a request names one Host"
     if allowed is not None and _name(hosts[0]) not in allowed:
@@ -82,7 +94,9 @@ def unknown_host(hosts: Sequence[str], allowed: frozenset[str] | None) -> str | 
 
 
 def refusal(asked: Asked, allowed: frozenset[str] | None) -> str | None:
-    """Why the request is refused; None if it may go on. Without `allowed` the server is called by whatever name leads to it."""
+    """Why the request is refused; None if it may go on. Without `allowed` the server is called by whatever
+    name leads to it.
+    """
     if why := unknown_host(asked.hosts, allowed):
         return why
     host = asked.hosts[0]
@@ -94,7 +108,9 @@ def refusal(asked: Asked, allowed: frozenset[str] | None) -> str | None:
 
 
 class OriginGuard:
-    """An ASGI application before another: refuses with 403 what `refusal` finds, requests and websockets alike."""
+    """An ASGI application before another: refuses with 403 what `refusal` finds, requests and websockets
+    alike.
+    """
 
     def __init__(
         self,

@@ -1,6 +1,8 @@
-"""Keeps a data directory to its owner: it holds addresses, balances and keys. Nobody else on the machine may read it.
+"""Keeps a data directory to its owner: it holds addresses, balances and keys. Nobody else on the machine may
+read it.
 
-New files are private by the umask, which every process of the platform sets when it starts; what an older release left is tightened.
+New files are private by the umask, which every process of the platform sets when it starts; what an older
+release left is tightened.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ _OTHERS = 0o077
 _OURS = re.compile(
     r"(operational|simulated-exchange|exchange-(feed|requests)|betfair-live|event-index|lake|mail|dagster|platform|api|up|migrate)([.-].*)?|logs|run"
 )
-"""What the platform makes in a data directory. Somebody may have named a directory that holds other things, too."""
+"""What the platform makes in a data directory. Somebody may have named a directory that holds other things,
+too.
+"""
 
 
 def keep_new_files_private() -> None:
@@ -26,13 +30,17 @@ def keep_new_files_private() -> None:
 
 
 def is_strangers(data_dir: Path) -> bool:
-    """Whether another user than this process's, and than root, owns the directory, so that he may exchange what is in it. Root decides for itself."""
+    """Whether another user than this process's, and than root, owns the directory, so that he may exchange
+    what is in it. Root decides for itself.
+    """
     owner, us = data_dir.stat().st_uid, os.geteuid()
     return us != 0 and owner not in (us, 0)
 
 
 def looser(data_dir: Path) -> list[Path]:
-    """What is in the data directory, and itself, that others than its owner may get at; links are not followed."""
+    """What is in the data directory, and itself, that others than its owner may get at; links are not
+    followed.
+    """
     if (
         not data_dir.is_dir() or not data_dir.stat().st_mode & _OTHERS
     ):  # nobody gets at what is in a private directory
@@ -41,7 +49,8 @@ def looser(data_dir: Path) -> list[Path]:
 
 
 def tighten(data_dir: Path) -> int:
-    """Take everybody else's permissions away; returns of how many files and directories. What is another user's is left to them.
+    """Take everybody else's permissions away; returns of how many files and directories. What is another
+    user's is left to them.
 
     What vanishes meanwhile, and what can't be changed, is left as it is: `looser` finds it.
     """

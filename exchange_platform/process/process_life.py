@@ -1,7 +1,9 @@
-"""Where a process runs, and whether it still does. Reads /proc. What a silence means for a consumer is in liveness.py.
+"""Where a process runs, and whether it still does. Reads /proc. What a silence means for a consumer is in
+liveness.py.
 
-A process is known by its machine's boot, its namespace of process ids, its id, and when it started: an id alone may belong to another process
-by now, and containers on one machine count their processes separately. psutil is not used, since its start times move with the wall clock.
+A process is known by its machine's boot, its namespace of process ids, its id, and when it started: an id
+alone may belong to another process by now, and containers on one machine count their processes separately.
+psutil is not used, since its start times move with the wall clock.
 """
 
 from __future__ import annotations
@@ -65,7 +67,9 @@ def life_of(process: ProcessId | None) -> Life:
 
 
 def kill(process: ProcessId) -> bool:
-    """Kill this process and no other, nor the caller's own; says whether it was there to be killed. It is gone a moment later."""
+    """Kill this process and no other, nor the caller's own; says whether it was there to be killed. It is
+    gone a moment later.
+    """
     if life_of(process) is not Life.LIVES or process == this_process():
         return False
     with contextlib.suppress(ProcessLookupError, PermissionError):

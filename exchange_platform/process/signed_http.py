@@ -1,4 +1,6 @@
-"""HTTP calls to an exchange that signs its answers: one that is not signed by the shared key is no answer. The signatures live in exchange_signing.py."""
+"""HTTP calls to an exchange that signs its answers: one that is not signed by the shared key is no answer.
+The signatures live in exchange_signing.py.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +25,25 @@ from exchange_platform.process.lean_httpx import httpx
 
 
 class AnswerUnsigned(httpx.TransportError):
-    """The answer does not show that whoever gave it holds the shared key. Nothing of it is believed, its status neither."""
+    """The answer does not show that whoever gave it holds the shared key. Nothing of it is believed, its
+    status neither.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeAccess:
-    """Where the exchange answers, and the keys by which its answers are believed: the first signs requests. Without keys nothing is signed."""
+    """Where the exchange answers, and the keys by which its answers are believed: the first signs requests.
+    Without keys nothing is signed.
+    """
 
     url: str
     keys: tuple[str, ...] = ()
 
     @property
     def why_not_believed(self) -> str | None:
-        """Why whatever answers there can't be believed; None if it can. Its answers settle bets, so an exchange elsewhere signs them."""
+        """Why whatever answers there can't be believed; None if it can. Its answers settle bets, so an
+        exchange elsewhere signs them.
+        """
         host = httpx.URL(self.url).host
         if self.keys or is_this_machine(host):
             return None
@@ -60,7 +68,9 @@ class ExchangeAccess:
 
 
 class SignedTransport(httpx.BaseTransport):
-    """Signs each request, and lets no answer's body end that is not signed. Raises `AnswerUnsigned`, and what the transport below raises."""
+    """Signs each request, and lets no answer's body end that is not signed. Raises `AnswerUnsigned`, and what
+    the transport below raises.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,5 @@
-"""What is made of a consumer's row and of its process: does it live, is it hung, is it gone? One rule for everybody who asks. Pure.
+"""What is made of a consumer's row and of its process: does it live, is it hung, is it gone? One rule for
+everybody who asks. Pure.
 
 Asking a machine's processes is process_life.py; what is done about a dead consumer is supervision.py.
 """
@@ -18,7 +19,9 @@ Probe = Callable[[ConsumerRow], Life]
 """Somebody who may know whether a consumer's process runs: this machine, ECS, Dagster."""
 
 MAX_START_S = 120.0
-"""A run that began later than this after its request waited for a slot: that is no measure of what a start costs."""
+"""A run that began later than this after its request waited for a slot: that is no measure of what a start
+costs.
+"""
 
 
 class Condition(enum.Enum):
@@ -43,7 +46,9 @@ LEFT_ALONE = frozenset({Condition.ALIVE, Condition.QUIET})
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a consumer may miss heartbeats: `silent_s` is worth a remark, `hung_s` gives up even a process that runs."""
+    """How long a consumer may miss heartbeats: `silent_s` is worth a remark, `hung_s` gives up even a process
+    that runs.
+    """
 
     silent_s: float
     hung_s: float
@@ -54,7 +59,9 @@ class Patience:
         return cls(settings.stale_heartbeat_s, settings.hung_after_s)
 
     def unknown_s(self, start_s: float | None) -> float:
-        """After how long a consumer is given up of whose process nobody can say anything: the longer, the more its successor's start costs."""
+        """After how long a consumer is given up of whose process nobody can say anything: the longer, the
+        more its successor's start costs.
+        """
         return max(self.silent_s, min(start_s or 0.0, self.hung_s / 2))
 
 
@@ -96,7 +103,9 @@ def condition_here(consumer: ConsumerRow, *, now_us: int, settings: Settings) ->
 
 
 def start_s(consumer: ConsumerRow) -> float | None:
-    """How long the consumer took from its request to its beginning; None where that is not known or not a measure of it."""
+    """How long the consumer took from its request to its beginning; None where that is not known or not a
+    measure of it.
+    """
     if consumer.requested_at_us is None:
         return None
     seconds = (consumer.started_at_us - consumer.requested_at_us) / 1e6

@@ -10,8 +10,9 @@
         |<-- final report ---|                             |                          |
         |                    | state: ended, superseded, failed                       |
 
-The heartbeat goes on while the run drains: its successor waits for it, or fences it out once it is silent. What keeps two runs from both writing is
-not here: each store asserts the epoch. Who restarts a run that died is supervision's (streams/supervision.py, sensors/supervising.py).
+The heartbeat goes on while the run drains: its successor waits for it, or fences it out once it is silent.
+What keeps two runs from both writing is not here: each store asserts the epoch. Who restarts a run that died
+is supervision's (operations/supervision.py, sensors/supervising.py).
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ class SupervisedRun(ABC, Generic[Report]):
 
     @abstractmethod
     def _newer(self) -> str | None:
-        """Why this run is superseded, if a newer one holds what was its own. Asked after each heartbeat, from another thread."""
+        """Why this run is superseded, if a newer one holds what was its own. Asked after each heartbeat, from
+        another thread.
+        """
 
     @abstractmethod
     def _signs(self) -> VitalSigns:
@@ -101,7 +104,9 @@ class SupervisedRun(ABC, Generic[Report]):
 
     @abstractmethod
     def _drain(self) -> None:
-        """Finish and mark what is under way, within `DRAIN_S`, and begin nothing; abandon it if `is_abandoned`. Called once."""
+        """Finish and mark what is under way, within `DRAIN_S`, and begin nothing; abandon it if
+        `is_abandoned`. Called once.
+        """
 
     @abstractmethod
     def _close(self) -> None:
@@ -110,14 +115,17 @@ class SupervisedRun(ABC, Generic[Report]):
     # What its user calls.
 
     def stop(self) -> None:
-        """Let `run` end soon: what is under way is finished first. May be called from any thread or signal handler."""
+        """Let `run` end soon: what is under way is finished first. May be called from any thread or signal
+        handler.
+        """
         self.ending.set()
 
     def run(self) -> Iterator[Report]:
         """Work until the duration is over, `stop` is called or a newer run takes over, yielding reports.
 
-        The last report is final. Closing the generator, or an exception thrown into it, ends the run as cleanly as `stop`. Raises
-        whatever stopped it otherwise; nothing is lost then, as its successor goes on from what is marked.
+        The last report is final. Closing the generator, or an exception thrown into it, ends the run as
+        cleanly as `stop`. Raises whatever stopped it otherwise; nothing is lost then, as its successor goes
+        on from what is marked.
         """
         began_s = self._clock.monotonic_s()
         self._ends_at_s = began_s + self._duration_s
@@ -177,7 +185,9 @@ class SupervisedRun(ABC, Generic[Report]):
         return self._clock.monotonic_s() - self._beaten_at_s
 
     def wait_for_older_runs(self, patience: Patience) -> None:
-        """Wait until no older run is at work: it has ended, its process is gone, or it has been silent so long that it is given up."""
+        """Wait until no older run is at work: it has ended, its process is gone, or it has been silent so
+        long that it is given up.
+        """
         while not self.ending.is_set():
             older = [
                 row

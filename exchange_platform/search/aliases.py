@@ -1,6 +1,8 @@
-"""Other ways to write a name's words: abbreviations, nicknames, cities in their own language, countries. Data and its lookup only.
+"""Other ways to write a name's words: abbreviations, nicknames, cities in their own language, countries. Data
+and its lookup only.
 
-Documents are indexed under all of them, so a query needs none. Terms here are folded: lower case, no accents, no punctuation.
+Documents are indexed under all of them, so a query needs none. Terms here are folded: lower case, no accents,
+no punctuation.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ _SAME_WORDS = (
     "championship champs", "football soccer", "greyhound greyhounds dogs", "basketball bball", "horse horses",
 )  # fmt: skip
 
-# Forms after the bar are added where another form stands, but say nothing where they stand themselves: `Inter Miami` is not in Milan.
+# Forms after the bar are added where another form stands, but say nothing where they stand themselves: `Inter
+# Miami` is not in Milan.
 _SAME_PHRASES = (
     "manchester united; man united; man utd; man u | mufc",
     "manchester city; man city | mcfc",

@@ -1,4 +1,6 @@
-"""From a query to the answer, given an engine that finds candidates: the same for every engine. Not here: the engines (stores/)."""
+"""From a query to the answer, given an engine that finds candidates: the same for every engine. Not here: the
+engines (stores/).
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,15 @@ from exchange_platform.search.plan import Understood, steps, understand
 from exchange_platform.search.ranking import Candidate, OrderKey, most_fit, order_key
 
 Candidates = Callable[[Plan], Iterable[Candidate]]
-"""What an engine finds for a plan, most points first: all, or the best `CANDIDATES` of them; an event may come again. It is read no
-further than needed."""
+"""What an engine finds for a plan, most points first: all, or the best `CANDIDATES` of them; an event may
+come again. It is read no further than needed.
+"""
 
 
 def answer(query: EventQuery, now_us: int, candidates: Candidates) -> tuple[EventHit, ...]:
-    """Take step after step until there are enough answers; the best `query.limit` of them, in order, marked."""
+    """Take step after step until there are enough answers; the best `query.limit` of them, in order,
+    marked.
+    """
     words = understand(query.text)
     found: dict[str, EventDocument] = {}
     for step in steps(query, words, now_us):

@@ -1,4 +1,6 @@
-"""What the event index holds and what may be asked of it. Not here: the engines (event_index/index.py), what matches (plan.py)."""
+"""What the event index holds and what may be asked of it. Not here: the engines (event_index/index.py), what
+matches (plan.py).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class EventDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """What to look for. Any text is allowed; beyond 200 characters it is cut. Empty text gives the top events."""
+    """What to look for. Any text is allowed; beyond 200 characters it is cut. Empty text gives the top
+    events.
+    """
 
     text: str = ""
     sport: str | None = None
@@ -48,7 +52,9 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Highlight(msgspec.Struct, frozen=True):
-    """Where a word of the query was found: `[start, end)` in characters (code points) of the field `name` or `competition`."""
+    """Where a word of the query was found: `[start, end)` in characters (code points) of the field `name` or
+    `competition`.
+    """
 
     field: str
     start: int
@@ -56,7 +62,9 @@ class Highlight(msgspec.Struct, frozen=True):
 
 
 class EventHit(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that was found, with what to mark in it. Nothing here is markup: escape the text, then mark the ranges."""
+    """An event that was found, with what to mark in it. Nothing here is markup: escape the text, then mark
+    the ranges.
+    """
 
     document: EventDocument
     highlights: tuple[Highlight, ...] = ()

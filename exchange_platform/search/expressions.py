@@ -1,7 +1,8 @@
-"""What an engine is asked: terms to look up, what each is worth, plans made of them. Pure. Not here: which (plan.py, standing.py), how (stores/).
+"""What an engine is asked: terms to look up, what each is worth, plans made of them. Pure. Not here: which
+(plan.py, standing.py), how (stores/).
 
-A document's score is a sum of whole points that depends on nothing but the query, the document and the minute, so both engines give
-the same one.
+A document's score is a sum of whole points that depends on nothing but the query, the document and the
+minute, so both engines give the same one.
 """
 
 from __future__ import annotations

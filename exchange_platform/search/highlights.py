@@ -1,4 +1,6 @@
-"""Which characters of an answer the query's words were found at. Pure. Not here: markup (whoever shows it makes that)."""
+"""Which characters of an answer the query's words were found at. Pure. Not here: markup (whoever shows it
+makes that).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def _ranges(text: str, terms: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _of_term(text: str, term: str) -> list[tuple[int, int]]:
-    """The letters that were typed, else the words that they stand for, else the words that they nearly begin."""
+    """The letters that were typed, else the words that they stand for, else the words that they
+    nearly begin.
+    """
     begun = [
         (token.start, _end_of(text, token.start, term))
         for tokens in readings(text)

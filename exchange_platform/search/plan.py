@@ -1,8 +1,10 @@
-"""A query understood: which terms must be found, and what each is worth. Pure. Not here: how an engine looks them up (stores/).
+"""A query understood: which terms must be found, and what each is worth. Pure. Not here: how an engine looks
+them up (stores/).
 
-Points for the text are shared out among the query's words; beside them count those of standing.py. Answers with a typo come only after
-those without, and only where those are few. Events that can't be bet on are most of an index and seldom wanted: they have a plan of
-their own, which is left out where nothing in it could score enough.
+Points for the text are shared out among the query's words; beside them count those of standing.py. Answers
+with a typo come only after those without, and only where those are few. Events that can't be bet on are most
+of an index and seldom wanted: they have a plan of their own, which is left out where nothing in it could
+score enough.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ from exchange_platform.search.terms import LONGEST_TERM, Token, compounds, cut, 
 MAX_WORDS = 12
 """A query's further words are not looked up."""
 SHORTEST_WITH_TYPO = 4
-"""Words of so many letters may be mistyped; so one letter less, where one was left out, may stand for such a word."""
+"""Words of so many letters may be mistyped; so one letter less, where one was left out, may stand for such a
+word.
+"""
 ENOUGH = 5
 """So many answers without a typo, and none with one is looked for."""
 
@@ -53,7 +57,8 @@ class Understood(msgspec.Struct, frozen=True):
     as_written: str
     """All of it as one word."""
     repeated: tuple[tuple[str, int], ...] = ()
-    """(term, number) where so many of the words begin with one of them: they must be so many words of a name."""
+    """(term, number) where so many of the words begin with one of them: they must be so many words of a name.
+    """
 
     @property
     def terms(self) -> set[str]:
@@ -80,7 +85,9 @@ def understand(text: str) -> Understood:
 
 
 def steps(query: EventQuery, words: Understood, now_us: int) -> Iterator[Step]:
-    """What to look up, one after the other, until there are enough answers. Those of a later step come after those of an earlier one."""
+    """What to look up, one after the other, until there are enough answers. Those of a later step come after
+    those of an earlier one.
+    """
     sport = () if query.sport is None else (Term(Field.FLAGS, sport_flag(query.sport), 0),)
     of_open = standing_of_open(now_us)
     standings = (of_open,) if query.open_only else (of_open, standing_of_closed(now_us))
@@ -147,7 +154,9 @@ def _all_of(parts: list[AnyOf]) -> Expression:
 
 
 def _whole_text(words: Understood) -> tuple[Term, ...]:
-    """What is worth something beside the words themselves: a word that begins a side, words in the order of a side, the optional words."""
+    """What is worth something beside the words themselves: a word that begins a side, words in the order of a
+    side, the optional words.
+    """
     share = len(words.demanded) + len(words.optional)
     terms = sorted(words.terms)
     found = [Term(Field.JOINED, term, _FIRST_WORD // share) for term in terms]

@@ -1,4 +1,6 @@
-"""The order of an answer: one rule for every engine, from the points of the plan and the words of the name. Pure. Not here: the points (plan.py)."""
+"""The order of an answer: one rule for every engine, from the points of the plan and the words of the name.
+Pure. Not here: the points (plan.py).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def order_key(candidate: Candidate, words: Understood) -> OrderKey:
-    """Sorts candidates: by their points and how their names fit the query, then what was traded, then by start, then by id."""
+    """Sorts candidates: by their points and how their names fit the query, then what was traded, then by
+    start, then by id.
+    """
     document = candidate.document
     starts_at_us = document.starts_at_us if document.starts_at_us is not None else 2**62
     return (
@@ -37,7 +41,9 @@ def order_key(candidate: Candidate, words: Understood) -> OrderKey:
 
 
 def fit(words: Understood, places: Places) -> int:
-    """Points for words found in the order in which they were typed, less points for each that shares its place with another."""
+    """Points for words found in the order in which they were typed, less points for each that shares its
+    place with another.
+    """
     if not most_fit(words):
         return 0
     options = [found for forms in words.demanded for term in forms[0] if (found := _found_at(term, places))]

@@ -1,4 +1,6 @@
-"""What an event is worth beside the words that found it: whether it can be bet on, is in play, how near its start is, how much was traded. Pure."""
+"""What an event is worth beside the words that found it: whether it can be bet on, is in play, how near its
+start is, how much was traded. Pure.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ _NEAR = (
 """Points of events that can be bet on and start within so long."""
 _RECENT_DAYS = ((1, 150), (3, 100), (7, 100))
 _RECENT_WEEKS, _RECENT_WEEK = 4, 50
-"""Points of events that can't be bet on and began on one of the last days or weeks, which are counted in whole ones of UTC."""
+"""Points of events that can't be bet on and began on one of the last days or weeks, which are counted in
+whole ones of UTC.
+"""
 _TRADED_LEVELS = tuple(int(10 ** (half / 2)) for half in range(8, 19))
 """Minor units: 100 to 10,000,000 pounds, two steps a factor of ten."""
 _TRADED_STEP = 25
@@ -47,7 +51,9 @@ def flags(document: EventDocument) -> tuple[str, ...]:
 
 
 def start_that_counts(document: EventDocument) -> int | None:
-    """The instant that `Within` is about; None for events that can't be bet on, whose `flags` say when they began."""
+    """The instant that `Within` is about; None for events that can't be bet on, whose `flags` say when they
+    began.
+    """
     return document.starts_at_us if document.open else None
 
 
@@ -57,7 +63,9 @@ def sport_flag(sport: str) -> str:
 
 
 def standing_of_open(now_us: int) -> Plan:
-    """For events that can be bet on: those in play before those that start soon, before those on which much was traded."""
+    """For events that can be bet on: those in play before those that start soon, before those on which much
+    was traded.
+    """
     minute_us = now_us - now_us % _MINUTE_US
     near = tuple(
         Within(minute_us - max(near_us, _LATE_US), minute_us + near_us, points) for near_us, points in _NEAR

@@ -1,6 +1,8 @@
-"""Text to terms: folded words with the place where they stand, and all that an event is found by. Not here: queries (plan.py).
+"""Text to terms: folded words with the place where they stand, and all that an event is found by. Not here:
+queries (plan.py).
 
-Both engines index exactly these terms and look up exactly what plan.py makes of a query, so both match and rank alike.
+Both engines index exactly these terms and look up exactly what plan.py makes of a query, so both match and
+rank alike.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from exchange_platform.search.documents import EventDocument
 LONGEST_TERM = 24
 """Words are cut to so many letters, in documents and in queries."""
 MAX_SIDES = 4
-"""Of an event with more participants, such as a race, the participants count less than the words of its name."""
+"""Of an event with more participants, such as a race, the participants count less than the words of its name.
+"""
 
 _SOFT = frozenset("'’‘`´ʼ.-‐‑‒–_·&:")
 """Between letters these make one word or two: O'Brien is found as `obrien` and as `brien`."""
@@ -45,9 +48,13 @@ class EventTerms(msgspec.Struct, frozen=True):
     """All that an event is found by."""
 
     places: tuple[str, ...]
-    """For each place in its name where a word begins, the terms that it is found by there, each after a space."""
+    """For each place in its name where a word begins, the terms that it is found by there, each after a
+    space.
+    """
     words: tuple[str, ...]
-    """Whole words of its name, and of sides that the name leaves out, with their other spellings and initials."""
+    """Whole words of its name, and of sides that the name leaves out, with their other spellings and
+    initials.
+    """
     prefixes: tuple[str, ...]
     """Every beginning of these words; `ma+2` where two of the name's words begin with `ma`."""
     joined: tuple[str, ...]
@@ -123,7 +130,9 @@ def joined(parts: Iterable[Token]) -> Token:
 
 @lru_cache(maxsize=1024)
 def name_tokens(text: str) -> tuple[Token, ...]:
-    """Every term that a name or a competition is found by, each with the words that it stands for; a term may come twice."""
+    """Every term that a name or a competition is found by, each with the words that it stands for; a term may
+    come twice.
+    """
     return tuple(_name_tokens(text))
 
 
@@ -148,7 +157,9 @@ def _name_tokens(text: str) -> Iterator[Token]:
 
 @lru_cache(maxsize=1024)
 def readings(text: str) -> tuple[tuple[Token, ...], ...]:
-    """The text's words, and where one has a hyphen or the like inside, also its words with each such one as a single word."""
+    """The text's words, and where one has a hyphen or the like inside, also its words with each such one as a
+    single word.
+    """
     words = compounds(text)
     apart = tuple(part for parts in words for part in parts)
     return (apart,) if len(apart) == len(words) else (apart, tuple(joined(parts) for parts in words))

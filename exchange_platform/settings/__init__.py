@@ -1,8 +1,9 @@
 """The one typed settings object. Read once, at a process's edge; everything below is handed what it needs.
 
-Sources, strongest first: arguments, environment variables `EXCHANGE_PLATFORM_<NAME>`, AWS Secrets Manager (a secret's variable
-`EXCHANGE_PLATFORM_<NAME>_SECRET` says where it lies), and what a running `exchange-platform up` wrote into the data directory
-(`platform.json`: where its AWS emulator, exchange and pages are). Not here: how a setting is turned into a connection (locations.py).
+Sources, strongest first: arguments, environment variables `EXCHANGE_PLATFORM_<NAME>`, AWS Secrets Manager (a
+secret's variable `EXCHANGE_PLATFORM_<NAME>_SECRET` says where it lies), and what a running `exchange-platform
+up` wrote into the data directory (`platform.json`: where its AWS emulator, exchange and pages are). Not here:
+how a setting is turned into a connection (locations.py).
 """
 
 from __future__ import annotations
@@ -43,11 +44,15 @@ class InvalidSettings(ValueError):
 
 
 class Settings(Consumers, Retention, Mail, Api, Exchange, Cloud, Databases):
-    """Where everything is and how fast it goes. The defaults are the embedded platform: nothing to install or start."""
+    """Where everything is and how fast it goes. The defaults are the embedded platform: nothing to install or
+    start.
+    """
 
     @model_validator(mode="after")
     def _check_addresses(self) -> Settings:
-        """Before they are used: a driver's error shows what it takes for the host, which may be the end of a password."""
+        """Before they are used: a driver's error shows what it takes for the host, which may be the end of a
+        password.
+        """
         if self.database_url is not None:
             check_database_url("database_url", self.database_url.get_secret_value())
         for name in ("lake_catalog", "lake_read_catalog"):
@@ -64,7 +69,9 @@ class Settings(Consumers, Retention, Mail, Api, Exchange, Cloud, Databases):
             yield name, shown_url(value) if name in _URLS and value is not None else value
 
     def describe(self) -> dict[str, Any]:
-        """Every setting as something that may be shown: secrets masked, the database's URL without its password."""
+        """Every setting as something that may be shown: secrets masked, the database's URL without its
+        password.
+        """
         shown = self.model_dump(mode="json")
         if self.database_url is not None:
             shown["database_url"] = make_url(self.operational_database_url).render_as_string(
@@ -78,8 +85,8 @@ class Settings(Consumers, Retention, Mail, Api, Exchange, Cloud, Databases):
 def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
     """Read the settings once. Raises `InvalidSettings`.
 
-    `data_dir` is made absolute. A value that a running platform wrote into `platform.json` is used where neither an
-    argument nor the environment says otherwise.
+    `data_dir` is made absolute. A value that a running platform wrote into `platform.json` is used where
+    neither an argument nor the environment says otherwise.
     """
     try:
         given: dict[str, Any] = {**overrides, **({"data_dir": data_dir} if data_dir is not None else {})}
@@ -97,7 +104,8 @@ def load_settings(data_dir: Path | None = None, **overrides: Any) -> Settings:
                 chosen[name] = running[name]
         return Settings(**chosen)
     except ValidationError as error:
-        # What contradicts another setting comes with all of them as its input, secrets too: only one setting's is shown.
+        # What contradicts another setting comes with all of them as its input, secrets too: only one
+        # setting's is shown.
         problems = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}, got {_seen(problem)}"
             if problem["loc"]
@@ -119,7 +127,9 @@ def secret_settings() -> frozenset[str]:
 
 
 def _secret_places(environment: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str]:
-    """Where each secret lies of which the environment says only that, by setting. Raises `InvalidSettings`."""
+    """Where each secret lies of which the environment says only that, by setting. Raises
+    `InvalidSettings`.
+    """
     secrets = secret_settings()
     places: dict[str, str] = {}
     for variable, text in environment.items():

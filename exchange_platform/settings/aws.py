@@ -45,7 +45,9 @@ def aws_client(settings: Settings, service: str, *, read_timeout_s: float = 10.0
 
 
 def topic_arn(settings: Settings, name: str) -> str:
-    """The ARN of the SNS topic of that name in this account and region; an ARN is its own. Raises what boto3 does."""
+    """The ARN of the SNS topic of that name in this account and region; an ARN is its own. Raises what boto3
+    does.
+    """
     if name.startswith("arn:"):
         return name
     sts = aws_client(settings, "sts")
@@ -65,7 +67,9 @@ def error_code(error: BaseException) -> str:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same call may go through later: throttled, unreachable, timed out, or the service's own fault."""
+    """Whether the same call may go through later: throttled, unreachable, timed out, or the service's own
+    fault.
+    """
     if isinstance(error, AwsConnectionError | HTTPClientError):
         return True
     if isinstance(error, ClientError):

@@ -16,7 +16,9 @@ DEFAULT_DATA_DIR = Path(".exchange-platform")
 
 
 class Databases(Section):
-    """Where the operational database, the lake and the event index are, and what an analyst's query may use."""
+    """Where the operational database, the lake and the event index are, and what an analyst's query
+    may use.
+    """
 
     data_dir: Path = Field(
         DEFAULT_DATA_DIR, description="Directory of everything that the embedded platform keeps."

@@ -93,5 +93,7 @@ class Exchange(Section):
 
     @property
     def exchange_keys(self) -> tuple[str, ...]:
-        """The keys that the exchange's answers are believed by, the first of which signs requests; none where nothing is signed."""
+        """The keys that the exchange's answers are believed by, the first of which signs requests; none where
+        nothing is signed.
+        """
         return keys_of(self.exchange_key.get_secret_value()) if self.exchange_key is not None else ()

@@ -1,7 +1,9 @@
-"""Settings that are kept in AWS Secrets Manager, read where a process is told only where they lie. Not here: which settings there are.
+"""Settings that are kept in AWS Secrets Manager, read where a process is told only where they lie. Not here:
+which settings there are.
 
-ECS puts a secret's value into the task's environment by itself; Lambda does not, and is given `<NAME>_SECRET` instead: the secret's ARN
-or name, and behind it, as ECS writes it, a key of its JSON, a stage and a version: `arn:aws:secretsmanager:...:secret:name:password::`.
+ECS puts a secret's value into the task's environment by itself; Lambda does not, and is given `<NAME>_SECRET`
+instead: the secret's ARN or name, and behind it, as ECS writes it, a key of its JSON, a stage and a version:
+`arn:aws:secretsmanager:...:secret:name:password::`.
 """
 
 from __future__ import annotations
@@ -19,12 +21,16 @@ _ARN_PARTS = 7
 
 
 class SecretUnreadable(Exception):
-    """A secret is not there, may not be read, or does not hold what it should. The message never holds a value."""
+    """A secret is not there, may not be read, or does not hold what it should. The message never holds a
+    value.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a secret lies: its id, a key of its JSON (none: all of it), a stage or version (none: the current one)."""
+    """Where a secret lies: its id, a key of its JSON (none: all of it), a stage or version (none: the current
+    one).
+    """
 
     secret: str
     key: str | None = None
@@ -52,7 +58,9 @@ def read_secrets(
     endpoint_url: str | None = None,
     emulator_key: str | None = None,
 ) -> dict[str, str]:
-    """The value of each place, by the same names; a secret that several lie in is asked for once. Raises `SecretUnreadable`."""
+    """The value of each place, by the same names; a secret that several lie in is asked for once. Raises
+    `SecretUnreadable`.
+    """
     wanted = {name: _place(name, text) for name, text in places.items()}
     client = new_client("secretsmanager", region=region, endpoint_url=endpoint_url, emulator_key=emulator_key)
     try:

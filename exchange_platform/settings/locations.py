@@ -1,4 +1,6 @@
-"""Putting a connection's address together with its password and its security. Pure. Not here: where these come from (__init__.py)."""
+"""Putting a connection's address together with its password and its security. Pure. Not here: where these
+come from (__init__.py).
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def shown_url(url: str) -> str:
 
 
 def check_url(name: str, url: str) -> None:
-    """Raise `UnclearAddress` where a password in the URL has characters that end it too early: what follows would be taken for the host, and shown."""
+    """Raise `UnclearAddress` where a password in the URL has characters that end it too early: what follows
+    would be taken for the host, and shown.
+    """
     rest = url.partition("//")[2]
     before, at, after = rest.partition("@")
     credentials = bool(at) and "/" not in before
@@ -79,10 +83,12 @@ def check_catalog(name: str, catalog: str) -> None:
 
 
 def mysql_url(url: str, *, password: str | None, tls: Tls | None, ca_file: Path | None) -> str:
-    """A SQLAlchemy URL with the password in it and PyMySQL told of TLS; of another database than MySQL, TLS is the URL's own matter.
+    """A SQLAlchemy URL with the password in it and PyMySQL told of TLS; of another database than MySQL, TLS
+    is the URL's own matter.
 
-    With `required` a server that offers no TLS is refused; `verified` checks its certificate and name as well, and is what a server elsewhere
-    is asked for by default. What the URL itself says of TLS counts where no setting does.
+    With `required` a server that offers no TLS is refused; `verified` checks its certificate and name as
+    well, and is what a server elsewhere is asked for by default. What the URL itself says of TLS counts where
+    no setting does.
     """
     parsed = make_url(url)
     if password is not None:
@@ -107,7 +113,9 @@ def _secured(url: URL, tls: Tls | None, ca_file: Path | None) -> URL:
 def postgres_catalog(
     catalog: str, password: str | None, *, tls: Tls | None = None, ca_file: Path | None = None
 ) -> str:
-    """DuckLake's `postgres:...` text with the password and the security in it, quoted as libpq reads it. What it says of `sslmode` itself counts."""
+    """DuckLake's `postgres:...` text with the password and the security in it, quoted as libpq reads it. What
+    it says of `sslmode` itself counts.
+    """
     kind, _, place = catalog.partition(":")
     if kind != "postgres":
         return catalog

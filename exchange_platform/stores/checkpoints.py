@@ -1,9 +1,11 @@
-"""The contract by which every store fences its writers. Not here: the stores' own tables (database.py, lake/lake.py).
+"""The contract by which every store fences its writers. Not here: the stores' own tables (database.py,
+lake/lake.py).
 
-Each store keeps, beside its data, a row per (source, shard): the position up to which its data holds the source's
-records, and the epoch of the consumer that may write it. A consumer first *claims* its shards, which raises the row's epoch to its
-own; each commit then asserts, in the transaction that writes the data, that the row still has that epoch and the
-position that the consumer last wrote. So of two consumers only the newer can write, whatever the clocks say.
+Each store keeps, beside its data, a row per (source, shard): the position up to which its data holds the
+source's records, and the epoch of the consumer that may write it. A consumer first *claims* its shards, which
+raises the row's epoch to its own; each commit then asserts, in the transaction that writes the data, that the
+row still has that epoch and the position that the consumer last wrote. So of two consumers only the newer can
+write, whatever the clocks say.
 """
 
 from __future__ import annotations
@@ -30,11 +32,14 @@ class Superseded(Exception):
 
 
 class StoreUnavailable(Unavailable):
-    """The store can't be reached or is too busy now: retry with back-off, read no more meanwhile. Nothing was written."""
+    """The store can't be reached or is too busy now: retry with back-off, read no more meanwhile. Nothing was
+    written.
+    """
 
 
 class StoreDamaged(StoreUnavailable):
-    """What the store keeps is damaged: a file is cut, changed or gone. The message names it and what restores it.
+    """What the store keeps is damaged: a file is cut, changed or gone. The message names it and what restores
+    it.
 
     Trying again helps once the damage was taken out or restored. It is never a record's fault.
     """
@@ -45,11 +50,15 @@ class TablesMissing(StoreUnavailable):
 
 
 class CredentialsRefused(StoreUnavailable):
-    """The store refuses the user name or password that this process was started with: one that is restarted reads them again.
+    """The store refuses the user name or password that this process was started with: one that is restarted
+    reads them again.
 
-    Trying again may help where they were changed at the store first, and in Secrets Manager is what a new process is given.
+    Trying again may help where they were changed at the store first, and in Secrets Manager is what a new
+    process is given.
     """
 
 
 class Contended(StoreUnavailable):
-    """The store chose this transaction to end a deadlock, or it waited too long for another: it is rolled back for certain, try again."""
+    """The store chose this transaction to end a deadlock, or it waited too long for another: it is rolled
+    back for certain, try again.
+    """

@@ -1,4 +1,6 @@
-"""Telling a refused user name or password from other trouble with a server. Not here: what follows of it (checkpoints.CredentialsRefused)."""
+"""Telling a refused user name or password from other trouble with a server. Not here: what follows of it
+(checkpoints.CredentialsRefused).
+"""
 
 from __future__ import annotations
 

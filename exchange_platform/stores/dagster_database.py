@@ -1,4 +1,6 @@
-"""The PostgreSQL database of Dagster's own storage: where it is, and making it. Not here: its tables, which Dagster makes itself."""
+"""The PostgreSQL database of Dagster's own storage: where it is, and making it. Not here: its tables, which
+Dagster makes itself.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _SERVERS_OWN = "postgres"
 
 
 def dagster_database(settings: Settings) -> URL | None:
-    """Dagster's database, with its password: never print it. None where Dagster keeps its storage in files."""
+    """Dagster's database, with its password: never print it. None where Dagster keeps its storage in
+    files.
+    """
     if settings.dagster_host is None:
         return None
     password = settings.dagster_password
@@ -67,7 +71,9 @@ def ensure_dagster_database(settings: Settings) -> None:
 
 
 def dagster_answers(settings: Settings) -> str | None:
-    """The server's version, once Dagster's database has answered; None where there is none. Raises `StoreUnavailable`."""
+    """The server's version, once Dagster's database has answered; None where there is none. Raises
+    `StoreUnavailable`.
+    """
     url = dagster_database(settings)
     if url is None:
         return None

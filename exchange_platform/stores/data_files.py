@@ -1,4 +1,6 @@
-"""The SQLite files of a data directory: what each is for, how it is, and what to do about a damaged one. Nothing is changed but by `set_aside`."""
+"""The SQLite files of a data directory: what each is for, how it is, and what to do about a damaged one.
+Nothing is changed but by `set_aside`.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,17 @@ _PERMISSIONS = "give this user read and write permission"
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """One file: `proof` are files that exist only if it did, so that it is lost where it is missing beside one of them."""
+    """One file: `proof` are files that exist only if it did, so that it is lost where it is missing beside
+    one of them.
+    """
 
     name: str
     what: str
     remedy: str
     proof: tuple[str, ...] = ()
     renewable: bool = False
-    """Whether `up` sets a damaged one aside by itself, since what it holds is made again or is no customer's."""
+    """Whether `up` sets a damaged one aside by itself, since what it holds is made again or is no customer's.
+    """
     made_again: bool = False
     """Whether the next start makes a lost one again, with less in it."""
 

@@ -1,7 +1,8 @@
-"""The kinds of error that a store answers with, named by the reaction that they ask for. Waiting and burying are engine/worker.py's.
+"""The kinds of error that a store answers with, named by the reaction that they ask for. Waiting and burying
+are engine/worker.py's.
 
-Only errors of a closed list blame a record. Whatever is not on it (a missing permission, a changed table, a defect) would be the same for
-every record, so no record is buried for it.
+Only errors of a closed list blame a record. Whatever is not on it (a missing permission, a changed table, a
+defect) would be the same for every record, so no record is buried for it.
 """
 
 from __future__ import annotations
@@ -110,5 +111,7 @@ def remedy(error: BaseException) -> str:
 
 
 def same_reason(reason: str) -> str:
-    """The reason without the values in it, which differ from record to record: equal for one and the same cause."""
+    """The reason without the values in it, which differ from record to record: equal for one and the same
+    cause.
+    """
     return _VARYING.sub("#", reason)[:200]

@@ -25,7 +25,8 @@ _MIGRATIONS = Path(__file__).parent / "operational" / "migrations"
 
 
 def migrate(settings: Settings) -> None:
-    """Create or upgrade the operational database, the lake, the event index, and make Dagster's database where it is on PostgreSQL.
+    """Create or upgrade the operational database, the lake, the event index, and make Dagster's database
+    where it is on PostgreSQL.
 
     Idempotent; several processes may call it at once. The data directory is its owner's alone afterwards.
     """
@@ -51,7 +52,9 @@ def migrate(settings: Settings) -> None:
 
 
 def migrate_database(database: Database, *, lock_dir: Path | None = None) -> None:
-    """Bring the operational database to the newest schema. Raises `StoreUnavailable` where it can't be reached."""
+    """Bring the operational database to the newest schema. Raises `StoreUnavailable` where it can't be
+    reached.
+    """
     with _alone(database, lock_dir), database.engine.connect() as connection:
         config = _alembic_config()
         config.attributes["connection"] = connection

@@ -1,4 +1,6 @@
-"""The consumer of `exchange-bets`: which sinks its records go to. Not here: how consuming works (engine/consumer.py), the sinks (sinks/)."""
+"""The consumer of `exchange-bets`: which sinks its records go to. Not here: how consuming works
+(engine/consumer.py), the sinks (sinks/).
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ def build_consumer(
 ) -> Consumer:
     """Put the consumer of `exchange-bets` together; `run` it once. It closes what it opened.
 
-    `duration_s` defaults to `settings.run_duration_s`, `source` to the stream, of whose shards those of the `share` are read.
+    `duration_s` defaults to `settings.run_duration_s`, `source` to the stream, of whose shards those of the
+    `share` are read.
     """
     database = Database(settings.operational_database_url)
     windows = Windows(settings)

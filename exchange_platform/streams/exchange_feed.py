@@ -1,6 +1,8 @@
-"""The consumer of the exchange's feed: its events go to the operational database, and from there to the event index.
+"""The consumer of the exchange's feed: its events go to the operational database, and from there to the event
+index.
 
-Not here: how consuming works (consumer.py), how the feed is read (feed.py), what an index is (event_index/index.py).
+Not here: how consuming works (consumer.py), how the feed is read (feed.py), what an index is
+(event_index/index.py).
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ def build_consumer(
 ) -> Consumer:
     """Put the consumer of the exchange's feed together; `run` it once. It closes what it opened.
 
-    `duration_s` defaults to `settings.run_duration_s`, `source` to the feed at `settings.exchange_url`. Each read waits at the feed for as
-    long as a pause between reads would be.
+    `duration_s` defaults to `settings.run_duration_s`, `source` to the feed at `settings.exchange_url`. Each
+    read waits at the feed for as long as a pause between reads would be.
     """
     database = Database(settings.operational_database_url)
     return Consumer(

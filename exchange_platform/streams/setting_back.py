@@ -1,4 +1,6 @@
-"""Reading a shard from its beginning again, in every store: the way out of a position that the source refuses."""
+"""Reading a shard from its beginning again, in every store: the way out of a position that the source
+refuses.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,12 @@ from exchange_platform.streams.sources.names import EXCHANGE_BETS
 
 
 def read_again(settings: Settings, source: str, shard: str, *, clock: Clock = SYSTEM_CLOCK) -> str | None:
-    """Let a shard be read from the oldest record that its source holds; returns the position that is given up.
+    """Let a shard be read from the oldest record that its source holds; returns the position that is given
+    up.
 
-    What the stores have is dropped as a repeat. What lay between is kept as a lost span, since nobody knows where that position was.
-    A consumer that is alive takes the shard up again within seconds. Doing it twice does no harm, and completes what was interrupted.
-    Raises `UnknownShard` and `StoreUnavailable`.
+    What the stores have is dropped as a repeat. What lay between is kept as a lost span, since nobody knows
+    where that position was. A consumer that is alive takes the shard up again within seconds. Doing it twice
+    does no harm, and completes what was interrupted. Raises `UnknownShard` and `StoreUnavailable`.
     """
     database = Database(settings.operational_database_url)
     try:

@@ -1,5 +1,5 @@
-"""Deciding about a group of bets, cancellations and replacements in one transaction. Not here: the rules that need no money (bet_rules.py),
-gathering groups and publishing their orders (service.py, order_publishing.py).
+"""Deciding about a group of bets, cancellations and replacements in one transaction. Not here: the rules that
+need no money (bet_rules.py), gathering groups and publishing their orders (service.py, order_publishing.py).
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ Outcome = Answer | Refused
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What became of a group: an outcome a request, and the orders to publish, in this order, once the transaction is committed."""
+    """What became of a group: an outcome a request, and the orders to publish, in this order, once the
+    transaction is committed.
+    """
 
     outcomes: Sequence[Outcome]
     orders: Sequence[OutboxOrder]
@@ -68,9 +70,10 @@ class Decided:
 class Acceptance:
     """Decides about groups of requests whose form was checked.
 
-    One transaction holds, of each accepted bet: the bet as `PENDING`, with its position, exposure, ledger entry and profile, the submission
-    under the caller's id, and the order to the exchange. Requests are decided in order, each seeing what those before it took; a refused one
-    leaves nothing. Two groups that concern one account follow each other: SQLite has one writer, on MySQL the profile is locked.
+    One transaction holds, of each accepted bet: the bet as `PENDING`, with its position, exposure, ledger
+    entry and profile, the submission under the caller's id, and the order to the exchange. Requests are
+    decided in order, each seeing what those before it took; a refused one leaves nothing. Two groups that
+    concern one account follow each other: SQLite has one writer, on MySQL the profile is locked.
     """
 
     def __init__(self, minimum_stakes_minor: Mapping[str, int], *, draw: DrawId = draw_id) -> None:
@@ -84,7 +87,9 @@ class Acceptance:
         now_us: int,
         actors: Sequence[Actor] = (),
     ) -> Decided:
-        """Decide, and write what follows, in the caller's transaction. `actors` are who asks for each; without them this process does."""
+        """Decide, and write what follows, in the caller's transaction. `actors` are who asks for each;
+        without them this process does.
+        """
         group = _Group(connection, requests, now_us, self._minimum_stakes_minor, self._draw)
         outcomes: list[Outcome] = []
         for request, actor in zip(requests, actors or [THIS_PROCESS] * len(requests), strict=True):
@@ -143,7 +148,8 @@ class _Group:
     def decide(self, request: BetRequest, actor: Actor) -> Answer:
         """The answer. Raises `Refused`, and then nothing of the request is left.
 
-        An answer that another application was given is shown to nobody else who comes by a token: the id is used, as by other content.
+        An answer that another application was given is shown to nobody else who comes by a token: the id is
+        used, as by other content.
         """
         submission_id = caller_id(request)
         sha256 = content_sha256(request)
@@ -175,8 +181,8 @@ class _Group:
     def write(self) -> Sequence[OutboxOrder]:
         """Write what was accepted; returns the orders to publish.
 
-        What is not known to be published of a bet that is cancelled or replaced goes out before: another process may be about to, or may
-        have died. A repeat does no harm, the wrong order would.
+        What is not known to be published of a bet that is cancelled or replaced goes out before: another
+        process may be about to, or may have died. A repeat does no harm, the wrong order would.
         """
         self._fold.write(self._connection)
         write_submissions(self._connection, self._new, self._now_us)
@@ -329,5 +335,7 @@ class _Group:
 
 
 def _may_see(actor: Actor, before: KnownSubmission) -> bool:
-    """Whether the actor may be shown what was answered: its own, an older release's, and anything for the platform's own processes."""
+    """Whether the actor may be shown what was answered: its own, an older release's, and anything for the
+    platform's own processes.
+    """
     return actor.in_process or before.application in (None, actor.application)

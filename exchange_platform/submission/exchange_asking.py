@@ -1,4 +1,6 @@
-"""The exchange over HTTP: bets by their ids, and what the platform has committed. Which bets are asked for, and what follows, lives in reconciliation.py."""
+"""The exchange over HTTP: bets by their ids, and what the platform has committed. Which bets are asked for,
+and what follows, lives in reconciliation.py.
+"""
 
 from __future__ import annotations
 
@@ -49,11 +51,15 @@ class ReportsExchange(Protocol):
     """Whoever can say what the exchange did, and publish it again."""
 
     def report(self, since: datetime, until: datetime) -> ReportedSpan | None:
-        """All market minutes in `[since, until)`, on one page; None: the exchange gives no report. Raises `ExchangeUnavailable`."""
+        """All market minutes in `[since, until)`, on one page; None: the exchange gives no report. Raises
+        `ExchangeUnavailable`.
+        """
         ...
 
     def report_bets(self, minute: datetime, market_id: str | None = None) -> list[ReportedBet] | None:
-        """The bets that changed in that minute; None: they are no longer listed. Raises `ExchangeUnavailable`."""
+        """The bets that changed in that minute; None: they are no longer listed. Raises
+        `ExchangeUnavailable`.
+        """
         ...
 
     def request_missing(self, spans: Sequence[MissingSpan], bets: Sequence[str] = ()) -> None:
@@ -65,7 +71,9 @@ class ExchangeClient:
     """The exchange at `exchange_url` (docs/exchange.md)."""
 
     def __init__(self, exchange_url: str, keys: tuple[str, ...] = ()) -> None:
-        """`keys`: the first signs requests, answers are believed that one of them signed. Raises `ExchangeUnavailable` where they are missing."""
+        """`keys`: the first signs requests, answers are believed that one of them signed. Raises
+        `ExchangeUnavailable` where they are missing.
+        """
         # Where bets are asked for only: it brings megabytes that long runs do without.
         from exchange_platform.process.lean_httpx import httpx
         from exchange_platform.process.signed_http import ExchangeAccess
@@ -77,7 +85,9 @@ class ExchangeClient:
         self._client = access.client(max_s=_TIMEOUT_S)
 
     def bet(self, bet_id: str) -> BetUpdate | None:
-        """The exchange's newest state of the bet; None: it says that it has not taken it. Raises `ExchangeUnavailable`."""
+        """The exchange's newest state of the bet; None: it says that it has not taken it. Raises
+        `ExchangeUnavailable`.
+        """
         try:
             answer = self._client.get(f"/bets/{quote(bet_id, safe='')}")
         except self._failures as error:
@@ -95,7 +105,8 @@ class ExchangeClient:
         return update
 
     def acknowledge(self, positions: Mapping[str, str]) -> bool:
-        """Report up to where every sink has committed each shard: the exchange may forget it. Raises `ExchangeUnavailable`.
+        """Report up to where every sink has committed each shard: the exchange may forget it. Raises
+        `ExchangeUnavailable`.
 
         Whether the exchange takes such reports: one that keeps its records by other rules need not.
         """

@@ -1,4 +1,6 @@
-"""Gathers requests that come at the same time into one transaction and one put. Not here: deciding (acceptance.py), putting (order_publishing.py)."""
+"""Gathers requests that come at the same time into one transaction and one put. Not here: deciding
+(acceptance.py), putting (order_publishing.py).
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,17 @@ log = logging.getLogger(__name__)
 
 MAX_PER_GROUP = 200
 MARK_AFTER_S = 0.02
-"""So long published orders wait to be marked in the next group's transaction, before they get one of their own."""
+"""So long published orders wait to be marked in the next group's transaction, before they get one of their
+own.
+"""
 _TRIES, _RETRY_AFTER_S = 6, 0.02
 _PUT_WAIT_S = 1.0
 
 
 class _Ticket:
-    """One request that waits. `outcome` is set once its transaction is committed, `done` once its order is in the stream or left to a relay."""
+    """One request that waits. `outcome` is set once its transaction is committed, `done` once its order is in
+    the stream or left to a relay.
+    """
 
     __slots__ = ("actor", "done", "failure", "outcome", "request")
 
@@ -40,7 +46,9 @@ class _Ticket:
 
 
 class GroupCommit:
-    """Decides requests in groups: whatever waits when the group before is committed, in the order in which it came."""
+    """Decides requests in groups: whatever waits when the group before is committed, in the order in which it
+    came.
+    """
 
     def __init__(
         self,
@@ -67,7 +75,8 @@ class GroupCommit:
         self._thread.start()
 
     def ask(self, request: BetRequest, actor: Actor = THIS_PROCESS) -> Answer:
-        """Decide a request of the actor's, with whatever else waits; returns once it is committed and its order is in the stream, or left to a relay.
+        """Decide a request of the actor's, with whatever else waits; returns once it is committed and its
+        order is in the stream, or left to a relay.
 
         Raises `Refused`; `StoreUnavailable` where it is not known whether it was decided.
         """

@@ -1,4 +1,6 @@
-"""Orders from the outbox to the stream: at once by whoever wrote them, later by a relay. Not here: writing them (acceptance.py)."""
+"""Orders from the outbox to the stream: at once by whoever wrote them, later by a relay. Not here: writing
+them (acceptance.py).
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,17 @@ from exchange_platform.streams.sources.kinesis import Publisher, StreamUnavailab
 log = logging.getLogger(__name__)
 
 RELAY_AFTER_S = 1.0
-"""An order that is unpublished for so long was left by somebody: a process that died, or a stream that was away."""
+"""An order that is unpublished for so long was left by somebody: a process that died, or a stream that was
+away.
+"""
 RELAY_EVERY_S = 0.5
 """Together with `RELAY_AFTER_S` below the two seconds within which an order that was left goes out."""
 MAX_PER_PUT = 500
 STREAM_CHECK_EVERY_S = 5.0
 RESENT_S = 600.0
-"""A stream that was recreated gets what the lost one was given in so many seconds before, and every order whose bet is still pending."""
+"""A stream that was recreated gets what the lost one was given in so many seconds before, and every order
+whose bet is still pending.
+"""
 _PAUSE_AFTER_FAILURE_S = 1.0
 _READ_TIMEOUT_S = 3.0
 
@@ -58,16 +64,18 @@ def orders_publisher(settings: Settings, *, clock: Clock = SYSTEM_CLOCK) -> Orde
 
 
 def relay_left(settings: Settings, database: Database) -> int:
-    """Publish once what was left in the outbox; how many orders. Raises `StoreUnavailable` and `StreamUnavailable`."""
+    """Publish once what was left in the outbox; how many orders. Raises `StoreUnavailable` and
+    `StreamUnavailable`.
+    """
     return OrderRelay(database, orders_publisher(settings)).look()
 
 
 class OrderRelay:
     """Publishes what was left in the outbox, oldest first, and marks it.
 
-    Also what a stream that is no more was given and the exchange may not have read (an emulator keeps its streams in memory).
-    Any number may run, in any processes: the exchange drops an order that it has by its id. One in every process that submits, so that one
-    is alive whenever there is something to relay.
+    Also what a stream that is no more was given and the exchange may not have read (an emulator keeps its
+    streams in memory). Any number may run, in any processes: the exchange drops an order that it has by its
+    id. One in every process that submits, so that one is alive whenever there is something to relay.
     """
 
     def __init__(
@@ -94,7 +102,9 @@ class OrderRelay:
             self._thread.join(10)
 
     def look(self, *, after_s: float = RELAY_AFTER_S) -> int:
-        """Publish everything that was left for `after_s`; how many orders. Raises `StoreUnavailable` and `StreamUnavailable`."""
+        """Publish everything that was left for `after_s`; how many orders. Raises `StoreUnavailable` and
+        `StreamUnavailable`.
+        """
         self._look_for_lost()
         published = 0
         while True:
@@ -141,9 +151,11 @@ class OrderRelay:
 
 
 class OrderPublishing:
-    """Puts orders into the stream as soon as they are committed, all that wait at once, in the order in which they were offered.
+    """Puts orders into the stream as soon as they are committed, all that wait at once, in the order in which
+    they were offered.
 
-    An order that could not be put stays in the outbox for a relay. While the stream is away nobody waits for it.
+    An order that could not be put stays in the outbox for a relay. While the stream is away nobody waits for
+    it.
     """
 
     def __init__(
@@ -168,7 +180,9 @@ class OrderPublishing:
         self._thread.start()
 
     def offer(self, orders: Sequence[OutboxOrder], done: Callable[[], None]) -> None:
-        """Hand committed orders over; `done` is called once they are in the stream, or are left to a relay."""
+        """Hand committed orders over; `done` is called once they are in the stream, or are left to a
+        relay.
+        """
         with self._wake:
             self._waiting.append((orders, done))
             self._wake.notify()

@@ -1,7 +1,9 @@
-"""Bets that stay PENDING: the exchange is asked what became of them. Not here: orders that were not published (order_publishing.py).
+"""Bets that stay PENDING: the exchange is asked what became of them. Not here: orders that were not published
+(order_publishing.py).
 
-A bet that is PENDING for longer than `pending_limit_s` is unknown: its order was lost, or the answer to it. It is never ordered again under
-another id; what the exchange says of its id is applied, here and through the stream, so that every store has it.
+A bet that is PENDING for longer than `pending_limit_s` is unknown: its order was lost, or the answer to it.
+It is never ordered again under another id; what the exchange says of its id is applied, here and through the
+stream, so that every store has it.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ class Reconciled:
     lapsed: Sequence[str] = ()
     """The exchange does not have it and can't get it any more."""
     unknown: Sequence[str] = ()
-    """The exchange does not have it, says no more than is known, or more than one version that the stream may still bring; it is asked again next time."""
+    """The exchange does not have it, says no more than is known, or more than one version that the stream may
+    still bring; it is asked again next time.
+    """
     contradictions: dict[str, str] = field(default_factory=dict)
     """The exchange says what can't follow from what is known: for an operator."""
 
@@ -92,7 +96,8 @@ class Reconciliation:
         self._clock = clock
 
     def run(self) -> Reconciled:
-        """Ask for every unknown bet, oldest first, some at a time. Raises `StoreUnavailable`, `StreamUnavailable`, `ExchangeUnavailable`.
+        """Ask for every unknown bet, oldest first, some at a time. Raises `StoreUnavailable`,
+        `StreamUnavailable`, `ExchangeUnavailable`.
 
         What was asked before the error is applied.
         """
@@ -116,10 +121,11 @@ class Reconciliation:
         return Reconciled(**found, contradictions=contradictions)
 
     def _stream_may_tell(self, now_us: int) -> bool:
-        """Whether the versions between may still come by the stream, each with news for the bet's owner: then none is skipped.
+        """Whether the versions between may still come by the stream, each with news for the bet's owner: then
+        none is skipped.
 
-        They may while a consumer of the stream is behind or silent, and while the stream is new: the exchange publishes again what a lost one held.
-        Without any consumer nobody else would tell.
+        They may while a consumer of the stream is behind or silent, and while the stream is new: the exchange
+        publishes again what a lost one held. Without any consumer nobody else would tell.
         """
         rows = ConsumerRows(self._database)
         newest = [rows.newest(name) for name in consumer_names(self._settings, EXCHANGE_BETS)]
@@ -162,12 +168,15 @@ class Reconciliation:
         return one.published_at_us is not None and one.published_at_us + kept_us < now_us
 
     def _replaced(self, one: _Unknown) -> list[BetUpdate]:
-        """What became of the bet whose rest it was to take over: to be known first, as in the stream, or both would count."""
+        """What became of the bet whose rest it was to take over: to be known first, as in the stream, or both
+        would count.
+        """
         told = self._exchange.bet(one.replaces) if one.replaces is not None else None
         return [told] if told is not None else []
 
     def _apply(self, told: Sequence[BetUpdate]) -> str | None:
-        """Apply what was told, and publish it for the other stores; the reason if it contradicts what is known.
+        """Apply what was told, and publish it for the other stores; the reason if it contradicts what is
+        known.
 
         Published before the commit: what was not committed then comes through the stream.
         """
@@ -204,6 +213,8 @@ def _lapsed(bet: Bet, now_us: int) -> BetUpdate:
 
 
 def _newest_stream_us(row: ConsumerRow) -> int:
-    """When the newest stream that the consumer reads was created, as its shards' names say; 0 where none says so."""
+    """When the newest stream that the consumer reads was created, as its shards' names say; 0 where none says
+    so.
+    """
     created = (shard.rpartition("@")[2] for shard in row.statistics.shards)
     return max((int(at_ms) * 1000 for at_ms in created if at_ms.isascii() and at_ms.isdigit()), default=0)

@@ -1,7 +1,9 @@
-"""`BetSubmission`: what applications call to place, cancel, replace and read bets. Not here: what decides (acceptance.py), the wallet (wallets/wallets.py).
+"""`BetSubmission`: what applications call to place, cancel, replace and read bets. Not here: what decides
+(acceptance.py), the wallet (wallets/wallets.py).
 
-Requests that come at the same time share a transaction and a put: one thread decides and commits whatever waits, another puts what was
-committed into the stream, meanwhile the first commits the next. A caller waits for both.
+Requests that come at the same time share a transaction and a put: one thread decides and commits whatever
+waits, another puts what was committed into the stream, meanwhile the first commits the next. A caller waits
+for both.
 """
 
 from __future__ import annotations
@@ -40,14 +42,17 @@ MAX_PER_PAGE = 200
 
 
 class BetSubmission:
-    """Places, cancels, replaces and reads bets. Thread-safe: share one among all threads of a process, and close it at the end.
+    """Places, cancels, replaces and reads bets. Thread-safe: share one among all threads of a process, and
+    close it at the end.
 
-    When `submit`, `cancel` or `replace` returns, what was asked is durable: decided and committed to the operational database together
-    with the order to the exchange, and the order put into the stream (while the stream is away, it goes out within two seconds of
-    its return: by this process's relay or any other's). What the exchange makes of it, the bet's next versions tell.
+    When `submit`, `cancel` or `replace` returns, what was asked is durable: decided and committed to the
+    operational database together with the order to the exchange, and the order put into the stream (while the
+    stream is away, it goes out within two seconds of its return: by this process's relay or any other's).
+    What the exchange makes of it, the bet's next versions tell.
 
-    Everything refused raises a `Refused` (domain/refusals.py: `Invalid`, `Unknown`, `Forbidden`, `NotNow`, `InsufficientFunds`, `Conflict`) and
-    changes nothing. `StoreUnavailable` means that the outcome is not known: ask again with the same submission id.
+    Everything refused raises a `Refused` (domain/refusals.py: `Invalid`, `Unknown`, `Forbidden`, `NotNow`,
+    `InsufficientFunds`, `Conflict`) and changes nothing. `StoreUnavailable` means that the outcome is not
+    known: ask again with the same submission id.
     """
 
     def __init__(
@@ -60,9 +65,11 @@ class BetSubmission:
         draw: DrawId = draw_id,
         application: str | None = None,
     ) -> None:
-        """Nothing is opened before the first request, or `start`. A `database` that is given stays its owner's to dispose of; it must be durable.
+        """Nothing is opened before the first request, or `start`. A `database` that is given stays its
+        owner's to dispose of; it must be durable.
 
-        `application` is the name that is written beside what is asked for; without it the program's. Raises `InvalidActor` for what is no name.
+        `application` is the name that is written beside what is asked for; without it the program's. Raises
+        `InvalidActor` for what is no name.
         """
         self._actor = own_process(application)
         self._settings = settings
@@ -78,9 +85,10 @@ class BetSubmission:
     def submit(self, order: BetOrder, *, actor: Actor | None = None) -> Submission:
         """Place a bet; the answer holds it as `PENDING`, its exposure reserved.
 
-        The same `submission_id` of the same account with the same content returns the first answer, for ever, whatever the market or the account
-        has become; with other content it is refused. A refused order leaves no trace: its id can be used again. `actor` is who asks, where it is not this
-        process itself; what another application was answered is not shown to one that comes by a token.
+        The same `submission_id` of the same account with the same content returns the first answer, for ever,
+        whatever the market or the account has become; with other content it is refused. A refused order
+        leaves no trace: its id can be used again. `actor` is who asks, where it is not this process itself;
+        what another application was answered is not shown to one that comes by a token.
         """
         bet_rules.check_order(order, self._settings.minimum_stakes_minor)
         answer = self._ask(order, actor)
@@ -98,8 +106,9 @@ class BetSubmission:
     ) -> Cancellation:
         """Ask for what rests of a bet, or `size_minor` of it, to be taken out.
 
-        What is matched before the exchange gets to it stays matched. Asking twice for all of it is harmless; for a part, give a `request_id`,
-        which makes a repeat return the first answer. A bet that is still `PENDING` can be cancelled: the orders keep their order.
+        What is matched before the exchange gets to it stays matched. Asking twice for all of it is harmless;
+        for a part, give a `request_id`, which makes a repeat return the first answer. A bet that is still
+        `PENDING` can be cancelled: the orders keep their order.
         """
         request = CancelBet(
             account_id=account_id, bet_id=bet_id, size_minor=size_minor, request_id=request_id
@@ -118,10 +127,12 @@ class BetSubmission:
         request_id: str | None = None,
         actor: Actor | None = None,
     ) -> Submission:
-        """Ask for what rests of an `OPEN` bet to be placed at other odds instead; the answer holds the new bet as `PENDING`.
+        """Ask for what rests of an `OPEN` bet to be placed at other odds instead; the answer holds the new
+        bet as `PENDING`.
 
-        Both or neither: if nothing rests any more when the exchange gets to it, the new bet is `REJECTED` and the old one stays as it is. Until
-        then the two count once, at the worse of their odds. A `request_id` makes a repeat return the first answer.
+        Both or neither: if nothing rests any more when the exchange gets to it, the new bet is `REJECTED` and
+        the old one stays as it is. Until then the two count once, at the worse of their odds. A `request_id`
+        makes a repeat return the first answer.
         """
         request = ReplaceBet(account_id=account_id, bet_id=bet_id, odds=odds, request_id=request_id)
         bet_rules.check_replace(request)
@@ -143,9 +154,11 @@ class BetSubmission:
         limit: int = 50,
         statuses: Sequence[BetStatus] = (),
     ) -> BetPage:
-        """The account's bets, newest first, those with one of the statuses if any are given; at most `limit`, 1 to 200.
+        """The account's bets, newest first, those with one of the statuses if any are given; at most `limit`,
+        1 to 200.
 
-        `after` is a page's own, to get the next. Bets placed meanwhile do not shift the pages. Raises `Unknown` for no account.
+        `after` is a page's own, to get the next. Bets placed meanwhile do not shift the pages. Raises
+        `Unknown` for no account.
         """
         bet_rules.check_id(RefusalCode.INVALID_ACCOUNT_ID, "account_id", account_id)
         if not isinstance(limit, int) or not 1 <= limit <= MAX_PER_PAGE:
@@ -166,7 +179,9 @@ class BetSubmission:
         return self._parts.relay.trouble if self._parts is not None else ""
 
     def start(self) -> None:
-        """Begin now what the first request would: above all the relay, which also publishes what other processes left."""
+        """Begin now what the first request would: above all the relay, which also publishes what other
+        processes left.
+        """
         self._running()
 
     def close(self) -> None:

@@ -1,4 +1,6 @@
-"""API Gateway's part: a request becomes an event of its HTTP APIs, payload format 2.0, and a function's answer a response. Not here: the function."""
+"""API Gateway's part: a request becomes an event of its HTTP APIs, payload format 2.0, and a function's
+answer a response. Not here: the function.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Plays Lambda: takes events from stdin and answers them with the function of an unpacked zip. Run by a bare interpreter.
+"""Plays Lambda: takes events from stdin and answers them with the function of an unpacked zip. Run by a bare
+interpreter.
 
-`python -I -S bare_function.py DIRECTORY`, with an array of events; prints {"answers", "modules", "import_s", "first_s"}.
+`python -I -S bare_function.py DIRECTORY`, with an array of events; prints {"answers", "modules", "import_s",
+"first_s"}.
 """
 
 import importlib

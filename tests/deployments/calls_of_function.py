@@ -1,4 +1,6 @@
-"""The API as a function at work on an emulator that records. Not here: the API's own task (calls_of_tasks.py), that the function answers (test_lambda_zip.py)."""
+"""The API as a function at work on an emulator that records. Not here: the API's own task
+(calls_of_tasks.py), that the function answers (test_lambda_zip.py).
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ TAKES_NO_PASSWORD = {
 def work_as_function(
     settings: Settings, recorder: Recorder, outputs: Mapping[str, Any], patch: pytest.MonkeyPatch
 ) -> None:
-    """Starts as Lambda starts it, told where its secrets lie. An account is registered and bets, its profile and a market's windows are read."""
+    """Starts as Lambda starts it, told where its secrets lie. An account is registered and bets, its profile
+    and a market's windows are read.
+    """
     places: Mapping[str, str] = outputs["secret_variables"]["api"]
     _keep(settings, places)
     (code, *_) = codes_in(mails(settings))

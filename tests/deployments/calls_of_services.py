@@ -1,4 +1,6 @@
-"""Dagster's services at work on an emulator that records: runs are started as tasks, followed, stopped and read. Not here: what runs do (calls_of_tasks.py)."""
+"""Dagster's services at work on an emulator that records: runs are started as tasks, followed, stopped and
+read. Not here: what runs do (calls_of_tasks.py).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def nothing() -> None:
 def work_as_services(
     settings: Settings, recorder: Recorder, outputs: dict[str, Any], patch: pytest.MonkeyPatch
 ) -> None:
-    """A run is started, looked at and stopped; what one printed is shown; figures are told; the lake is read."""
+    """A run is started, looked at and stopped; what one printed is shown; figures are told; the lake
+    is read.
+    """
     database = Database(settings.operational_database_url)
     with _task_of_services(settings, outputs) as url:
         patch.setenv("ECS_CONTAINER_METADATA_URI_V4", url)
@@ -54,7 +58,9 @@ def work_as_services(
 
 @contextmanager
 def _task_of_services(settings: Settings, outputs: dict[str, Any]) -> Iterator[str]:
-    """The task that the daemon is, in a cluster with the deployment's names; where its container asks about it."""
+    """The task that the daemon is, in a cluster with the deployment's names; where its container asks about
+    it.
+    """
     ec2, ecs = aws_client(settings, "ec2"), aws_client(settings, "ecs")
     network = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     ec2.modify_vpc_attribute(VpcId=network, EnableDnsHostnames={"Value": True})

@@ -1,4 +1,6 @@
-"""The tasks at work on an emulator that records: consuming, notifying, confirming, tidying; and the API. Not here: what they may do (test_terraform.py)."""
+"""The tasks at work on an emulator that records: consuming, notifying, confirming, tidying; and the API. Not
+here: what they may do (test_terraform.py).
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ BET = {
 def recorded(
     directory: Path, patch: pytest.MonkeyPatch, variables: Mapping[str, str]
 ) -> Iterator[tuple[Settings, Recorder]]:
-    """A platform on an emulator that records: everything on AWS has the names that a deployment's variables give, the databases are SQLite."""
+    """A platform on an emulator that records: everything on AWS has the names that a deployment's variables
+    give, the databases are SQLite.
+    """
     patch.setenv("AWS_ACCESS_KEY_ID", "emulator")
     patch.setenv("AWS_SECRET_ACCESS_KEY", "emulator")
     recorders: list[Recorder] = []
@@ -127,7 +131,9 @@ def _make(settings: Settings, recorder: Recorder) -> None:
 
 
 def work(settings: Settings, recorder: Recorder) -> None:
-    """An account is registered, confirmed and bets; bets are executed; everybody is mailed; the lake is tidied. One task at a time."""
+    """An account is registered, confirmed and bets; bets are executed; everybody is mailed; the lake is
+    tidied. One task at a time.
+    """
     database = Database(settings.operational_database_url)
     with recorder.at_work("api"), _api(settings) as client:
         account = _registered(client)
@@ -186,7 +192,9 @@ def mails(settings: Settings) -> list[str]:
 
 
 def _sent(settings: Settings) -> list[Any]:
-    """What this process's emulators, which share all that they hold, were given to mail by this deployment."""
+    """What this process's emulators, which share all that they hold, were given to mail by this
+    deployment.
+    """
     mailed = ses_backends[ACCOUNT][settings.aws_region].sent_messages
     return [message for message in mailed if parseaddr(message.source) == parseaddr(settings.mail_from)]
 

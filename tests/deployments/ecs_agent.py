@@ -1,4 +1,6 @@
-"""What ECS does with the tasks that a deployment starts, and an emulator only notes: each becomes a process of this machine. Not here: services (tasks.py)."""
+"""What ECS does with the tasks that a deployment starts, and an emulator only notes: each becomes a process
+of this machine. Not here: services (tasks.py).
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ STARTED = ("database-users", "migrate", "run")
 
 
 class Agent:
-    """Starts a cluster's tasks, of families that it is told of, and says which have ended; stops those that somebody asked it to."""
+    """Starts a cluster's tasks, of families that it is told of, and says which have ended; stops those that
+    somebody asked it to.
+    """
 
     def __init__(
         self,
@@ -36,7 +40,9 @@ class Agent:
         environment: Callable[[str], dict[str, str]],
         log: Path,
     ) -> None:
-        """`environment` is what a task of a family gets. The daemon's own task is noted, not started: runs take after it."""
+        """`environment` is what a task of a family gets. The daemon's own task is noted, not started: runs
+        take after it.
+        """
         self._ecs = account.client("ecs")
         self._cluster = outputs["cluster_name"]
         self._families = [outputs["task_families"][kind] for kind in STARTED]
@@ -151,7 +157,9 @@ def command_of(container: Mapping[str, Any]) -> list[str]:
 
 
 def given_by_ecs(metadata_url: str) -> dict[str, str]:
-    """What a container has beside its definition's variables: a path and a home by its image, the rest by ECS."""
+    """What a container has beside its definition's variables: a path and a home by its image, the rest by
+    ECS.
+    """
     return {
         "PATH": os.environ["PATH"],
         "HOME": os.environ["HOME"],

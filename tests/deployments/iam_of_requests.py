@@ -1,4 +1,5 @@
-"""What a request to AWS must be allowed: IAM's actions, each with the ARN of what it is done to. Not here: keeping requests (recorded_calls.py), policies (policies.py).
+"""What a request to AWS must be allowed: IAM's actions, each with the ARN of what it is done to. Not here:
+keeping requests (recorded_calls.py), policies (policies.py).
 
 Names of actions, and which resources an action knows, are those of AWS's Service Authorization Reference.
 """
@@ -138,13 +139,17 @@ def _sqs(request: Request) -> Iterator[Call]:
 
 
 def _in_a_form(request: Request) -> Iterator[Call]:
-    """Of the services that are asked with a form: SNS, whose calls here are about a topic, STS, and EC2, which is asked about everything."""
+    """Of the services that are asked with a form: SNS, whose calls here are about a topic, STS, and EC2,
+    which is asked about everything.
+    """
     asked = parse_qs(request.body.decode())
     yield Call(f"{request.service}:{asked['Action'][0]}", asked.get("TopicArn", ["*"])[0])
 
 
 def _mail(request: Request) -> Iterator[Call]:
-    """A mail needs its sender's identity, here always the address's domain, and the configuration set where it names one."""
+    """A mail needs its sender's identity, here always the address's domain, and the configuration set where
+    it names one.
+    """
     if request.path != _MAIL:
         raise ValueError(f"{request.path}: only sending mail is known")
     asked = json.loads(request.body)
@@ -156,7 +161,9 @@ def _mail(request: Request) -> Iterator[Call]:
 
 
 def _ecs(request: Request) -> Iterator[Call]:
-    """A task that is started with tags must be allowed those, too. The roles that it gets are handed over by `iam:PassRole`, of which no request tells."""
+    """A task that is started with tags must be allowed those, too. The roles that it gets are handed over by
+    `iam:PassRole`, of which no request tells.
+    """
     asked = json.loads(request.body)
     cluster = str(asked.get("cluster", "default")).rpartition("/")[2]
     if request.name == "RunTask":

@@ -1,4 +1,6 @@
-"""Reading an IAM policy: what it grants, and which calls it allows. Not here: the platform's policies (test_terraform.py), what is called (recorded_calls.py)."""
+"""Reading an IAM policy: what it grants, and which calls it allows. Not here: the platform's policies
+(test_terraform.py), what is called (recorded_calls.py).
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,8 @@ class Policy:
     def read(cls, text: str) -> Policy:
         """From a policy document.
 
-        Raises `ValueError` for what is not understood here, so that no test passes for it: denials, everything-but, and conditions other
-        than that a key has a value.
+        Raises `ValueError` for what is not understood here, so that no test passes for it: denials,
+        everything-but, and conditions other than that a key has a value.
         """
         grants: set[Grant] = set()
         for statement in json.loads(text)["Statement"]:
@@ -65,7 +67,9 @@ class Policy:
         return {grant for grant in self.grants if not any(grant.covers(call) for call in made)}
 
     def unexplained(self, calls: Iterable[Call], explained: Iterable[Grant]) -> set[Grant]:
-        """What it grants that neither a call needs nor a reason was given for; and the reasons that are given for nothing."""
+        """What it grants that neither a call needs nor a reason was given for; and the reasons that are given
+        for nothing.
+        """
         unused, reasons = self.unused(calls), set(explained)
         return {grant for grant in unused if not any(reason.covers(grant) for reason in reasons)} | {
             reason for reason in reasons if not any(reason.covers(grant) for grant in unused)

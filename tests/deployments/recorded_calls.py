@@ -1,4 +1,6 @@
-"""What a piece of the platform asks of AWS: the requests that an emulator gets, kept by who asked. Not here: what they must be allowed (iam_of_requests.py)."""
+"""What a piece of the platform asks of AWS: the requests that an emulator gets, kept by who asked. Not here:
+what they must be allowed (iam_of_requests.py).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class Recorder:
 
     @contextmanager
     def at_work(self, task: str) -> Iterator[None]:
-        """What comes meanwhile is asked by the task: nobody else may be at work. Raises `RuntimeError` if somebody is."""
+        """What comes meanwhile is asked by the task: nobody else may be at work. Raises `RuntimeError` if
+        somebody is.
+        """
         if self._task is not None:
             raise RuntimeError(f"{self._task} is at work: what {task} asks can't be told apart")
         self._task = task

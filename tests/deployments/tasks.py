@@ -1,8 +1,10 @@
-"""The tasks of a deployment as processes of this machine, after the task definitions that Terraform made; the servers are here.
+"""The tasks of a deployment as processes of this machine, after the task definitions that Terraform made; the
+servers are here.
 
-Each service has the command, the variables and the secrets of its definition; where that has no command, its image's. Tasks that are started
-by ECS's API, as Dagster's runs are, get what their own definition says and nothing else (ecs_agent.py). Other than on AWS is where the servers
-and the exchange are. Not here: what must hold of them (test_on_terraform.py).
+Each service has the command, the variables and the secrets of its definition; where that has no command, its
+image's. Tasks that are started by ECS's API, as Dagster's runs are, get what their own definition says and
+nothing else (ecs_agent.py). Other than on AWS is where the servers and the exchange are. Not here: what must
+hold of them (test_on_terraform.py).
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ class Servers:
     """The name of the lake's database, which is made as Terraform makes it."""
 
     def variables(self, said: Mapping[str, str]) -> dict[str, str]:
-        """Where they are, in the place of what a definition says; each task keeps its own users and their passwords."""
+        """Where they are, in the place of what a definition says; each task keeps its own users and their
+        passwords.
+        """
         place, here = self.postgres, dict(said)
         if DATABASE_URL in here:
             mysql, user = sa.make_url(self.mysql_url), str(sa.make_url(here[DATABASE_URL]).username)
@@ -181,7 +185,9 @@ class Tasks:
         return done.stdout
 
     def start_tasks(self) -> None:
-        """Make the databases' users and the schemas, each by a task that ECS is asked for: as docs/deployment.md says."""
+        """Make the databases' users and the schemas, each by a task that ECS is asked for: as
+        docs/deployment.md says.
+        """
         self._agent.start()
         for done, kind in enumerate(("database-users", "migrate")):
             self._ask_for(kind)
@@ -240,7 +246,9 @@ class Tasks:
             process.wait()
 
     def _command(self, service: str) -> list[str]:
-        """A service's command as its task definition has it, or its image; ports and places are this machine's."""
+        """A service's command as its task definition has it, or its image; ports and places are this
+        machine's.
+        """
         here = {
             "0.0.0.0": HOST,
             "3000": str(self._pages),

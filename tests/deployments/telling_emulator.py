@@ -1,4 +1,6 @@
-"""`python -m tests.deployments.telling_emulator ...`: the emulator, which also tells what it was given to mail. Not here: the emulator."""
+"""`python -m tests.deployments.telling_emulator ...`: the emulator, which also tells what it was given to
+mail. Not here: the emulator.
+"""
 
 from __future__ import annotations
 

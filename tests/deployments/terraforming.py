@@ -1,4 +1,6 @@
-"""Terraform's commands for one environment, against an emulated account of its own. Not here: what must hold (test_terraform.py)."""
+"""Terraform's commands for one environment, against an emulated account of its own. Not here: what must hold
+(test_terraform.py).
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,9 @@ class Terraform:
         self._run("init", f"-plugin-dir={plugins}")
 
     def prepare(self, target: str) -> None:
-        """Make where artifacts lie, and what is there before the rest: the function's zip, and a certificate."""
+        """Make where artifacts lie, and what is there before the rest: the function's zip, and a
+        certificate.
+        """
         self._run("apply", "-auto-approve", f"-target={target}", *self._variables)
         bucket = f"exchange-{self.environment}-artifacts-123456789012"
         self.account.client("s3").put_object(Bucket=bucket, Key=f"lambda/api-{RELEASE}.zip", Body=_a_zip())

@@ -1,4 +1,6 @@
-"""The deployment on AWS: the same definitions, Dagster's own files, runs as tasks on an emulated ECS, figures in an emulated CloudWatch."""
+"""The deployment on AWS: the same definitions, Dagster's own files, runs as tasks on an emulated ECS, figures
+in an emulated CloudWatch.
+"""
 
 from __future__ import annotations
 

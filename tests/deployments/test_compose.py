@@ -1,4 +1,6 @@
-"""What docker-compose.yml tells the platform's own services are settings that go together. Not here: its form (`make manifests`), the servers in it."""
+"""What docker-compose.yml tells the platform's own services are settings that go together. Not here: its form
+(`make manifests`), the servers in it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Dagster's storage on PostgreSQL keeps its connections, whoever makes an instance, and does without one that the server closed."""
+"""Dagster's storage on PostgreSQL keeps its connections, whoever makes an instance, and does without one that
+the server closed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The API's zip for Lambda: unpacked into an empty directory and run by a bare Python, it answers API Gateway's events for every route.
+"""The API's zip for Lambda: unpacked into an empty directory and run by a bare Python, it answers API
+Gateway's events for every route.
 
 Marked `servers`: the zip is made of wheels that a package index serves.
 """

@@ -1,4 +1,6 @@
-"""What watches the platform, and whether it would say so if it did not: freshness, ages of verdicts, failed runs."""
+"""What watches the platform, and whether it would say so if it did not: freshness, ages of verdicts, failed
+runs.
+"""
 
 from __future__ import annotations
 

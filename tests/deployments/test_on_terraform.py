@@ -1,8 +1,9 @@
-"""The platform runs on what Terraform made, from an empty account to the first bet and on, whatever of it dies; then all that it counted agrees.
+"""The platform runs on what Terraform made, from an empty account to the first bet and on, whatever of it
+dies; then all that it counted agrees.
 
-Variables and secrets are those of the task definitions, Dagster's runs are tasks that its launcher has ECS start; MariaDB, PostgreSQL and Elasticsearch
-stand in for Aurora and Elastic Cloud.
-Not here: how environments are made, changed and taken away (test_terraform.py); how its tasks become processes (tasks.py).
+Variables and secrets are those of the task definitions, Dagster's runs are tasks that its launcher has ECS
+start; MariaDB, PostgreSQL and Elasticsearch stand in for Aurora and Elastic Cloud. Not here: how environments
+are made, changed and taken away (test_terraform.py); how its tasks become processes (tasks.py).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from tests.support.account_parts import codes_in
 from tests.support.certificates import Certificate
 from tests.support.postgres_parts import Postgres
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.alone, pytest.mark.timeout(900)]
 
 ADDRESS = "ann@exchange.example"
 STAKE_MINOR = 200
@@ -118,7 +119,9 @@ def test_the_platform_runs_on_what_terraform_made(tasks: Tasks, account: Account
 
 
 def _rebuild_index(tasks: Tasks) -> str | None:
-    """What an operator does on Dagster's pages; the id of the run that was asked for. None while they are not up, or the daemon is not."""
+    """What an operator does on Dagster's pages; the id of the run that was asked for. None while they are not
+    up, or the daemon is not.
+    """
     pages = DagsterPages(tasks.pages_url)
     try:
         if pages.load_error() or pages.unhealthy_daemons():
@@ -149,7 +152,8 @@ def _goes_on(tasks: Tasks) -> None:
     """Records that came after now are in every store, and none became a dead letter."""
     with closing(StatusReader(load_settings())) as reader:
         seen = reader.read_when_caught_up().records
-        # One instant, waited for: asked anew each few seconds, a platform that is steadily some seconds behind would never be there.
+        # One instant, waited for: asked anew each few seconds, a platform that is steadily some seconds
+        # behind would never be there.
         _first(
             lambda: (now := reader.read_when_caught_up(PATIENCE_S)).caught_up and now.records > seen, tasks
         )
@@ -172,7 +176,9 @@ def _first(ask: Callable[[], Any], tasks: Tasks) -> Any:
 
 
 def _matched_bet(client: ExchangeClient, account: str, bets: list[str]) -> str | None:
-    """The id of a bet that was matched. In play, markets close and are suspended: while none was, another bet is placed on another selection."""
+    """The id of a bet that was matched. In play, markets close and are suspended: while none was, another bet
+    is placed on another selection.
+    """
     for bet_id in bets:
         if client.bet(bet_id).matched_minor == STAKE_MINOR:
             return bet_id

@@ -1,4 +1,6 @@
-"""Dagster's part in orders: the sensor that asks for a run only when some are stuck, the job, and the resource."""
+"""Dagster's part in orders: the sensor that asks for a run only when some are stuck, the job, and the
+resource.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A policy is read as IAM reads it, and a request for what it asks: what the test of Terraform's policies stands on. Not here: those (test_terraform.py)."""
+"""A policy is read as IAM reads it, and a request for what it asks: what the test of Terraform's policies
+stands on. Not here: those (test_terraform.py).
+"""
 
 from __future__ import annotations
 

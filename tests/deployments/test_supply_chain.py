@@ -1,4 +1,6 @@
-"""What is built and published is what was locked: every installation by hashes, every action by its commit, every image by its digest."""
+"""What is built and published is what was locked: every installation by hashes, every action by its commit,
+every image by its digest.
+"""
 
 from __future__ import annotations
 

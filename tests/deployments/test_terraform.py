@@ -1,4 +1,5 @@
-"""Both environments are made, taken away and made again, each in an emulated account, and a second plan is empty; tasks may do what they call.
+"""Both environments are made, taken away and made again, each in an emulated account, and a second plan is
+empty; tasks may do what they call.
 
 Not here: that the platform runs on what was made (test_on_terraform.py).
 """

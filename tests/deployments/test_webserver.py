@@ -1,4 +1,6 @@
-"""The Dagster UI behind its guard: a real webserver, real requests, a real run that a page of another site wants to delete."""
+"""The Dagster UI behind its guard: a real webserver, real requests, a real run that a page of another site
+wants to delete.
+"""
 
 from __future__ import annotations
 

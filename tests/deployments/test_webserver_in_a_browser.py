@@ -1,4 +1,5 @@
-"""The Dagster UI works behind its guard in headless Chromium, and a page of another site deletes nothing through it.
+"""The Dagster UI works behind its guard in headless Chromium, and a page of another site deletes nothing
+through it.
 
 CI installs Chromium (.ci/run). Without one these tests skip.
 """
@@ -36,7 +37,9 @@ PAGE = """<img src="{ui}/graphql?query={query}">
 
 @pytest.fixture
 def evil(webserver: Webserver) -> Iterator[tuple[str, str]]:
-    """The address of a page of another site (another port of this machine), and the run that it wants to delete."""
+    """The address of a page of another site (another port of this machine), and the run that it wants to
+    delete.
+    """
     run_id, mutation = webserver.deletion()
     page = PAGE.format(
         ui=webserver.url, socket=webserver.url.replace("http", "ws"), query=quote(mutation, safe="")

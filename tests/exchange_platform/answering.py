@@ -1,4 +1,5 @@
-"""The exchange as tests drive it: the real desk, books, settlement and journal, in a time and an order of the test's own.
+"""The exchange as tests drive it: the real desk, books, settlement and journal, in a time and an order of the
+test's own.
 
 Not here: traders, fixtures and the passing of time (exchanges/simulated/running.py has the whole exchange).
 """
@@ -29,7 +30,9 @@ _NEVER_US = 2**60
 
 
 class AnsweringExchange:
-    """Markets that take orders, and what they told: `told` is every bet update since this object was made, once it was committed."""
+    """Markets that take orders, and what they told: `told` is every bet update since this object was made,
+    once it was committed.
+    """
 
     def __init__(
         self, path: Path, clock: Clock, *, winners: dict[str, int], selections: int, event_id: str

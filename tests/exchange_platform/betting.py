@@ -1,4 +1,6 @@
-"""What a bet needs: accounts with money, an event with markets, orders. Not here: the exchange that answers (tests/exchange_platform/answering.py)."""
+"""What a bet needs: accounts with money, an event with markets, orders. Not here: the exchange that answers
+(tests/exchange_platform/answering.py).
+"""
 
 from __future__ import annotations
 

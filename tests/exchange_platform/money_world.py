@@ -1,4 +1,6 @@
-"""Wallet, bets and exchange together, each step of which can be cut off, repeated or put off. Not here: which steps, and when (test_money_machine.py)."""
+"""Wallet, bets and exchange together, each step of which can be cut off, repeated or put off. Not here: which
+steps, and when (test_money_machine.py).
+"""
 
 from __future__ import annotations
 
@@ -140,7 +142,9 @@ class World:
             self.ask(request)
 
     def ask_as_another(self, request: BetRequest) -> None:
-        """Another application asks for what was answered, under the same id: it is refused, and nothing is written for it."""
+        """Another application asks for what was answered, under the same id: it is refused, and nothing is
+        written for it.
+        """
         (other,) = (one for account, one in APPLICATIONS.items() if account != request.account_id)
         with self.database.write() as connection:
             decided = self._acceptance.decide(connection, [request], self.clock.us, [other])
@@ -304,7 +308,9 @@ class World:
             assert row.exposure_minor == total[user_id]
 
     def _check_accounts(self, bets: Sequence[Bet], profiles: dict[str, sa.Row[Any]]) -> None:
-        """No account's exposure exceeds its balance, but where a market is half settled or a result was taken back."""
+        """No account's exposure exceeds its balance, but where a market is half settled or a result was taken
+        back.
+        """
         settled = {(bet.user_id, bet.market_id) for bet in bets if bet.status is BetStatus.SETTLED}
         live = {(bet.user_id, bet.market_id) for bet in bets if bet.status in LIVE}
         settling = {user_id for user_id, _ in settled & live}
@@ -314,7 +320,9 @@ class World:
                 assert row.exposure_minor <= row.balance_minor, f"{account_id} can lose more than there is"
 
     def finish(self) -> None:
-        """Let everything arrive, close and settle every market; then nothing is owed, reserved, lost or doubled."""
+        """Let everything arrive, close and settle every market; then nothing is owed, reserved, lost or
+        doubled.
+        """
         self.orders.away = False
         self.ask_again()
         self.relay()
@@ -366,7 +374,9 @@ class World:
 
 
 class _Restating:
-    """The stream `exchange-bets`, for what reconciliation publishes there: it comes after what the exchange has told."""
+    """The stream `exchange-bets`, for what reconciliation publishes there: it comes after what the exchange
+    has told.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world

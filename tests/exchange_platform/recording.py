@@ -1,4 +1,6 @@
-"""A stream for orders that a test can look into and take away. Not here: a real one (the emulator's, tests/conftest.py)."""
+"""A stream for orders that a test can look into and take away. Not here: a real one (the emulator's,
+tests/conftest.py).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from exchange_platform.streams.sources.kinesis import StreamUnavailable
 
 
 class RecordingStream:
-    """Holds what was published, in order. While `away` it takes nothing; `lost_after` records of a put it fails."""
+    """Holds what was published, in order. While `away` it takes nothing; `lost_after` records of a put it
+    fails.
+    """
 
     def __init__(self) -> None:
         self.records: list[tuple[str, bytes]] = []

@@ -1,4 +1,6 @@
-"""Submitting as a process of its own, for tests that start many of them. Not here: processes that are killed (tests/faults/)."""
+"""Submitting as a process of its own, for tests that start many of them. Not here: processes that are killed
+(tests/faults/).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Wallet, bets and exchange in any order of steps: bets placed, filled, cancelled, replaced, settled, void, taken back; deaths, repeats, delays.
+"""Wallet, bets and exchange in any order of steps: bets placed, filled, cancelled, replaced, settled, void,
+taken back; deaths, repeats, delays.
 
-After every step all ledgers add up to nothing, every sum is what its parts are, and no account can lose more than it has. On SQLite,
-and on MariaDB where there is one.
+After every step all ledgers add up to nothing, every sum is what its parts are, and no account can lose more
+than it has. On SQLite, and on MariaDB where there is one.
 """
 
 from __future__ import annotations
@@ -231,7 +232,9 @@ class MoneyMachine(RuleBasedStateMachine):
     def conclude(
         self, market: str, most: int, first: int, other: int, steps: int, known: bool, close: int
     ) -> None:
-        """A market goes on towards its end: it closes, is settled, at times void or taken back, some bets at a time."""
+        """A market goes on towards its end: it closes, is settled, at times void or taken back, some bets at
+        a time.
+        """
         if close and self.world.exchange.is_open(market):
             return
         winners = [(first + place) % SELECTIONS for place in range(MARKETS[market])]

@@ -1,4 +1,6 @@
-"""A small platform for the audit's own tests: some seconds of an exchange in made-up time, through real stores, with one customer. Judging it is the audit's."""
+"""A small platform for the audit's own tests: some seconds of an exchange in made-up time, through real
+stores, with one customer. Judging it is the audit's.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A run that mails confirmations as a process that a test may kill: `python -m tests.faults.confirming_process`, configured by environment."""
+"""A run that mails confirmations as a process that a test may kill: `python -m
+tests.faults.confirming_process`, configured by environment.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A consumer of the stream as a process that a test may kill: `python -m tests.faults.consumer_process`, configured by environment."""
+"""A consumer of the stream as a process that a test may kill: `python -m tests.faults.consumer_process`,
+configured by environment.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The run that notifies, as a process that a test may kill: `python -m tests.faults.notifier_process`, configured by environment."""
+"""The run that notifies, as a process that a test may kill: `python -m tests.faults.notifier_process`,
+configured by environment.
+"""
 
 from __future__ import annotations
 

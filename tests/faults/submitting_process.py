@@ -1,6 +1,8 @@
-"""An application that submits bets and is killed at one point of it. Not here: what must be true afterwards (test_submission_kills.py).
+"""An application that submits bets and is killed at one point of it. Not here: what must be true afterwards
+(test_submission_kills.py).
 
-The points are in this process's own database and stream, wrapped around the real ones; the library knows nothing of them.
+The points are in this process's own database and stream, wrapped around the real ones; the library knows
+nothing of them.
 """
 
 from __future__ import annotations
@@ -91,7 +93,9 @@ class _Publisher:
 def submit_until_killed(
     settings: Settings, point: Point, passes: int, names: Sequence[str], answers: Connection
 ) -> None:
-    """Submit these from several threads at once, send each answer back as it comes, and be killed on the way."""
+    """Submit these from several threads at once, send each answer back as it comes, and be killed on
+    the way.
+    """
     fuse = _Fuse(point, passes)
     database = _Database(settings.operational_database_url, fuse)
     publisher = _Publisher(orders_publisher(settings), fuse)

@@ -1,4 +1,6 @@
-"""The audit of tests/faults/audit/: it passes a platform that made no mistake, and names each record that is changed or deleted by hand."""
+"""The audit of tests/faults/audit/: it passes a platform that made no mistake, and names each record that is
+changed or deleted by hand.
+"""
 
 from __future__ import annotations
 

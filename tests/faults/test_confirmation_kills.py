@@ -1,4 +1,6 @@
-"""The run that mails confirmations killed again and again while people register: everybody gets a mail, and every mail's code is good."""
+"""The run that mails confirmations killed again and again while people register: everybody gets a mail, and
+every mail's code is good.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The simulated exchange is killed, and so is the stream, while customers' orders flow: each order's bet ends once, as it was told."""
+"""The simulated exchange is killed, and so is the stream, while customers' orders flow: each order's bet ends
+once, as it was told.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ PACE = 12
 
 
 class Customers:
-    """Orders that are published some twenty a second, some of them twice, on markets that the feed shows open."""
+    """Orders that are published some twenty a second, some of them twice, on markets that the feed shows
+    open.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -158,7 +162,9 @@ def _read_all(settings: Settings) -> list[BetUpdate | Execution]:
 
 
 def _finish(settings: Settings, customers: Customers, exchange: subprocess.Popen[bytes]) -> None:
-    """Wait until the exchange has taken every order and is done with every market that was ordered on; then let it end."""
+    """Wait until the exchange has taken every order and is done with every market that was ordered on; then
+    let it end.
+    """
     answered = {
         one.new_bet_id if isinstance(one, ReplaceOrder) else one.bet_id
         for one in customers.sent
@@ -312,7 +318,8 @@ def test_a_killed_emulator_takes_no_order_with_it_that_is_sent_again(tmp_path: P
         for _ in range(3):
             with _emulator(settings.data_dir, port):
                 wait_for(_answers(settings), timeout_s=60, what="the emulator")
-                # As the platform's relay does for a stream that it finds recreated: all of unanswered bets, in order.
+                # As the platform's relay does for a stream that it finds recreated: all of unanswered bets,
+                # in order.
                 bets = TakenBets(settings.data_dir)
                 unanswered = [
                     one

@@ -1,4 +1,6 @@
-"""Kills in the middle of a hand-over: of the successor, of its predecessor, of both; before the shards are claimed, and right after."""
+"""Kills in the middle of a hand-over: of the successor, of its predecessor, of both; before the shards are
+claimed, and right after.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +123,9 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def stop_between_transactions(settings: Settings, process: subprocess.Popen[bytes]) -> None:
-    """Stop it while it holds no lock of the database or the lake: nobody could write there as long as it is stopped."""
+    """Stop it while it holds no lock of the database or the lake: nobody could write there as long as it is
+    stopped.
+    """
     database = sa.make_url(settings.operational_database_url).database
     lake = settings.lake_catalog_string.partition(":")[2]
     with contextlib.ExitStack() as locks:
@@ -133,6 +137,7 @@ def stop_between_transactions(settings: Settings, process: subprocess.Popen[byte
 
 
 @pytest.mark.faults
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_kill_in_the_middle_of_a_hand_over_loses_nothing_and_is_seen_at_the_first_look(
     settings: Settings, tmp_path: Path
@@ -178,6 +183,7 @@ def test_a_kill_in_the_middle_of_a_hand_over_loses_nothing_and_is_seen_at_the_fi
 
 
 @pytest.mark.faults
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_a_predecessor_that_is_stopped_through_a_hand_over_writes_nothing_when_it_goes_on(
     settings: Settings, tmp_path: Path

@@ -110,6 +110,7 @@ def test_twenty_kills_leave_the_tables_of_an_undisturbed_run(ready: Settings, tm
 
 
 @pytest.mark.faults
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_successors_take_over_within_a_second_and_apply_nothing_twice(ready: Settings) -> None:
     database = Database(ready.operational_database_url)

@@ -1,4 +1,6 @@
-"""The run that notifies, killed again and again under load: no change without its mail and its message, and few of them twice."""
+"""The run that notifies, killed again and again under load: no change without its mail and its message, and
+few of them twice.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +145,8 @@ def test_twenty_kills_lose_nothing_and_repeat_only_what_was_under_way(
     bodies: dict[str, bytes] = {}
     for one in smtp_server.received:
         if one.message_id in first_seen:
-            # What the server had accepted when the run was killed, and nothing else: the same mail to the byte.
+            # What the server had accepted when the run was killed, and nothing else: the same mail to the
+            # byte.
             assert bodies[one.message_id] == one.data
             kill_s = next(kill for kill in kills_s if kill >= first_seen[one.message_id] - 1.0)
             assert kill_s - first_seen[one.message_id] < 1.0, "not within the stated window"

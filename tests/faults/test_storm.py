@@ -1,7 +1,8 @@
-"""The storm: while customers bet over HTTP, random processes of a whole platform are killed or stopped, and then every penny is looked for.
+"""The storm: while customers bet over HTTP, random processes of a whole platform are killed or stopped, and
+then every penny is looked for.
 
-STORM_STRIKES says how many strikes in all (200 is the long form), in runs of up to 50; STORM_SEED repeats a storm's choices, and
-STORM_RATE is the executions a second, for a machine that is busy with other things.
+STORM_STRIKES says how many strikes in all (200 is the long form), in runs of up to 50; STORM_SEED repeats a
+storm's choices, and STORM_RATE is the executions a second, for a machine that is busy with other things.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ _RUNS = [min(STRIKES_A_RUN, STRIKES - done) for done in range(0, STRIKES, STRIKE
 
 
 @pytest.mark.faults
+@pytest.mark.alone
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("number", "strikes"), list(enumerate(_RUNS)))
 def test_no_penny_is_lost_in_a_storm(number: int, strikes: int, tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""The streams are lost again soon after a long stop: what no store had read yet is in the exchange's hands, and reaches every store."""
+"""The streams are lost again soon after a long stop: what no store had read yet is in the exchange's hands,
+and reaches every store.
+"""
 
 from __future__ import annotations
 
@@ -139,6 +141,7 @@ def _is_whole(settings: Settings, database: Database, lake: Lake) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_streams_lost_soon_after_a_long_stop_take_nothing_with_them(tmp_path: Path) -> None:
     (port,) = free_ports(1)
@@ -217,7 +220,9 @@ def _agrees_with_the_exchange(settings: Settings, database: Database, lake: Lake
         reporting = settings.model_copy(update={"exchange_url": url})
 
         def has_compared() -> bool:
-            """Reports what is committed, as the sensor does each minute; whether whole minutes could be compared."""
+            """Reports what is committed, as the sensor does each minute; whether whole minutes could be
+            compared.
+            """
             acknowledge(reporting, database, lake)
             return bool(exchange_agrees(database, lake, client, SYSTEM_CLOCK).figures["market_minutes"])
 

@@ -1,4 +1,6 @@
-"""Applications that are killed while they submit: no acknowledged bet is lost, none is placed twice, at every boundary."""
+"""Applications that are killed while they submit: no acknowledged bet is lost, none is placed twice, at every
+boundary.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Old runs go with everything that they left, to the end, and what earlier releases left of theirs goes too."""
+"""Old runs go with everything that they left, to the end, and what earlier releases left of theirs
+goes too.
+"""
 
 import os
 from collections.abc import Iterator

@@ -32,7 +32,9 @@ S = 1_000_000
 
 
 class World:
-    """A platform of which one consumer's run lives in a process of its own, and a Dagster that knows the run."""
+    """A platform of which one consumer's run lives in a process of its own, and a Dagster that knows
+    the run.
+    """
 
     def __init__(self, directory: Path, instance: dg.DagsterInstance) -> None:
         self.platform = PlatformResource(data_dir=str(directory))

@@ -1,4 +1,6 @@
-"""Parts of the accounts' half for tests: a clock that stands, a service on real stores, and the mails' codes."""
+"""Parts of the accounts' half for tests: a clock that stands, a service on real stores, and the
+mails' codes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Consumers' rows as tests want them: any of their columns, whatever a consumer would say. Not here: what consumers say (consumers/signs.py)."""
+"""Consumers' rows as tests want them: any of their columns, whatever a consumer would say. Not here: what
+consumers say (consumers/signs.py).
+"""
 
 from __future__ import annotations
 

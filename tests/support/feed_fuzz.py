@@ -1,4 +1,6 @@
-"""Messages of the feed, damaged in seeded ways: what a reader must bury, among good ones that it must apply."""
+"""Messages of the feed, damaged in seeded ways: what a reader must bury, among good ones that it must
+apply.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def _dumped(values: dict[str, Any]) -> bytes:
 
 
 def fuzzed_messages(count: int, *, seed: int) -> list[tuple[bytes, FeedUpdate | None]]:
-    """So many messages, two of three damaged; with a good one comes the update that it is. A damaged one may be good by chance."""
+    """So many messages, two of three damaged; with a good one comes the update that it is. A damaged one may
+    be good by chance.
+    """
     draw = random.Random(seed)
     messages: list[tuple[bytes, FeedUpdate | None]] = []
     for update in any_updates(count, seed=seed, events=40):

@@ -54,7 +54,9 @@ def selection(selection_id: int, **changes: Any) -> SelectionState:
 
 
 def any_updates(count: int, *, seed: int, events: int = 12) -> list[FeedUpdate]:
-    """Seeded updates of some events and their markets, versions growing but for repeats; now and then one that contradicts."""
+    """Seeded updates of some events and their markets, versions growing but for repeats; now and then one
+    that contradicts.
+    """
     draw = random.Random(seed)
     versions: dict[str, int] = {}
     told: list[FeedUpdate] = []

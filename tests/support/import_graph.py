@@ -1,4 +1,6 @@
-"""The import graph of the library's packages as a picture. `python -m tests.support.import_graph` writes docs/import-graph.md."""
+"""The import graph of the library's packages as a picture. `python -m tests.support.import_graph` writes
+docs/import-graph.md.
+"""
 
 from __future__ import annotations
 

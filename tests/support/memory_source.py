@@ -1,4 +1,6 @@
-"""A source in memory, as the engine's contract asks (engine/source.py): for tests of the engine and for benchmarks."""
+"""A source in memory, as the engine's contract asks (engine/source.py): for tests of the engine and for
+benchmarks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A file system that a test may fill, and a machine without IPv4, without being root: in namespaces of their own."""
+"""A file system that a test may fill, and a machine without IPv4, without being root: in namespaces of their
+own.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ import pytest
 
 
 def in_a_small_file_system(size: str, code: str, directory: Path) -> str:
-    """What `code` prints in a mount namespace of its own, where `directory` is a file system of this size; skips where none may be had."""
+    """What `code` prints in a mount namespace of its own, where `directory` is a file system of this size;
+    skips where none may be had.
+    """
     directory.mkdir(exist_ok=True)
     mount = f'mount -t tmpfs -o size={size} small "$1"'
     return _in_namespace("--mount", mount, code, str(directory))

@@ -1,4 +1,6 @@
-"""Parts of a running platform for tests: consumers as processes, waiting for conditions, and whole tables to compare."""
+"""Parts of a running platform for tests: consumers as processes, waiting for conditions, and whole tables to
+compare.
+"""
 
 from __future__ import annotations
 

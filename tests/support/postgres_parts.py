@@ -22,7 +22,9 @@ class Postgres:
 
     @classmethod
     def of_environment(cls) -> Postgres:
-        """The one that the environment names, as libpq writes it: `host=... port=... user=...`. Skips the test where there is none."""
+        """The one that the environment names, as libpq writes it: `host=... port=... user=...`. Skips the
+        test where there is none.
+        """
         place = os.environ.get(_VARIABLE)
         if not place:
             pytest.skip(f"no PostgreSQL: {_VARIABLE} is not set (.ci/run starts one)")

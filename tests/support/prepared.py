@@ -1,5 +1,5 @@
-"""Stores as `migrate` leaves them, for tests that are not about migrating: migrated once a process, then copied. Not here: stores on
-servers, which are migrated each time.
+"""Stores as `migrate` leaves them, for tests that are not about migrating: migrated once a process, then
+copied. Not here: stores on servers, which are migrated each time.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ class Received:
 class SmtpServer:
     """What the server does, and what it got. Its answers may be changed at any time.
 
-    `on_recipient` and `on_message` see the recipient and answer with a line such as `550 5.1.1 no such user`, `HANG_UP`, or None to accept.
+    `on_recipient` and `on_message` see the recipient and answer with a line such as `550 5.1.1 no such user`,
+    `HANG_UP`, or None to accept.
     """
 
     on_recipient: Callable[[str], str | None] = lambda _: None

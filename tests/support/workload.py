@@ -1,4 +1,6 @@
-"""Deterministic, legal streams of records for tests and benchmarks: bets placed, matched against each other and settled."""
+"""Deterministic, legal streams of records for tests and benchmarks: bets placed, matched against each other
+and settled.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def matched_pairs(
     prefix: str = "",
     settle: bool = True,
 ) -> Iterator[Record]:
-    """For each pair: a lay and a back are opened, matched by one execution and, some time later, settled: 7 records a pair."""
+    """For each pair: a lay and a back are opened, matched by one execution and, some time later, settled: 7
+    records a pair.
+    """
     chance = random.Random(seed)
     waiting: list[tuple[BetUpdate, BetUpdate]] = []
     now = start

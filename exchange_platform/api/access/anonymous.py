@@ -1,4 +1,6 @@
-"""Stands before every route: a caller without an application's token is held to the rates of its address. The rates are in rates.py."""
+"""Stands before every route: a caller without an application's token is held to the rates of its address. The
+rates are in rates.py.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,11 @@ from exchange_platform.api.parts import Parts
 
 
 class AnonymousRates:
-    """Refuses with 429 an address that calls more often than allowed without an application's token, whatever it calls.
+    """Refuses with 429 an address that calls more often than allowed without an application's token, whatever
+    it calls.
 
-    It stands before every route, so that no route can be without a limit. Applications with their token are let through.
+    It stands before every route, so that no route can be without a limit. Applications with their token are
+    let through.
     """
 
     def __init__(self, app: ASGIApp, *, parts: Parts) -> None:

@@ -1,7 +1,9 @@
-"""Which calls are let in: applications show a bearer token, whose scopes and accounts say what they may do. Pages need none.
+"""Which calls are let in: applications show a bearer token, whose scopes and accounts say what they may do.
+Pages need none.
 
-A route says its scope by the type of its parameter `caller`, and asks the caller before it touches an account: one that the token may not act for is
-answered as one that does not exist. Not here: which tokens are known (known_tokens.py).
+A route says its scope by the type of its parameter `caller`, and asks the caller before it touches an
+account: one that the token may not act for is answered as one that does not exist. Not here: which tokens are
+known (known_tokens.py).
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ class Caller:
     parts: Parts
 
     def may_act_for(self, account_id: str) -> bool:
-        """Whether the token may act for the account. May ask the database: call it in a thread. Raises `StoreUnavailable`."""
+        """Whether the token may act for the account. May ask the database: call it in a thread. Raises
+        `StoreUnavailable`.
+        """
         grant = self.grant
         if (
             grant.all_accounts
@@ -77,13 +81,17 @@ class Caller:
             raise Unknown(RefusalCode.UNKNOWN_ACCOUNT, "account_id", account_id, "there is no such account")
 
     async def still_let_in(self) -> bool:
-        """Whether the token is good yet, as the database said `MAX_AGE_S` ago or later. Raises `StoreUnavailable` and `Problem`."""
+        """Whether the token is good yet, as the database said `MAX_AGE_S` ago or later. Raises
+        `StoreUnavailable` and `Problem`.
+        """
         await _refreshed(self.parts, MAX_AGE_S)
         return self.parts.known_tokens.still(self.grant)
 
 
 async def shown_by(scope: AsgiScope, parts: Parts) -> Shown:
-    """What the request shows of who calls. It is read once: what stands behind asks for what stood before found."""
+    """What the request shows of who calls. It is read once: what stands behind asks for what stood before
+    found.
+    """
     if _SHOWN not in scope:
         scope[_SHOWN] = await _read(scope, parts)
     shown = scope[_SHOWN]

@@ -1,4 +1,6 @@
-"""Whose call it is, as far as limits go: the network address of the caller. Not here: the limits (confirmation/service.py)."""
+"""Whose call it is, as far as limits go: the network address of the caller. Not here: the limits
+(confirmation/service.py).
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ _IPV6_HOME = 64
 def client_address(peer: str | None, forwarded_for: list[str], trusted_proxies: int) -> str:
     """The caller's address, or the network that is one caller's.
 
-    `peer` is who the connection is from, `forwarded_for` the X-Forwarded-For headers. Each of the proxies that are trusted has added at the end whom its
-    connection was from; whatever stands before that anybody can have written.
+    `peer` is who the connection is from, `forwarded_for` the X-Forwarded-For headers. Each of the proxies
+    that are trusted has added at the end whom its connection was from; whatever stands before that anybody
+    can have written.
     """
     if trusted_proxies:
         hops = [hop.strip() for line in forwarded_for for hop in line.split(",") if hop.strip()]

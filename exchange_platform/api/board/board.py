@@ -1,4 +1,6 @@
-"""The board: the front page with what is on and the box that finds events, and an event's page. Not here: what they show (rows.py)."""
+"""The board: the front page with what is on and the box that finds events, and an event's page. Not here:
+what they show (rows.py).
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def front(
     q: Annotated[str, Query(max_length=LONGEST_QUERY)] = "",
     sport: SportChosen = "",
 ) -> Response:
-    """The front page; with `q` what the search finds, for those without scripts and for whoever wants more than the first few."""
+    """The front page; with `q` what the search finds, for those without scripts and for whoever wants more
+    than the first few.
+    """
     if q.strip():
         return _found(parts, request, q, sport)
     return parts.board.answer(request, "front.html", q="", **_lists(parts, sport))
@@ -117,7 +121,9 @@ def _lists(parts: Parts, sport: str) -> dict[str, Any]:
 
 
 def _starting(parts: Parts, sport: str | None) -> list[StoredEvent]:
-    """Those that start next; if they are few, also those whose start has long passed without a word that they began."""
+    """Those that start next; if they are few, also those whose start has long passed without a word that they
+    began.
+    """
     scheduled = [EventStatus.SCHEDULED]
     lately = (parts.clock.now_us() - _LATE_US, "")
     coming = parts.events.page(statuses=scheduled, sport=sport, after=lately, limit=_MAX_STARTING)

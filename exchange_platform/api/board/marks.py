@@ -1,4 +1,6 @@
-"""Marking what a search found in a text, safely: the text is escaped, then the ranges are marked. Not here: finding them."""
+"""Marking what a search found in a text, safely: the text is escaped, then the ranges are marked. Not here:
+finding them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from exchange_platform.api.event_models import Highlight
 
 
 def marked(text: str, highlights: Iterable[Highlight], field: str) -> Markup:
-    """The text as HTML with `<mark>` around the field's ranges; ranges that overlap are one, what lies outside the text is left out."""
+    """The text as HTML with `<mark>` around the field's ranges; ranges that overlap are one, what lies
+    outside the text is left out.
+    """
     parts = [Markup()]
     at = 0
     for start, end in sorted((mark.start, mark.end) for mark in highlights if mark.field == field):

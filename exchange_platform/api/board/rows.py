@@ -1,4 +1,6 @@
-"""What the board shows of events: rows of lists, headings, labels, all derived from the events' states. Pure. Not here: the pages (board.py)."""
+"""What the board shows of events: rows of lists, headings, labels, all derived from the events' states. Pure.
+Not here: the pages (board.py).
+"""
 
 from __future__ import annotations
 
@@ -182,7 +184,9 @@ def market_label(market: MarketUpdate) -> Label:
 
 
 def sides_of(event: EventUpdate, main: MarketUpdate | None) -> tuple[Side, ...]:
-    """Who plays, with the score: those with a score, else the participants of a match of two; nobody where neither is known."""
+    """Who plays, with the score: those with a score, else the participants of a match of two; nobody where
+    neither is known.
+    """
     won = {
         selection.name
         for selection in (main.selections if main is not None else ())

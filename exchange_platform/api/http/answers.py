@@ -1,4 +1,6 @@
-"""Answers that cost little when nothing has changed: entity tags and what a client holds already. Not here: what they say."""
+"""Answers that cost little when nothing has changed: entity tags and what a client holds already. Not here:
+what they say.
+"""
 
 from __future__ import annotations
 

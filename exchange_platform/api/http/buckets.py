@@ -1,4 +1,6 @@
-"""How often something may be done: buckets of tokens in this process's memory. Not here: who is bounded (rates.py)."""
+"""How often something may be done: buckets of tokens in this process's memory. Not here: who is bounded
+(rates.py).
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,11 @@ _MAX_CALLERS = 50_000
 
 
 class Buckets:
-    """A bucket of tokens for each caller: `burst` at first and at most, `rate_per_s` more each second. Thread-safe.
+    """A bucket of tokens for each caller: `burst` at first and at most, `rate_per_s` more each second.
+    Thread-safe.
 
-    Remembers a bounded number of callers; the one that has not called for longest is forgotten, which gives it a full bucket.
+    Remembers a bounded number of callers; the one that has not called for longest is forgotten, which gives
+    it a full bucket.
     """
 
     def __init__(self, rate_per_s: float, burst: float, *, clock: Clock, most: int = _MAX_CALLERS) -> None:

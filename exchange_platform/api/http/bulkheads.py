@@ -1,7 +1,8 @@
-"""Bulkheads: each kind of work has threads of its own, so that no kind waits behind another. Which kind a route does stands at its router.
+"""Bulkheads: each kind of work has threads of its own, so that no kind waits behind another. Which kind a
+route does stands at its router.
 
-A route that is a plain function runs in a thread. In one pool for all, reads of a slow lake would take every thread, and money, accounts and the
-health check would wait behind them.
+A route that is a plain function runs in a thread. In one pool for all, reads of a slow lake would take every
+thread, and money, accounts and the health check would wait behind them.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ THREADS = {
     Work.WINDOWS: 6,
     Work.BOARD: 10,
 }
-"""Money has what the whole API had before there were bulkheads: a group commit is fast because many wait for it together."""
+"""Money has what the whole API had before there were bulkheads: a group commit is fast because many wait for
+it together.
+"""
 
 
 class Bulkheads:
@@ -70,7 +73,9 @@ class Bulkheads:
         self._max_waiting = max_waiting
 
     async def run(self, work: Work, call: Callable[[], T]) -> T:
-        """Run the call in a thread of its kind, waiting for one as long as is allowed. Raises `Problem` (503, `busy`) when there is none."""
+        """Run the call in a thread of its kind, waiting for one as long as is allowed. Raises `Problem` (503,
+        `busy`) when there is none.
+        """
         limiter = self._limiters[work]
         borrower = object()
         if limiter.borrowed_tokens < limiter.total_tokens:
@@ -102,7 +107,9 @@ def _busy(work: Work) -> Problem:
 
 
 class _PooledRoute(APIRoute):
-    """A route whose plain function runs in the threads of its kind. Functions that wait for nothing are `async` and run as they are."""
+    """A route whose plain function runs in the threads of its kind. Functions that wait for nothing are
+    `async` and run as they are.
+    """
 
     work: ClassVar[Work]
 
@@ -112,7 +119,9 @@ class _PooledRoute(APIRoute):
 
 
 def pooled(work: Work) -> type[APIRoute]:
-    """The `route_class` of a router whose routes do that kind of work. Each takes the application's parts as `parts`."""
+    """The `route_class` of a router whose routes do that kind of work. Each takes the application's parts as
+    `parts`.
+    """
     return type(f"{work.value.capitalize()}Route", (_PooledRoute,), {"work": work})
 
 

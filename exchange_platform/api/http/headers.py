@@ -35,9 +35,11 @@ STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering"
 
 
 class Headers:
-    """Adds the headers that every response carries; answers of routes are not stored unless the route says otherwise.
+    """Adds the headers that every response carries; answers of routes are not stored unless the route says
+    otherwise.
 
-    `over_tls`: users reach the API by https, and their browsers are to use nothing else for a year (RFC 6797).
+    `over_tls`: users reach the API by https, and their browsers are to use nothing else for a year (RFC
+    6797).
     """
 
     def __init__(self, app: ASGIApp, *, over_tls: bool) -> None:
@@ -61,7 +63,8 @@ class Headers:
 
 
 class KnownHosts:
-    """Refuses requests that call this server by another name, with 421: else a page whose name is made to point here would read it.
+    """Refuses requests that call this server by another name, with 421: else a page whose name is made to
+    point here would read it.
 
     `/health` answers whoever asks: a load balancer asks by address, and nothing is to be learnt there.
     """

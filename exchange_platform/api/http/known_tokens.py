@@ -1,4 +1,5 @@
-"""Which tokens one process of the API knows, and whose each is: those in the database, looked at again every `MAX_AGE_S`, and those of the setting.
+"""Which tokens one process of the API knows, and whose each is: those in the database, looked at again every
+`MAX_AGE_S`, and those of the setting.
 
 Not here: reading a request's header (access/applications.py), what a grant allows (api_tokens.py).
 """
@@ -16,15 +17,21 @@ from exchange_platform.process.clock import Clock
 from exchange_platform.stores.operational.accounts.api_tokens import ApiTokens, StoredToken
 
 MAX_AGE_S = 2.0
-"""How long what was read from the database is used. So a token that is revoked works for two seconds more, and the request that it let in."""
+"""How long what was read from the database is used. So a token that is revoked works for two seconds more,
+and the request that it let in.
+"""
 LOOKS_PER_S, LOOKS_AT_ONCE = 5.0, 10.0
-"""For a token that is not among them the database is asked at once, since it may have been made meanwhile: so often, whatever callers show."""
+"""For a token that is not among them the database is asked at once, since it may have been made meanwhile: so
+often, whatever callers show.
+"""
 _NOBODYS = b"\0" * 32
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Whose a token is. Without a grant it is refused, and `why` says it to operators only; the caller is told the same whatever it is."""
+    """Whose a token is. Without a grant it is refused, and `why` says it to operators only; the caller is
+    told the same whatever it is.
+    """
 
     grant: Grant | None
     why: str = ""
@@ -69,7 +76,9 @@ class KnownTokens:
         return not self._looks.take("")
 
     def refresh(self, max_age_s: float = MAX_AGE_S) -> None:
-        """Ask the database, unless somebody else just did. Raises `StoreUnavailable`, and then nothing is known any more once it is too old."""
+        """Ask the database, unless somebody else just did. Raises `StoreUnavailable`, and then nothing is
+        known any more once it is too old.
+        """
         with self._lock:
             if not self.is_older_than(max_age_s):
                 return
@@ -82,9 +91,11 @@ class KnownTokens:
             )
 
     def find(self, token: str) -> Found:
-        """Whose the token is. The same work whether it is unknown, expired or revoked; a text that is too long is not looked at.
+        """Whose the token is. The same work whether it is unknown, expired or revoked; a text that is too
+        long is not looked at.
 
-        What the database says of a token comes before the setting, so one that is narrowed or revoked there is that, although the setting still has it.
+        What the database says of a token comes before the setting, so one that is narrowed or revoked there
+        is that, although the setting still has it.
         """
         if not can_be_token(token):
             return Found(None, "malformed")

@@ -1,4 +1,6 @@
-"""What every error of the API looks like: problem details (RFC 9457). Not here: which errors there are (the routes')."""
+"""What every error of the API looks like: problem details (RFC 9457). Not here: which errors there are (the
+routes').
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 class Problem(Exception):
     """Answer the request with this problem.
 
-    `code` is stable and for programs; `detail` is for people and says what was wrong and what is allowed. `more` are members of their own.
+    `code` is stable and for programs; `detail` is for people and says what was wrong and what is allowed.
+    `more` are members of their own.
     """
 
     def __init__(
@@ -49,7 +52,9 @@ class Problem(Exception):
 
 
 class ProblemDetails(BaseModel):
-    """An error (RFC 9457). `code` says which, for programs; `detail` what was wrong and what is allowed, for people."""
+    """An error (RFC 9457). `code` says which, for programs; `detail` what was wrong and what is allowed, for
+    people.
+    """
 
     model_config = ConfigDict(extra="allow")
 

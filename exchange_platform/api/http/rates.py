@@ -1,4 +1,6 @@
-"""How often one address may call without a token, by kind of call. The buckets are in buckets.py; who is counted says anonymous.py."""
+"""How often one address may call without a token, by kind of call. The buckets are in buckets.py; who is
+counted says anonymous.py.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from exchange_platform.settings import Settings
 
 
 class Rate(enum.Enum):
-    """What is counted. Each request without a token counts as one request; some count as something dearer, too."""
+    """What is counted. Each request without a token counts as one request; some count as something dearer,
+    too.
+    """
 
     REQUESTS = "requests"
     SEARCHES = "searches"

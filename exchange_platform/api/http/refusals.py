@@ -1,4 +1,6 @@
-"""What the library refuses, as problems: which status each kind of refusal has. Not here: the refusals (exchange_platform/domain/refusals.py)."""
+"""What the library refuses, as problems: which status each kind of refusal has. Not here: the refusals
+(exchange_platform/domain/refusals.py).
+"""
 
 from __future__ import annotations
 

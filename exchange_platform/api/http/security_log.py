@@ -1,8 +1,10 @@
-"""What one process of the API adds to the log of security events by itself: who was let in, and who was refused, how often. Not here: what is logged with the
-change that it says (accounts/security_events.py).
+"""What one process of the API adds to the log of security events by itself: who was let in, and who was
+refused, how often. Not here: what is logged with the change that it says (accounts/security_events.py).
 
-Refusals are counted, so that nobody can fill the disk: each kind, application and client is one row at once, and one more with the count when `PERIOD_S` is
-over. At most `MAX_KEYS` of these are told apart in a period for each token, and for all strangers together; what is over counts as from `others`. No request waits for the log: a thread of its own writes it.
+Refusals are counted, so that nobody can fill the disk: each kind, application and client is one row at once,
+and one more with the count when `PERIOD_S` is over. At most `MAX_KEYS` of these are told apart in a period
+for each token, and for all strangers together; what is over counts as from `others`. No request waits for the
+log: a thread of its own writes it.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class _Key:
 
 
 class SecurityLog:
-    """Thread-safe. What waits is in memory: a process that is killed takes the counts of its last period with it, and what came in its last second."""
+    """Thread-safe. What waits is in memory: a process that is killed takes the counts of its last period with
+    it, and what came in its last second.
+    """
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -94,7 +98,9 @@ class SecurityLog:
         )
 
     def let_in(self, grant: Grant, client: str) -> None:
-        """Note that a token was used: when, to the minute, and the first time in a day from a network address."""
+        """Note that a token was used: when, to the minute, and the first time in a day from a network
+        address.
+        """
         now_s = self._clock.monotonic_s()
         token_id = grant.token_id
         seen = (client, token_id)

@@ -1,7 +1,9 @@
-"""The page that a mailed link opens, and its button, which alone confirms. Not here: what is confirmed (confirmation/service.py).
+"""The page that a mailed link opens, and its button, which alone confirms. Not here: what is confirmed
+(confirmation/service.py).
 
-The link carries its code behind a `#`, which no browser sends: no server, proxy or scanner's log has it. The page's script moves it into the
-form; without script the reader pastes the code from the mail. A code stands in no address and no log, and no answer is kept by a cache.
+The link carries its code behind a `#`, which no browser sends: no server, proxy or scanner's log has it. The
+page's script moves it into the form; without script the reader pastes the code from the mail. A code stands
+in no address and no log, and no answer is kept by a cache.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The page of the OpenAPI document at `/docs`, with nothing from another host. Not here: the document, which the routes make."""
+"""The page of the OpenAPI document at `/docs`, with nothing from another host. Not here: the document, which
+the routes make.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""The page that chooses which mail comes, behind the signed link of each mail, and one-click unsubscribing (RFC 8058). Not here: the links (unsubscribing.py).
+"""The page that chooses which mail comes, behind the signed link of each mail, and one-click unsubscribing
+(RFC 8058). Not here: the links (unsubscribing.py).
 
-A GET changes nothing. A link that is not ours, and one of an account that is closed or gone, are answered alike.
+A GET changes nothing. A link that is not ours, and one of an account that is closed or gone, are answered
+alike.
 """
 
 from __future__ import annotations
@@ -73,7 +75,8 @@ def choose(
 ) -> HTMLResponse:
     """Take the choice made on the page, or (what mail programs send: RFC 8058) unsubscribe.
 
-    A body without a choice comes from a mail program, and some send it empty or without its type: it unsubscribes too.
+    A body without a choice comes from a mail program, and some send it empty or without its type: it
+    unsubscribes too.
     """
     account_id = _account_id(parts, token)
     if account_id is None:

@@ -1,4 +1,6 @@
-"""Scripts, styles, fonts and pictures of the pages, cached for ever under a path that changes with them. Not here: the pages."""
+"""Scripts, styles, fonts and pictures of the pages, cached for ever under a path that changes with them. Not
+here: the pages.
+"""
 
 from __future__ import annotations
 

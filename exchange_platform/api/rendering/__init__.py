@@ -1,1 +1,3 @@
-"""What pages are made with: templates, static files, and how odds, money and time are written. Not here: the pages (pages/, board/)."""
+"""What pages are made with: templates, static files, and how odds, money and time are written. Not here: the
+pages (pages/, board/).
+"""

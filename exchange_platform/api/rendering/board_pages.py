@@ -1,4 +1,6 @@
-"""What the board's pages are made with: templates, how they write odds, money and time, addresses. Not here: which pages there are (board.py)."""
+"""What the board's pages are made with: templates, how they write odds, money and time, addresses. Not here:
+which pages there are (board.py).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from exchange_platform.api.rendering.static_catalog import StaticFiles
 
 
 class BoardPages:
-    """The templates of `exchange_platform/api/templates/board`. Everything in them is escaped; a name that is not given is an error."""
+    """The templates of `exchange_platform/api/templates/board`. Everything in them is escaped; a name that is
+    not given is an error.
+    """
 
     def __init__(self, static: StaticFiles) -> None:
         self._static = static
@@ -45,7 +49,9 @@ class BoardPages:
 
 
 def instant(value: datetime, style: str = "full") -> Markup:
-    """A `<time>` in UTC, which scripts write in the reader's own time zone; its title stays UTC. `style`: full, time, day."""
+    """A `<time>` in UTC, which scripts write in the reader's own time zone; its title stays UTC. `style`:
+    full, time, day.
+    """
     return Markup('<time datetime="{}" title="{}" data-local="{}">{}</time>').format(
         instant_attribute(value), instant_text(value), escape(style), instant_text(value)
     )

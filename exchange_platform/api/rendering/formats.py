@@ -1,4 +1,6 @@
-"""How pages write odds, money and instants. Not here: how pages in a browser do (static/board/format.js), which writes them alike."""
+"""How pages write odds, money and instants. Not here: how pages in a browser do (static/board/format.js),
+which writes them alike.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def odds_text(odds: Decimal | None) -> str:
 
 
 def money_text(amount_minor: int, currency: str) -> str:
-    """Short, in its currency: `£840`, `£12.3k`, `€1.25m`. Currencies without a sign of their own follow the number."""
+    """Short, in its currency: `£840`, `£12.3k`, `€1.25m`. Currencies without a sign of their own follow the
+    number.
+    """
     try:
         amount = major(amount_minor, currency)
         digits(currency)

@@ -1,7 +1,8 @@
 """What every page is made of: its templates and its static files. Not here: the pages.
 
-Templates escape whatever they are given. Links are relative, so the pages work below a path of a proxy's, too. Nothing is
-inline and nothing comes from another host: the Content-Security-Policy (headers.py) would refuse it.
+Templates escape whatever they are given. Links are relative, so the pages work below a path of a proxy's,
+too. Nothing is inline and nothing comes from another host: the Content-Security-Policy (headers.py) would
+refuse it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The files that pages are made with, as the package ships them, and the version that all of them have together. Not here: serving them."""
+"""The files that pages are made with, as the package ships them, and the version that all of them have
+together. Not here: serving them.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ DIRECTORY = Path(__file__).parents[1] / "static"
 
 
 class StaticFiles:
-    """The files under one directory, read once. `version` is a function of their names and contents: any change changes every path,
-    so scripts that import each other are always of one version.
+    """The files under one directory, read once. `version` is a function of their names and contents: any
+    change changes every path, so scripts that import each other are always of one version.
     """
 
     def __init__(self, directory: Path = DIRECTORY) -> None:

@@ -1,4 +1,6 @@
-"""The routes of accounts, for applications. Not here: the pages that users see (pages/confirmation.py, pages/preferences.py), or what is allowed (confirmation/)."""
+"""The routes of accounts, for applications. Not here: the pages that users see (pages/confirmation.py,
+pages/preferences.py), or what is allowed (confirmation/).
+"""
 
 from __future__ import annotations
 
@@ -98,8 +100,9 @@ class MailPreferences(BaseModel):
 def register(wanted: NewAccount, caller: Operating, parts: PartsOfApp, response: Response) -> Registered:
     """Register an account and mail a confirmation to its address.
 
-    The answer is always a fresh account that is `PENDING`; nothing tells whether the address is known. If it belongs to an account already, its
-    owner is mailed that, and the new account is never confirmed. An account that nobody confirms is deleted after some days.
+    The answer is always a fresh account that is `PENDING`; nothing tells whether the address is known. If it
+    belongs to an account already, its owner is mailed that, and the new account is never confirmed. An
+    account that nobody confirms is deleted after some days.
     """
     with _refusals():
         registration = Registration.checked(
@@ -126,7 +129,8 @@ def read(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> AccountDe
 def ask_again(account_id: AccountId, caller: Operating, parts: PartsOfApp) -> Registered:
     """Mail another confirmation; when it leaves, the earlier ones are void.
 
-    For an account that is `PENDING`, and for one that is `UNDELIVERABLE` once its owner's mailbox is well again.
+    For an account that is `PENDING`, and for one that is `UNDELIVERABLE` once its owner's mailbox is well
+    again.
     """
     _check(caller, account_id)
     with _refusals():
@@ -149,7 +153,8 @@ def choose_mail(
 
 @router.post("/{account_id}/close", responses=problems(401, 403, 404, 409, 422, 503))
 def close(account_id: AccountId, caller: Operating, parts: PartsOfApp) -> AccountDetails:
-    """Close an account for good; its address may be registered again. Refused while it has live bets or a balance.
+    """Close an account for good; its address may be registered again. Refused while it has live bets or a
+    balance.
 
     A closed account stays readable, and closing it again changes nothing.
     """

@@ -1,4 +1,6 @@
-"""The routes of bets, for applications. Not here: what is accepted (submission/service.py), money (wallet.py), news of bets (changes.py)."""
+"""The routes of bets, for applications. Not here: what is accepted (submission/service.py), money
+(wallet.py), news of bets (changes.py).
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ class OtherOdds(BaseModel):
 
 
 class BetDetails(BaseModel):
-    """A bet at a version. stake = matched + remaining + lapsed + cancelled + voided, in minor units of `currency`."""
+    """A bet at a version. stake = matched + remaining + lapsed + cancelled + voided, in minor units of
+    `currency`.
+    """
 
     bet_id: str
     version: int
@@ -120,7 +124,9 @@ class PlacedBet(BaseModel):
 
 
 class CancelledBet(BaseModel):
-    """A cancellation that is on its way to the exchange; what is matched before it gets there stays matched."""
+    """A cancellation that is on its way to the exchange; what is matched before it gets there stays
+    matched.
+    """
 
     bet: BetDetails
     size_minor: int | None = Field(description="How much is to be taken out; null is all that rests.")
@@ -136,7 +142,9 @@ class Bets(BaseModel):
 
 @router.post("/bets", status_code=201, responses=problems(400, 401, 402, 403, 404, 409, 422, 503))
 def place(wanted: NewBet, caller: Betting, parts: PartsOfApp, key: IdempotencyKey = None) -> PlacedBet:
-    """Place a bet. When this answers, the bet is recorded, its exposure reserved, and its order on the way, whatever dies then."""
+    """Place a bet. When this answers, the bet is recorded, its exposure reserved, and its order on the way,
+    whatever dies then.
+    """
     if key is None:
         raise Problem(
             400,
@@ -176,7 +184,9 @@ def cancel(
     size_minor: Annotated[int | None, Query(description="Take out so much of what rests, not all.")] = None,
     key: IdempotencyKey = None,
 ) -> CancelledBet:
-    """Ask for what rests of a bet to be taken out. For a part of it give an Idempotency-Key, or a repeat takes out another part."""
+    """Ask for what rests of a bet to be taken out. For a part of it give an Idempotency-Key, or a repeat
+    takes out another part.
+    """
     owner = _bet(parts, caller, bet_id, account_id).user_id
     done = parts.submission.cancel(owner, bet_id, size_minor, request_id=key, actor=caller.actor)
     return CancelledBet(bet=details(done.bet), size_minor=done.size_minor, requested_at=done.requested_at)
@@ -191,7 +201,9 @@ def replace(
     account_id: OfAccount = None,
     key: IdempotencyKey = None,
 ) -> PlacedBet:
-    """Ask for what rests of a bet to be placed at other odds instead: the answer holds the new bet. Both or neither."""
+    """Ask for what rests of a bet to be placed at other odds instead: the answer holds the new bet. Both or
+    neither.
+    """
     owner = _bet(parts, caller, bet_id, account_id).user_id
     done = parts.submission.replace(owner, bet_id, wanted.odds, request_id=key, actor=caller.actor)
     return PlacedBet(bet=details(done.bet), replaces=done.replaces, submitted_at=done.submitted_at)
@@ -250,7 +262,9 @@ def _text(value: Decimal) -> str:
 
 
 def _bet(parts: Parts, caller: Caller, bet_id: str, account_id: str | None) -> Bet:
-    """The bet, if the token may act for its account, and it is the account's that was named. Any other is as unknown as one that does not exist."""
+    """The bet, if the token may act for its account, and it is the account's that was named. Any other is as
+    unknown as one that does not exist.
+    """
     if account_id is not None:
         bet = parts.submission.bet(account_id, bet_id)
         return bet if caller.may_act_for(account_id) else check_own_bet(None, account_id, bet_id)

@@ -1,5 +1,5 @@
-"""News of an account's bets as they come: server-sent events. Not here: what a change is (bets/bets.py), mails of it (mail/). Reading them is
-watching/change_feed.py's.
+"""News of an account's bets as they come: server-sent events. Not here: what a change is (bets/bets.py),
+mails of it (mail/). Reading them is watching/change_feed.py's.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ async def changes(
         ),
     ] = None,
 ) -> StreamingResponse:
-    """Listen to an account's bets: each change within half a second of its commit, in the order of the commits.
+    """Listen to an account's bets: each change within half a second of its commit, in the order of the
+    commits.
 
     It ends within three seconds once the token is revoked or expired.
     """

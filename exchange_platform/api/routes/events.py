@@ -1,4 +1,6 @@
-"""Events over HTTP: found by type-ahead, listed, and one with its markets. Not here: following one live (live.py), pages (board.py)."""
+"""Events over HTTP: found by type-ahead, listed, and one with its markets. Not here: following one live
+(live.py), pages (board.py).
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def search(
         bool, Query(alias="open", description="Only events with a market that takes bets or will.")
     ] = False,
 ) -> Response:
-    """Find events by the beginnings of words in their names, participants, competitions. Best first; meant to be called at each keystroke."""
+    """Find events by the beginnings of words in their names, participants, competitions. Best first; meant to
+    be called at each keystroke.
+    """
     hits = parts.event_index.search(EventQuery(text=q, sport=sport, open_only=only_open, limit=limit))
     return as_json(request, FoundEvents(query=q, events=[found_event(hit) for hit in hits]))
 
@@ -89,7 +93,9 @@ def listed(
     responses={**problems(404, 422, 503), 304: {"description": "Unchanged."}},
 )
 def one(parts: PartsOfApp, request: Request, event_id: Identifier) -> Response:
-    """Tell an event with its scores, markets and selections. Its ETag changes with any of them, so asking again costs little."""
+    """Tell an event with its scores, markets and selections. Its ETag changes with any of them, so asking
+    again costs little.
+    """
     if "If-None-Match" in request.headers:
         version = parts.events.versions([event_id]).get(event_id)
         if version is not None and holds(request, _tag(event_id, version)):

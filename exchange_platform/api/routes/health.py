@@ -21,7 +21,9 @@ class Health(BaseModel):
 
 @router.get("/health", responses=problems(429, 503))
 def health(parts: PartsOfApp) -> Health:
-    """Say that the API and its database answer; 503 while the database is away, or a store refuses the password of this process."""
+    """Say that the API and its database answer; 503 while the database is away, or a store refuses the
+    password of this process.
+    """
     if parts.refused:
         raise Problem(
             503,

@@ -1,4 +1,6 @@
-"""An event followed live: server-sent events over one long answer. Not here: looking for changes (watching/following.py)."""
+"""An event followed live: server-sent events over one long answer. Not here: looking for changes
+(watching/following.py).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _HEARTBEAT = b": alive\n\n"
 
 
 class _Stream(StreamingResponse):
-    """Sends a client's messages until it or the server ends; then the client is followed for no more, whatever happened."""
+    """Sends a client's messages until it or the server ends; then the client is followed for no more,
+    whatever happened.
+    """
 
     media_type = "text/event-stream"
 
@@ -64,8 +68,9 @@ async def follow(
 ) -> _Stream:
     """Follow an event: server-sent events, for a browser's `EventSource`.
 
-    `event`: the event with its markets, at once and whenever it changes. `windows`: a market's odds windows that changed. `delayed` and
-    `resumed`: a store is away, and back. A comment every ten seconds keeps the connection. Read the windows once the first `event` is there, and again after `resumed`.
+    `event`: the event with its markets, at once and whenever it changes. `windows`: a market's odds windows
+    that changed. `delayed` and `resumed`: a store is away, and back. A comment every ten seconds keeps the
+    connection. Read the windows once the first `event` is there, and again after `resumed`.
     """
     try:
         following = parts.live.join(event_id, asyncio.get_running_loop(), address=client)

@@ -1,4 +1,6 @@
-"""The routes of accounts' money and of the limits that owners set, for applications. Not here: what is allowed (wallets/wallets.py)."""
+"""The routes of accounts' money and of the limits that owners set, for applications. Not here: what is
+allowed (wallets/wallets.py).
+"""
 
 from __future__ import annotations
 
@@ -64,14 +66,18 @@ class TransferDetails(BaseModel):
 
 
 class Transfers(BaseModel):
-    """Some of an account's transfers, newest first; `after` asks for the next ones, null if there are no more."""
+    """Some of an account's transfers, newest first; `after` asks for the next ones, null if there are no
+    more.
+    """
 
     transfers: list[TransferDetails]
     after: str | None
 
 
 class WalletDetails(BaseModel):
-    """An account's money now: balance = deposited - withdrawn + profit - commission; available = balance - exposure."""
+    """An account's money now: balance = deposited - withdrawn + profit - commission; available = balance -
+    exposure.
+    """
 
     account_id: str
     currency: str
@@ -132,7 +138,9 @@ class LimitDetails(BaseModel):
 
 
 class AllLimits(BaseModel):
-    """Every limit that was ever set. Lowering one holds at once, raising it or taking it away after 24 hours."""
+    """Every limit that was ever set. Lowering one holds at once, raising it or taking it away after
+    24 hours.
+    """
 
     limits: list[LimitDetails]
 
@@ -228,7 +236,9 @@ def wallet(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> WalletD
 
 @router.get("/profile", responses=problems(401, 403, 404, 422, 503))
 def profile(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> ProfileDetails:
-    """Tell an account's profile, from the profile view. An account that never had money or a bet has one of zeros."""
+    """Tell an account's profile, from the profile view. An account that never had money or a bet has one of
+    zeros.
+    """
     caller.check_account(account_id)
     found = parts.profile_view.get(account_id)
     if found is None:

@@ -1,4 +1,6 @@
-"""A market's five-minute odds windows over HTTP, closed and live. Not here: reading the lake (lake/window_reading.py)."""
+"""A market's five-minute odds windows over HTTP, closed and live. Not here: reading the lake
+(lake/window_reading.py).
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ def windows(
 ) -> Response:
     """Tell a market's odds windows: those that are closed, and those still open as they are now.
 
-    A window is one selection's executions in five minutes, by their own time. A window without executions is left out.
+    A window is one selection's executions in five minutes, by their own time. A window without executions is
+    left out.
     """
     market = parts.events.market(market_id)
     if market is None:

@@ -1,7 +1,8 @@
-"""The newest changes of bets, read once for everybody who listens to an account of theirs. Not here: the stream that tells them (routes/changes.py).
+"""The newest changes of bets, read once for everybody who listens to an account of theirs. Not here: the
+stream that tells them (routes/changes.py).
 
-One thread's worth of reading serves every listener: the outbox is a log in the order of commits, and its newest rows are handed to whoever
-listens to their account.
+One thread's worth of reading serves every listener: the outbox is a log in the order of commits, and its
+newest rows are handed to whoever listens to their account.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _MAX_WAITING = 1000
 
 
 class ChangeFeed:
-    """Reads the outbox's newest changes while anybody listens, and hands each to the listeners of its account. One event loop."""
+    """Reads the outbox's newest changes while anybody listens, and hands each to the listeners of its
+    account. One event loop.
+    """
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -37,7 +40,9 @@ class ChangeFeed:
     async def listen(
         self, account_id: str, after: int | None, application: str
     ) -> tuple[list[ChangeRow], asyncio.Queue[ChangeRow | None]]:
-        """Begin to listen: the account's changes since `after` that were missed, and a queue of those to come (None: too slow, ended)."""
+        """Begin to listen: the account's changes since `after` that were missed, and a queue of those to come
+        (None: too slow, ended).
+        """
         of_it = sum(1 for holder in self._holders.values() if holder == application)
         if len(self._holders) >= MAX_LISTENERS or of_it >= MAX_LISTENERS_OF_ONE:
             raise Problem(

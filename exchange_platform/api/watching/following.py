@@ -1,4 +1,6 @@
-"""Who follows an event live, and the one thread that looks for changes for all of them. Not here: the stream's route (routes/live.py)."""
+"""Who follows an event live, and the one thread that looks for changes for all of them. Not here: the
+stream's route (routes/live.py).
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ class _Market:
     told: dict[_Key, _Stamp] = field(default_factory=dict)
 
     def changed(self, windows: Iterable[MarketWindow]) -> list[MarketWindow]:
-        """Those of the windows that are not what was told; they are told now. Forgets those that will hardly change."""
+        """Those of the windows that are not what was told; they are told now. Forgets those that will hardly
+        change.
+        """
         changed = []
         for window in windows:
             row = window.row
@@ -109,9 +113,11 @@ class _Followed:
 class Live:
     """Tells clients of changes of the events that they follow, and of their markets' windows.
 
-    One thread looks for all of them, while there are any: at the events' versions in one statement, and at the lake only when it has
-    a new snapshot. A client's first message is the event as it is; a window that changes after that is told, so a client that reads
-    the windows once it has the first message, and again after each `resumed`, misses nothing. A window is told again whenever its executions, revision or finality change.
+    One thread looks for all of them, while there are any: at the events' versions in one statement, and at
+    the lake only when it has a new snapshot. A client's first message is the event as it is; a window that
+    changes after that is told, so a client that reads the windows once it has the first message, and again
+    after each `resumed`, misses nothing. A window is told again whenever its executions, revision or finality
+    change.
     """
 
     def __init__(
@@ -145,7 +151,9 @@ class Live:
             return sum(len(followed.clients) for followed in self._followed.values())
 
     def join(self, event_id: str, loop: asyncio.AbstractEventLoop, *, address: str) -> Client:
-        """Begin to follow an event that exists, for a caller at that address. Raises `TooManyClients`. Call `leave` when it ends."""
+        """Begin to follow an event that exists, for a caller at that address. Raises `TooManyClients`. Call
+        `leave` when it ends.
+        """
         client = Client(event_id, loop, address)
         with self._lock:
             if self._of_addresses[address] >= self._most_of_an_address:
@@ -247,7 +255,9 @@ class Live:
             self._snapshot = snapshot
 
     def _begin(self, unread: list[_Followed]) -> None:
-        """Take the windows of these events' new markets as told: who follows them reads them after the event's message."""
+        """Take the windows of these events' new markets as told: who follows them reads them after the
+        event's message.
+        """
         floors = {market_id: since for one in unread for market_id, since in one.unread.items()}
         by_market = _by_market(self._windows.read_since(floors, limit=_MAX_WINDOWS))
         for one in unread:

@@ -1,4 +1,6 @@
-"""What selections were last matched at, for lists of many events: read from the lake at most every second for all who look. Not here: windows."""
+"""What selections were last matched at, for lists of many events: read from the lake at most every second for
+all who look. Not here: windows.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,11 @@ Odds = Mapping[str, Mapping[tuple[int, Decimal], Decimal]]
 
 
 class LastOddsOfMarkets:
-    """The newest odds of some markets' selections, those of the hour before each market's newest update. Thread-safe.
+    """The newest odds of some markets' selections, those of the hour before each market's newest update.
+    Thread-safe.
 
-    While the lake is away it tells what it knew, or nothing: a list is shown without odds rather than not at all.
+    While the lake is away it tells what it knew, or nothing: a list is shown without odds rather than not at
+    all.
     """
 
     def __init__(self, windows: WindowReader, clock: Clock) -> None:

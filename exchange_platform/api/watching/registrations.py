@@ -1,4 +1,6 @@
-"""Which accounts an application registered: what one process remembers of it. That never changes, so what was found is not asked for again."""
+"""Which accounts an application registered: what one process remembers of it. That never changes, so what was
+found is not asked for again.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class Registrations:
         """Whether the application registered the account."""
         if self._known.get(account_id) == application:
             return True
-        # Another's account and one that does not exist are asked for each time: else the second answer's time, or its error while the database is away, tells which it is.
+        # Another's account and one that does not exist are asked for each time: else the second answer's
+        # time, or its error while the database is away, tells which it is.
         if self._accounts.registered_by(account_id) != application:
             return False
         self._known[account_id] = application

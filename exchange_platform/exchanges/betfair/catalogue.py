@@ -1,6 +1,7 @@
 """What Betfair's numbers and codes are called. Not here: what a stream says of them.
 
-Sources: Betfair developer documentation, "Event type IDs" and "Market types"; selections that have one id in every market.
+Sources: Betfair developer documentation, "Event type IDs" and "Market types"; selections that have one id in
+every market.
 """
 
 from __future__ import annotations

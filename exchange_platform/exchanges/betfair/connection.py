@@ -1,7 +1,9 @@
-"""One connection to Betfair's stream: TLS, authentication, subscription, lines. Not here: what to do when it ends (live.py), what lines say.
+"""One connection to Betfair's stream: TLS, authentication, subscription, lines. Not here: what to do when it
+ends (live.py), what lines say.
 
-The protocol is betfairlightweight's; its socket is replaced by one that checks the server's certificate, and nothing that it sends is logged, since
-that holds secrets. Source: Betfair developer documentation, "Exchange Stream API".
+The protocol is betfairlightweight's; its socket is replaced by one that checks the server's certificate, and
+nothing that it sends is logged, since that holds secrets. Source: Betfair developer documentation, "Exchange
+Stream API".
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ _CRLF = "\r\n"
 
 
 class Envelope(msgspec.Struct, frozen=True, rename="camel"):
-    """What a line says besides markets: acknowledgements, tokens for resumption, heartbeats, whether data is reliable."""
+    """What a line says besides markets: acknowledgements, tokens for resumption, heartbeats, whether data is
+    reliable.
+    """
 
     op: str
     ct: str | None = None
@@ -72,7 +76,9 @@ class ConnectionEnded(Exception):
 
 
 class Connection:
-    """A connection that is used once. `on_line` is called for every line, in the thread that calls `run`; what it raises ends `run`."""
+    """A connection that is used once. `on_line` is called for every line, in the thread that calls `run`;
+    what it raises ends `run`.
+    """
 
     def __init__(
         self, endpoint: Endpoint, *, app_key: str, session_token: str, on_line: Callable[[bytes], None]
@@ -80,7 +86,8 @@ class Connection:
         self._stream = _Stream(endpoint, _Listener(on_line), app_key, session_token)
 
     def run(self, subscription: dict[str, Any]) -> None:
-        """Connect, authenticate, subscribe, and hand on lines until `close`. Raises `ConnectionEnded` for every other end.
+        """Connect, authenticate, subscribe, and hand on lines until `close`. Raises `ConnectionEnded` for
+        every other end.
 
         `subscription` are the arguments of betfairlightweight's `subscribe_to_markets`.
         """
@@ -99,7 +106,9 @@ class Connection:
         self._stream.timeout = seconds
 
     def subscribed(self) -> None:
-        """Let the connection last: it brings what was asked for. One of which this is not said ends after `MAX_GREETING_S`."""
+        """Let the connection last: it brings what was asked for. One of which this is not said ends after
+        `MAX_GREETING_S`.
+        """
         self._stream.greeted_until_s = None
 
     def close(self) -> None:
@@ -166,7 +175,9 @@ class _Stream(BetfairStream):  # type: ignore[misc]
                 current.close()
 
     def _receive_all(self) -> str | None:
-        """The next lines, whole ones. Raises `SocketError` for a line that is too long or takes too long, and for a long silence."""
+        """The next lines, whole ones. Raises `SocketError` for a line that is too long or takes too long, and
+        for a long silence.
+        """
         began_s = time.monotonic()
         searched = 0
         while self._running:

@@ -1,5 +1,5 @@
-"""Following Betfair's market stream live: subscribing, resuming where it broke off, noticing silence. Not here: one connection
-(connection.py), what follows from a message (live_book.py), logging in (login.py).
+"""Following Betfair's market stream live: subscribing, resuming where it broke off, noticing silence. Not
+here: one connection (connection.py), what follows from a message (live_book.py), logging in (login.py).
 """
 
 from __future__ import annotations
@@ -40,14 +40,18 @@ _BEGIN_ANEW = frozenset({"INVALID_CLOCK"})
 
 
 class NotAllowed(Exception):
-    """Betfair refuses for a reason that trying again does not fix: stop. The message says which, and what to do."""
+    """Betfair refuses for a reason that trying again does not fix: stop. The message says which, and what to
+    do.
+    """
 
 
 class Login(Protocol):
     """Gives session tokens."""
 
     def token(self, *, fresh: bool) -> str:
-        """A session token; with `fresh` another than the last. Raises `NotAllowed`, and `ConnectionEnded` to try again later."""
+        """A session token; with `fresh` another than the last. Raises `NotAllowed`, and `ConnectionEnded` to
+        try again later.
+        """
         ...
 
 
@@ -70,7 +74,9 @@ class Book(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Which markets to follow: those that fit every part that is given. Another one can't resume what this one began."""
+    """Which markets to follow: those that fit every part that is given. Another one can't resume what this
+    one began.
+    """
 
     market_ids: Sequence[str] = ()
     event_ids: Sequence[str] = ()
@@ -128,9 +134,10 @@ class Following:
 class LiveStream:
     """Follows the stream until it is stopped: `run` once, in a thread of its own.
 
-    A connection that breaks, or is silent for two heartbeats, is made again with back-off, and goes on where the last message that was taken
-    left off; where Betfair can't resume there, its images replace what is known. Data that is unreliable (503) is said to be, and
-    followed all the same: Betfair sends what is right when it has it.
+    A connection that breaks, or is silent for two heartbeats, is made again with back-off, and goes on where
+    the last message that was taken left off; where Betfair can't resume there, its images replace what is
+    known. Data that is unreliable (503) is said to be, and followed all the same: Betfair sends what is right
+    when it has it.
     """
 
     def __init__(

@@ -1,4 +1,6 @@
-"""What follows from a live stream's messages, kept so that a process that dies loses nothing. Not here: the stream (live.py), publishing."""
+"""What follows from a live stream's messages, kept so that a process that dies loses nothing. Not here: the
+stream (live.py), publishing.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class LiveBook:
-    """Volumes, events and markets as of the newest message, and what followed from each: executions, updates, restatements in the journal.
+    """Volumes, events and markets as of the newest message, and what followed from each: executions, updates,
+    restatements in the journal.
 
-    The rule of derivation is the recordings' (volumes.py). A message that comes again is passed over: an older one would take volume back.
+    The rule of derivation is the recordings' (volumes.py). A message that comes again is passed over: an
+    older one would take volume back.
     """
 
     def __init__(self, journal: LiveJournal) -> None:
@@ -58,7 +62,9 @@ class LiveBook:
         self._journal.begin_anew()
 
     def take(self, line: bytes, envelope: Envelope) -> None:
-        """Take a line of the market stream; what follows from it is durable on return. Raises `Undecodable`."""
+        """Take a line of the market stream; what follows from it is durable on return. Raises
+        `Undecodable`.
+        """
         message = decode_line(line)
         if message is None:
             return

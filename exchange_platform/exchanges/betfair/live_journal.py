@@ -1,4 +1,5 @@
-"""What following Betfair live must not lose: where the stream was, the volume known then, and what is yet to be published. One SQLite file.
+"""What following Betfair live must not lose: where the stream was, the volume known then, and what is yet to
+be published. One SQLite file.
 
 Not here: what follows from a message (live_book.py), publishing (live_publishing.py).
 """
@@ -60,13 +61,16 @@ class Waiting:
 
 
 class LiveJournal:
-    """A message's effects go in whole, in one transaction with the place in the stream after it: nothing is lost or derived twice.
+    """A message's effects go in whole, in one transaction with the place in the stream after it: nothing is
+    lost or derived twice.
 
     Any thread may call; one process has the file.
     """
 
     def __init__(self, path: Path, criteria: str) -> None:
-        """Open or make the journal. What was known by other `criteria` is forgotten: a stream resumes only as it was subscribed to."""
+        """Open or make the journal. What was known by other `criteria` is forgotten: a stream resumes only as
+        it was subscribed to.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)

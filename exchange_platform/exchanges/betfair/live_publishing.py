@@ -1,4 +1,5 @@
-"""Publishing what following Betfair live has derived: executions to the stream, updates to the feed, restatements to their table.
+"""Publishing what following Betfair live has derived: executions to the stream, updates to the feed,
+restatements to their table.
 
 Not here: keeping it until then (live_journal.py).
 """
@@ -20,7 +21,9 @@ from exchange_platform.streams.sources.kinesis import StreamUnavailable
 
 
 class PublishingWaits(Exception):
-    """Something that is published to is away: try again later. What was published may be published again, which readers drop."""
+    """Something that is published to is away: try again later. What was published may be published again,
+    which readers drop.
+    """
 
 
 class LivePublishing:

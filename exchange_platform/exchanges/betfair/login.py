@@ -1,4 +1,5 @@
-"""Session tokens for Betfair: a given one, or by name and password with a certificate or without. Not here: what they are used for.
+"""Session tokens for Betfair: a given one, or by name and password with a certificate or without. Not here:
+what they are used for.
 
 Nothing here is logged: name, password, key and token are secrets.
 Source: Betfair developer documentation, "Non-Interactive (bot) login" and "Interactive login - API endpoint".
@@ -67,7 +68,9 @@ class Account:
     certificate: Path | None
     certificate_key: Path | None
     identity_url: str | None = None
-    """Another place to log in at than Betfair's international one; the paths `certlogin` and `login` are added."""
+    """Another place to log in at than Betfair's international one; the paths `certlogin` and `login` are
+    added.
+    """
 
 
 class AccountLogin:
@@ -78,7 +81,9 @@ class AccountLogin:
         self._token: str | None = None
 
     def token(self, *, fresh: bool) -> str:
-        """A session token. Raises `NotAllowed` where Betfair refuses the account, `ConnectionEnded` where it can't be asked."""
+        """A session token. Raises `NotAllowed` where Betfair refuses the account, `ConnectionEnded` where it
+        can't be asked.
+        """
         if self._token is None or fresh:
             self._token = None
             self._token = self._log_in()

@@ -1,8 +1,9 @@
-"""Betfair's streams: one line's message, decoded as far as the platform needs it. Not here: files, executions (recorded.py), events (states.py).
+"""Betfair's streams: one line's message, decoded as far as the platform needs it. Not here: files, executions
+(recorded.py), events (states.py).
 
-Of the market stream (`mcm`) the traded volume (`trd`) and the market's definition are decoded, numbers as exact decimals; of the sports
-data (`ccm`) fixture, teams and innings.
-Source of the formats: Betfair developer documentation, "Exchange Stream API"; the sports data as recorded.
+Of the market stream (`mcm`) the traded volume (`trd`) and the market's definition are decoded, numbers as
+exact decimals; of the sports data (`ccm`) fixture, teams and innings. Source of the formats: Betfair
+developer documentation, "Exchange Stream API"; the sports data as recorded.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class Runner(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class MarketDefinition(msgspec.Struct, frozen=True, rename="camel"):
-    """What a market is. `status` is INACTIVE, OPEN, SUSPENDED or CLOSED; names are absent from some recordings."""
+    """What a market is. `status` is INACTIVE, OPEN, SUSPENDED or CLOSED; names are absent from some
+    recordings.
+    """
 
     event_id: Id | None = None
     status: str | None = None
@@ -79,7 +82,9 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Fixture(msgspec.Struct, frozen=True, rename="camel"):
-    """What the sports data says of a match. `fixture_status` is PRE_MATCH, IN_RUNNING or FINISHED; the start in ms since 1970 UTC."""
+    """What the sports data says of a match. `fixture_status` is PRE_MATCH, IN_RUNNING or FINISHED; the start
+    in ms since 1970 UTC.
+    """
 
     fixture_status: str | None = None
     event_status: str | None = None
@@ -153,14 +158,17 @@ def _decoded(decoder: msgspec.json.Decoder[_T], line: bytes) -> _T:
 
 
 def decode_sports_line(line: bytes) -> SportsMessage | None:
-    """A line's message of the sports data; None for messages of other kinds. Raises `Undecodable` for what is no message."""
+    """A line's message of the sports data; None for messages of other kinds. Raises `Undecodable` for what is
+    no message.
+    """
     if _decoded(_kind_decoder, line).op != "ccm":
         return None
     return _decoded(_sports_decoder, line)
 
 
 def decode_line(line: bytes) -> Message | None:
-    """A line's message of the market stream; None for messages of other kinds (`ccm`, `connection`, `status`).
+    """A line's message of the market stream; None for messages of other kinds (`ccm`, `connection`,
+    `status`).
 
     Raises `Undecodable` for what is no message, or has numbers that can be neither prices nor sizes.
     """

@@ -1,4 +1,5 @@
-"""Betfair's recorded streams: reading their files. Not here: what follows from them (volumes.py, states.py), publishing it (replay.py).
+"""Betfair's recorded streams: reading their files. Not here: what follows from them (volumes.py, states.py),
+publishing it (replay.py).
 
 A file is text or bz2, one JSON message a line (messages.py).
 """
@@ -29,7 +30,9 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class NotARecording(ValueError):
-    """A file is no recording of a market stream: refuse it. The message says what it is instead, and what to give."""
+    """A file is no recording of a market stream: refuse it. The message says what it is instead, and what to
+    give.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,8 @@ class FirstOf(Generic[_T]):
 class RecordedFile(Generic[_T]):
     """One recorded file, known to hold at least one message of its kind.
 
-    `bytes_read` of `total_bytes` tell how far it was read, compressed where the file is. `damaged` holds the lines that could not be
-    understood, and the break of a file that ends before its time.
+    `bytes_read` of `total_bytes` tell how far it was read, compressed where the file is. `damaged` holds the
+    lines that could not be understood, and the break of a file that ends before its time.
     """
 
     def __init__(self, path: Path, decode: Callable[[bytes], _T | None], kind: str) -> None:
@@ -80,7 +83,9 @@ class RecordedFile(Generic[_T]):
         self.first_published_at_ms = published_at_ms(first)
 
     def __iter__(self) -> Iterator[tuple[int, _T]]:
-        """Each message of the kind with its line's number, from 1. The file is opened at the first and closed after the last."""
+        """Each message of the kind with its line's number, from 1. The file is opened at the first and closed
+        after the last.
+        """
         self.bytes_read, self.messages, self.damaged = 0, 0, FirstOf()
         number = 0
         try:
@@ -135,7 +140,9 @@ def open_recording(path: Path) -> Recording | SportsRecording:
 
 
 def sports_data_beside(files: Sequence[Path]) -> list[Path]:
-    """The sports data that lies beside market streams (`1.2.sportsdata.bz2` beside `1.2.bz2`) and is not among the files itself."""
+    """The sports data that lies beside market streams (`1.2.sportsdata.bz2` beside `1.2.bz2`) and is not
+    among the files itself.
+    """
     named = {path.resolve() for path in files}
     found: dict[Path, Path] = {}
     for path in files:

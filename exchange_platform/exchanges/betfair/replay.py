@@ -1,4 +1,5 @@
-"""Publishing recorded Betfair streams as the exchange would: in the recording's pace, faster, or as fast as it goes.
+"""Publishing recorded Betfair streams as the exchange would: in the recording's pace, faster, or as fast as
+it goes.
 
 Not here: deriving the executions (recorded.py).
 """
@@ -90,7 +91,9 @@ class ReplayProgress:
 
 @dataclass(slots=True)
 class ReplaySummary:
-    """What a replay did; executions, updates and restatements that were published and stored. `interrupted` when it was stopped early."""
+    """What a replay did; executions, updates and restatements that were published and stored. `interrupted`
+    when it was stopped early.
+    """
 
     messages: int = 0
     updates: int = 0
@@ -116,13 +119,16 @@ def replay(
     on_progress: Callable[[ReplayProgress], None] | None = None,
     stopping: threading.Event | None = None,
 ) -> ReplaySummary:
-    """Publish the executions of recorded files, tell the feed of their events and markets, and store their restatements.
+    """Publish the executions of recorded files, tell the feed of their events and markets, and store their
+    restatements.
 
-    The files are merged by publish time: market streams, and the sports data of their events. `speed` is how many times faster than recorded; None is as fast as the stream takes them. Every file is checked before
-    anything is published (`NotARecording`). A restatement is stored after what precedes it was published. Stopping or
-    failing half-way leaves nothing half done: a replay repeats the same ids, and readers drop what they have. What the publisher and the
-    store raise is passed on. Each file is a recording of its own: its volumes start at nothing. Events of which the sports data tell and no
-    market stream does are passed over, unless there is no market stream at all.
+    The files are merged by publish time: market streams, and the sports data of their events. `speed` is how
+    many times faster than recorded; None is as fast as the stream takes them. Every file is checked before
+    anything is published (`NotARecording`). A restatement is stored after what precedes it was published.
+    Stopping or failing half-way leaves nothing half done: a replay repeats the same ids, and readers drop
+    what they have. What the publisher and the store raise is passed on. Each file is a recording of its own:
+    its volumes start at nothing. Events of which the sports data tell and no market stream does are passed
+    over, unless there is no market stream at all.
     """
     if speed is not None and not (math.isfinite(speed) and speed > 0):
         raise ValueError(f"speed {speed} is not possible; a number above 0, or None for as fast as can be")
@@ -142,7 +148,9 @@ class _Pace:
         self.stopping = stopping
 
     def wait_s(self, published_at_ms: int) -> float:
-        """How long to wait for it: 0 if it is due. Waits end on multiples of 50 ms, so that what falls due together goes together."""
+        """How long to wait for it: 0 if it is due. Waits end on multiples of 50 ms, so that what falls due
+        together goes together.
+        """
         if self._speed is None:
             return 0.0
         if self._first_ms is None:
@@ -248,7 +256,9 @@ class _Replay:
 def _merged(
     recordings: Sequence[Recording | SportsRecording],
 ) -> Iterator[tuple[int, int, Message | SportsMessage]]:
-    """(recording's number, line, message) of all recordings, by publish time; each recording's own order is kept."""
+    """(recording's number, line, message) of all recordings, by publish time; each recording's own order is
+    kept.
+    """
 
     def numbered(
         number: int, recording: Recording | SportsRecording

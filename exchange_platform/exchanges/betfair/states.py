@@ -1,7 +1,9 @@
-"""What Betfair's streams say of events and markets, as updates of the exchange's feed. Pure. Not here: files and sockets, executions.
+"""What Betfair's streams say of events and markets, as updates of the exchange's feed. Pure. Not here: files
+and sockets, executions.
 
-An update is told when something of it changed. Its version grows with the message's time, and is the same whenever the same messages come
-in the same order; what is told with sports data is newer than the same without.
+An update is told when something of it changed. Its version grows with the message's time, and is the same
+whenever the same messages come in the same order; what is told with sports data is newer than the same
+without.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ from exchange_platform.exchanges.betfair.messages import (
 )
 
 TRADED_EVERY_MS = 15_000
-"""How often, in the stream's time, the volume that was traded in a market is told when nothing else changes."""
+"""How often, in the stream's time, the volume that was traded in a market is told when nothing else changes.
+"""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSIONS_A_MS = 1000
@@ -105,7 +108,9 @@ class FeedStates:
         self._event_of: dict[str, str] = {}
 
     def after(self, message: Message, traded: Callable[[str], Decimal]) -> list[FeedUpdate]:
-        """What a message of the market stream changes; `traded` gives a market's backers' stake as of after the message."""
+        """What a message of the market stream changes; `traded` gives a market's backers' stake as of after
+        the message.
+        """
         at_ms = message.pt or 0
         updates: list[FeedUpdate] = []
         for change in message.mc or ():
@@ -143,7 +148,9 @@ class FeedStates:
         return updates
 
     def forget_closed(self, before_ms: int) -> list[str]:
-        """Forget markets that were closed before then in the stream's time, and events of which nothing else is known; which markets."""
+        """Forget markets that were closed before then in the stream's time, and events of which nothing else
+        is known; which markets.
+        """
         forgotten: list[str] = []
         for event_id, event in list(self._events.items()):
             over = [
@@ -174,7 +181,8 @@ class FeedStates:
                 market.told, market.told_at_ms, market.traded_told = update, at_ms, market.traded
                 markets.append(update)
         is_new = event.told is None
-        # Told again when a market opens or closes: so its newest version is as new as theirs, with or without sports data.
+        # Told again when a market opens or closes: so its newest version is as new as theirs, with or without
+        # sports data.
         changed = _if_changed(_event_update(event, at_ms), event.told, event.with_sports_data, or_not=turned)
         if changed is None:
             return markets
@@ -308,7 +316,9 @@ def _event_name(event: _Event, definition: MarketDefinition, sport: str) -> str:
 
 
 def _event_status(event: _Event) -> EventStatus:
-    """By the markets and the fixture. While a market takes bets the event is not over, whatever the sports data says."""
+    """By the markets and the fixture. While a market takes bets the event is not over, whatever the sports
+    data says.
+    """
     markets = event.markets.values()
     statuses = {market.status for market in markets}
     fixture = event.fixture
@@ -330,7 +340,9 @@ def _event_status(event: _Event) -> EventStatus:
 
 
 def _runners(event: _Event, sport: str) -> tuple[str, ...]:
-    """The names of those who compete, where no teams are known: of a race's runners, or of both sides of a match."""
+    """The names of those who compete, where no teams are known: of a race's runners, or of both sides of a
+    match.
+    """
     names: dict[str, None] = {}
     for market in event.markets.values():
         if market.definition.market_type not in ("MATCH_ODDS", "WIN"):

@@ -1,4 +1,6 @@
-"""Traded volume in Betfair's market stream, and the executions that follow from it. Pure. Not here: files (recorded.py), sockets (live.py)."""
+"""Traded volume in Betfair's market stream, and the executions that follow from it. Pure. Not here: files
+(recorded.py), sockets (live.py).
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Refused(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Derived:
-    """What one message says was executed and restated, in its order, and the trades that no record can hold."""
+    """What one message says was executed and restated, in its order, and the trades that no record
+    can hold.
+    """
 
     executions: list[Execution] = field(default_factory=list)
     restatements: list[Restatement] = field(default_factory=list)
@@ -45,17 +49,19 @@ class Derived:
 
 
 class VolumeLadders:
-    """The cumulative volume traded at each price of each selection, and what each message adds to it. Pure; one a recording.
+    """The cumulative volume traded at each price of each selection, and what each message adds to it. Pure;
+    one a recording.
 
-    The rule: an image sets what is known of its market and yields nothing. Otherwise each entry of a selection's `trd` is
-    compared with what is known: if any of them fell, the selection's change is a restatement; if not, each rise is an
-    execution of half of it, since volume counts both sides. Either way the new sizes are then known.
+    The rule: an image sets what is known of its market and yields nothing. Otherwise each entry of a
+    selection's `trd` is compared with what is known: if any of them fell, the selection's change is a
+    restatement; if not, each rise is an execution of half of it, since volume counts both sides. Either way
+    the new sizes are then known.
 
-    The classes of restatements are guesses from what the stream tells, tried in this order:
-    `removed runner`: the selection is REMOVED, or a runner of its market was removed at most a minute of stream time ago;
-    `after result`: the market is CLOSED, the selection has a result, or all its volume goes while the market is SUSPENDED (Betfair clears
-    volume just before it closes a market);
-    `currency re-rating`: no size fell by more than 1% or 0.02, what rounding moves (volume in other currencies is converted again every hour);
+    The classes of restatements are guesses from what the stream tells, tried in this order: `removed runner`:
+    the selection is REMOVED, or a runner of its market was removed at most a minute of stream time ago;
+    `after result`: the market is CLOSED, the selection has a result, or all its volume goes while the market
+    is SUSPENDED (Betfair clears volume just before it closes a market); `currency re-rating`: no size fell by
+    more than 1% or 0.02, what rounding moves (volume in other currencies is converted again every hour);
     `void`: the market is SUSPENDED, or opens again in the same message; `other`: none of these.
     """
 
@@ -65,8 +71,8 @@ class VolumeLadders:
     def apply(self, message: Message, line_number: int) -> Derived:
         """Derive executions and restatements from the recording's next message.
 
-        Ids are `<market>-<pt>-<line>-<place>`, the place counting the message's traded prices: the same whenever the recording
-        is read, and sorting in its order.
+        Ids are `<market>-<pt>-<line>-<place>`, the place counting the message's traded prices: the same
+        whenever the recording is read, and sorting in its order.
         """
         derived = Derived()
         published_at_ms = message.pt or 0
@@ -95,7 +101,9 @@ class VolumeLadders:
         return derived
 
     def traded(self, market_id: str) -> Decimal:
-        """The backers' stake matched in a market, as far as its volume is known: half of it, since volume counts both sides."""
+        """The backers' stake matched in a market, as far as its volume is known: half of it, since volume
+        counts both sides.
+        """
         total = _ZERO
         for volume in self._markets[market_id].volumes.values() if market_id in self._markets else ():
             for size in volume.values():
@@ -119,7 +127,9 @@ def _store(volume: dict[Decimal, Decimal], traded: Sequence[tuple[Decimal, Decim
 
 
 class _Market:
-    """What is known of a market: its definition's parts that matter here, and its volume by (selection, handicap) and price."""
+    """What is known of a market: its definition's parts that matter here, and its volume by (selection,
+    handicap) and price.
+    """
 
     def __init__(self) -> None:
         self.event_id = UNKNOWN_EVENT
@@ -145,7 +155,9 @@ class _Market:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Where volume changed: a selection's change in a message. `place` is its first entry's in the message."""
+    """Where volume changed: a selection's change in a message. `place` is its first entry's in the
+    message.
+    """
 
     market_id: str
     market: _Market

@@ -1,4 +1,6 @@
-"""How what Betfair's streams write is read: instants, names, overs; whatever is no such thing is left out. Not here: what it is of."""
+"""How what Betfair's streams write is read: instants, names, overs; whatever is no such thing is left out.
+Not here: what it is of.
+"""
 
 from __future__ import annotations
 

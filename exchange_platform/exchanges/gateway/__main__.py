@@ -1,4 +1,6 @@
-"""`python -m exchange_platform.exchanges.gateway`: serves the gateway on 127.0.0.1 until it is told to end."""
+"""`python -m exchange_platform.exchanges.gateway`: serves the gateway on 127.0.0.1 until it is told
+to end.
+"""
 
 from __future__ import annotations
 

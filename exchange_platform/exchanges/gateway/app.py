@@ -1,4 +1,6 @@
-"""The gateway's routes. Serving them lives in __main__.py, what the feed holds in exchanges/feed_journal.py."""
+"""The gateway's routes. Serving them lives in __main__.py, what the feed holds in
+exchanges/feed_journal.py.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ class _Page(msgspec.Struct):
 
 
 def create_app(data_dir: Path, *, clock: Clock = SYSTEM_CLOCK) -> Starlette:
-    """The application over what lies in this data directory; the feed's journal is made if it is not there."""
+    """The application over what lies in this data directory; the feed's journal is made if it is not
+    there.
+    """
     journal = FeedJournal(data_dir / FEED_FILE)
     bets = TakenBets(data_dir)
     requests = PlatformRequests(data_dir / REQUESTS_FILE)

@@ -1,4 +1,6 @@
-"""Waiting for the feed's next update, for any number of requests at once. Not here: reading it (feed_journal.py)."""
+"""Waiting for the feed's next update, for any number of requests at once. Not here: reading it
+(feed_journal.py).
+"""
 
 from __future__ import annotations
 

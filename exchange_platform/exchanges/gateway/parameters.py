@@ -22,12 +22,16 @@ _MAX_CURSOR = 2**63 - 1
 
 
 class BadParameter(ValueError):
-    """A parameter is none, or has a value that is not allowed: the message says which, what it was, and what is allowed."""
+    """A parameter is none, or has a value that is not allowed: the message says which, what it was, and what
+    is allowed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class FeedRequest:
-    """Updates just after the cursor `after`, up to `limit` of them; while there is none, wait up to `wait_s`."""
+    """Updates just after the cursor `after`, up to `limit` of them; while there is none, wait up to
+    `wait_s`.
+    """
 
     after: int = 0
     limit: int = USUAL_UPDATES
@@ -39,7 +43,9 @@ class BadBody(ValueError):
 
 
 class Acknowledged(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Up to where every sink of the platform has committed: of each shard, by its name in the platform's checkpoints."""
+    """Up to where every sink of the platform has committed: of each shard, by its name in the platform's
+    checkpoints.
+    """
 
     positions: Annotated[
         dict[
@@ -74,7 +80,9 @@ def feed_request(given: QueryParams) -> FeedRequest:
 
 
 def given_once(given: QueryParams, allowed: Sequence[str]) -> dict[str, str]:
-    """The parameters by their names. Raises `BadParameter` for an unknown one, and for one that is given twice."""
+    """The parameters by their names. Raises `BadParameter` for an unknown one, and for one that is given
+    twice.
+    """
     for name in given:
         if name not in allowed:
             raise BadParameter(f"parameter {_shown(name)} is not known; allowed are {', '.join(allowed)}")

@@ -1,4 +1,6 @@
-"""The routes of the exchange's report, and of asking for what is missing. What is reported lives in simulated/reports.py."""
+"""The routes of the exchange's report, and of asking for what is missing. What is reported lives in
+simulated/reports.py.
+"""
 
 from __future__ import annotations
 

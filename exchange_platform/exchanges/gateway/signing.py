@@ -1,4 +1,6 @@
-"""The gateway believes signed requests alone, and signs each answer to them. The form of signatures lives in exchange_signing.py, the answers in app.py."""
+"""The gateway believes signed requests alone, and signs each answer to them. The form of signatures lives in
+exchange_signing.py, the answers in app.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`python -m exchange_platform.exchanges.simulated`: arguments and signals of the simulated exchange's process."""
+"""`python -m exchange_platform.exchanges.simulated`: arguments and signals of the simulated exchange's
+process.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The desk: takes what customers order through `bet-orders` and answers it with bet updates. Not here: reading the stream
-(intake.py), what a bet delay does (waiting.py), matching (market.py).
+"""The desk: takes what customers order through `bet-orders` and answers it with bet updates. Not here:
+reading the stream (intake.py), what a bet delay does (waiting.py), matching (market.py).
 
-Every order is taken once: a repeat is known by its order's id, and by its bet's. An order that can be answered is answered with the
-bet's newest state; a cancel of a bet that nothing rests of changes nothing and is only noted.
+Every order is taken once: a repeat is known by its order's id, and by its bet's. An order that can be
+answered is answered with the bet's newest state; a cancel of a bet that nothing rests of changes nothing and
+is only noted.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ _MAX_DIGITS = 19
 
 @dataclass(frozen=True, slots=True)
 class OrderBatch:
-    """What was read from one shard of `bet-orders`: whole records up to and including `position`, undecodable ones left out."""
+    """What was read from one shard of `bet-orders`: whole records up to and including `position`, undecodable
+    ones left out.
+    """
 
     shard: str
     position: str
@@ -71,7 +74,9 @@ class _Tick:
 
 
 class OrderDesk:
-    """Takes orders, each in the tick after it was read. One thread; what it did is durable with the tick's commit."""
+    """Takes orders, each in the tick after it was read. One thread; what it did is durable with the tick's
+    commit.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,6 @@
-"""The exchange itself: markets, orders, ticks. Single-threaded. Not here: time and the stream (process.py), memory (journal.py)."""
+"""The exchange itself: markets, orders, ticks. Single-threaded. Not here: time and the stream (process.py),
+memory (journal.py).
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Exchange:
     """An exchange with its traders, from where its journal left it.
 
-    `place`, `cancel` and `replace` are what a trader can do, `desk` takes what customers order; both take effect at once, and become
-    durable and public with the tick that follows. `tick` is to be called every `TICK_S` seconds.
+    `place`, `cancel` and `replace` are what a trader can do, `desk` takes what customers order; both take
+    effect at once, and become durable and public with the tick that follows. `tick` is to be called every
+    `TICK_S` seconds.
     """
 
     def __init__(
@@ -47,7 +50,8 @@ class Exchange:
         pace: float = 1.0,
         acknowledged: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`rate` is executions a second; `pace` how much faster than usual markets live; `chance` decides the rest.
+        """`rate` is executions a second; `pace` how much faster than usual markets live; `chance` decides the
+        rest.
 
         `acknowledged` says up to where the platform has committed each shard of the stream of records.
         """
@@ -94,7 +98,9 @@ class Exchange:
         return bet
 
     def cancel(self, bet_id: str, size_minor: int | None = None) -> Bet:
-        """Take a resting bet's remainder, or so much of it, out. Returns the bet as it is then. Raises `OrderRefused`."""
+        """Take a resting bet's remainder, or so much of it, out. Returns the bet as it is then. Raises
+        `OrderRefused`.
+        """
         live, number = self._find(bet_id)
         return live.cancel(number, size_minor, self._now())
 
@@ -122,10 +128,11 @@ class Exchange:
         return self.place(order)
 
     def tick(self, progress: Progress, orders: Sequence[OrderBatch] = ()) -> Batch | None:
-        """Let time pass: events and markets go on, customers' orders are taken, traders trade, and all of it is made durable.
+        """Let time pass: events and markets go on, customers' orders are taken, traders trade, and all of it
+        is made durable.
 
-        The returned batch may be published; it is in the journal. `progress`, how far publishing has come, is stored with it,
-        and so is up to where `orders` were read.
+        The returned batch may be published; it is in the journal. `progress`, how far publishing has come, is
+        stored with it, and so is up to where `orders` were read.
         """
         now_us = self._now_us()
         now = _instant(now_us)

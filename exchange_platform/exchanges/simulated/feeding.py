@@ -1,6 +1,8 @@
-"""What the exchange's feed is told: the newest update of each event and market whose public face changed. Pure, save for versions.
+"""What the exchange's feed is told: the newest update of each event and market whose public face changed.
+Pure, save for versions.
 
-Not here: the feed's journal (feed_journal.py), and when it is written (exchange.py commits, process.py appends).
+Not here: the feed's journal (feed_journal.py), and when it is written (exchange.py commits, process.py
+appends).
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Feeding:
-    """Remembers what each event and market was last told as. After a start everything is told again, as a newer version."""
+    """Remembers what each event and market was last told as. After a start everything is told again, as a
+    newer version.
+    """
 
     def __init__(self, programme: Programme) -> None:
         self._programme = programme
@@ -40,7 +44,9 @@ class Feeding:
         self._begun = False
 
     def updates(self, markets: Iterable[MarketState], now_us: int) -> list[bytes]:
-        """The updates that are due; the versions in the states have grown by them. Events come before their markets."""
+        """The updates that are due; the versions in the states have grown by them. Events come before their
+        markets.
+        """
         programme = self._programme
         told: list[bytes] = []
         begun, self._begun = self._begun, True

@@ -1,4 +1,6 @@
-"""What is played: events of five sports, their markets and selections. Not here: how one goes (play/), a market's life (market.py)."""
+"""What is played: events of five sports, their markets and selections. Not here: how one goes (play/), a
+market's life (market.py).
+"""
 
 from __future__ import annotations
 
@@ -54,12 +56,16 @@ class Market(msgspec.Struct, frozen=True):
     selections: tuple[Selection, ...]
     number_of_winners: int = 1
     scores: bool = True
-    """Whether play can move it in jumps (a goal, a wicket), for which it is suspended; the others are at breaks of play."""
+    """Whether play can move it in jumps (a goal, a wicket), for which it is suspended; the others are at
+    breaks of play.
+    """
     market_type: str = ""
     bet_delay_s: float = 0.0
     """How long a customer's order waits while the market is in play."""
     lapses_in_play: bool = True
-    """Whether what rests lapses at the turn in play and at each suspension in play; at the close it does anyway."""
+    """Whether what rests lapses at the turn in play and at each suspension in play; at the close it does
+    anyway.
+    """
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -90,7 +96,9 @@ _DELAYS_S = {
 
 
 def adding_up_to_winners(chances: Sequence[float], winners: int) -> list[float]:
-    """The chances scaled so that they sum to the number of winners, none nearer to certain than the ladder shows well."""
+    """The chances scaled so that they sum to the number of winners, none nearer to certain than the ladder
+    shows well.
+    """
     scaled = list(chances)
     for _ in range(
         8
@@ -103,8 +111,8 @@ def adding_up_to_winners(chances: Sequence[float], winners: int) -> list[float]:
 class Fixtures:
     """Endless events; the same `Random`, first number and arguments give the same ones.
 
-    Ids are made of `first_number` and up, one for an event and one for each of its markets, so they never recur as
-    long as numbers don't. A selection's id is that of its team, player or horse, and recurs with it.
+    Ids are made of `first_number` and up, one for an event and one for each of its markets, so they never
+    recur as long as numbers don't. A selection's id is that of its team, player or horse, and recurs with it.
     """
 
     def __init__(self, chance: random.Random, first_number: int) -> None:

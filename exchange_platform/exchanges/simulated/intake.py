@@ -1,7 +1,8 @@
-"""Reading `bet-orders` for the exchange, in a thread of its own. Not here: what becomes of an order (desk.py).
+"""Reading `bet-orders` for the exchange, in a thread of its own. Not here: what becomes of an order
+(desk.py).
 
-The position up to which orders are taken lies in the exchange's journal, in the transaction of their effects: what was read
-and not taken when the process died is read again.
+The position up to which orders are taken lies in the exchange's journal, in the transaction of their effects:
+what was read and not taken when the process died is read again.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ _DESK = "desk"
 
 
 class OrderIntake(ReaderOwner):
-    """Reads all shards of the stream from where the journal's `positions` are, or from the beginning, and hands whole batches on.
+    """Reads all shards of the stream from where the journal's `positions` are, or from the beginning, and
+    hands whole batches on.
 
-    A stream that was recreated has shards of other names, so it is read from its beginning; one that is away is waited for.
+    A stream that was recreated has shards of other names, so it is read from its beginning; one that is away
+    is waited for.
     """
 
     def __init__(self, source: Source, positions: dict[str, str], clock: Clock) -> None:

@@ -1,21 +1,24 @@
-"""What the exchange must not forget: one SQLite file. Publishing lives in process.py, what the markets do in exchange.py.
+"""What the exchange must not forget: one SQLite file. Publishing lives in process.py, what the markets do in
+exchange.py.
 
-A tick is one transaction: events, markets, changed bets, the orders that were taken with the position up to which they were read, and
-the records and feed updates that tell of it. Only what is committed is published. After a crash the unpublished batches go out again, and after
-the loss of the stream every batch that is not settled (retention.py), byte for byte as before.
+A tick is one transaction: events, markets, changed bets, the orders that were taken with the position up to
+which they were read, and the records and feed updates that tell of it. Only what is committed is published.
+After a crash the unpublished batches go out again, and after the loss of the stream every batch that is not
+settled (retention.py), byte for byte as before.
 
-| table | holds |
-|---|---|
-| `numbers` | by name: the next ids, starts of the exchange, `published_sequence`, `acknowledged_sequence`, `settled_sequence`, `stream_created_at` (ms), `outbox_bytes`, `dropped_records` and `dropped_until_us` (forgotten unacknowledged), `sums_since_us`, `summed_sequence` and `summed_until_us` (what `market_minutes` covers) |
-| `outbox` | a batch a tick: `batch` is zlib over msgpack, a list of (partition key, record as JSON); every record of the batch is younger than the batch before it and not younger than `committed_at_us` |
-| `publications` | all batches up to `sequence` were in the stream by `noted_at_us`, up to these positions by shard |
-| `market_minutes` | by market and minute, the executions (by `executed_at`) and bet versions (by `updated_at`) in sums, kept for seven days; written every ten seconds and at the end |
-| `bets` | the newest state of every bet of a market that is not done with, as JSON; bets that can't change any more are deleted |
-| `taken_bets` | the newest state of every bet that came from `bet-orders`, until seven days after its last change |
-| `orders` | which orders were taken, and what came of them |
-| `order_positions` | up to where the shards of `bet-orders` are taken |
-| `markets`, `events` | their states as JSON, while they live |
-| `feed_outbox` | feed updates that are not known to be in the feed |
+| table | holds | |---|---| | `numbers` | by name: the next ids, starts of the exchange, `published_sequence`,
+`acknowledged_sequence`, `settled_sequence`, `stream_created_at` (ms), `outbox_bytes`, `dropped_records` and
+`dropped_until_us` (forgotten unacknowledged), `sums_since_us`, `summed_sequence` and `summed_until_us` (what
+`market_minutes` covers) | | `outbox` | a batch a tick: `batch` is zlib over msgpack, a list of (partition
+key, record as JSON); every record of the batch is younger than the batch before it and not younger than
+`committed_at_us` | | `publications` | all batches up to `sequence` were in the stream by `noted_at_us`, up to
+these positions by shard | | `market_minutes` | by market and minute, the executions (by `executed_at`) and
+bet versions (by `updated_at`) in sums, kept for seven days; written every ten seconds and at the end | |
+`bets` | the newest state of every bet of a market that is not done with, as JSON; bets that can't change any
+more are deleted | | `taken_bets` | the newest state of every bet that came from `bet-orders`, until seven
+days after its last change | | `orders` | which orders were taken, and what came of them | | `order_positions`
+| up to where the shards of `bet-orders` are taken | | `markets`, `events` | their states as JSON, while they
+live | | `feed_outbox` | feed updates that are not known to be in the feed |
 """
 
 from __future__ import annotations
@@ -79,7 +82,9 @@ _updates_decoder = msgspec.msgpack.Decoder(list[bytes])
 
 @dataclass(slots=True)
 class Numbers:
-    """The numbers that never recur: the next bet's and the next event's or market's. Each start of the exchange counts too."""
+    """The numbers that never recur: the next bet's and the next event's or market's. Each start of the
+    exchange counts too.
+    """
 
     next_bet: int
     next_fixture: int
@@ -88,7 +93,9 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class TakenOrder:
-    """An order that was read from `bet-orders`, and what came of it. `early` is a cancel that came before its bet, as it was sent."""
+    """An order that was read from `bet-orders`, and what came of it. `early` is a cancel that came before its
+    bet, as it was sent.
+    """
 
     order_id: str
     bet_id: str
@@ -118,7 +125,9 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One tick's records in the outbox. With `sequence` 0, records that are published again; `done` is set once they are."""
+    """One tick's records in the outbox. With `sequence` 0, records that are published again; `done` is set
+    once they are.
+    """
 
     sequence: int
     pairs: Pairs
@@ -173,7 +182,9 @@ class Journal:
         return Progress(self._numbers.get("published_sequence", 0), self._numbers.get("stream_created_at"))
 
     def restore(self, now_us: int) -> Restored:
-        """Read what is to go on. In an empty journal the numbers begin at the clock, so that a lost file repeats no id."""
+        """Read what is to go on. In an empty journal the numbers begin at the clock, so that a lost file
+        repeats no id.
+        """
         self.sums.begin(now_us)
         self.sums.catch_up(batch.pairs for batch in self.batches(self.sums.summed, self.last_sequence))
         self._last_us = now_us
@@ -226,7 +237,9 @@ class Journal:
         return [bytes(early) for (early,) in rows]
 
     def commit(self, tick: Tick, progress: Progress, now_us: int) -> Batch | None:
-        """Make a tick durable; then its records may be published. The batch of them, None where there are none."""
+        """Make a tick durable; then its records may be published. The batch of them, None where there are
+        none.
+        """
         numbers: dict[str, int] = {name: getattr(tick.numbers, name) for name in _NUMBERS}
         numbers["fed_sequence"] = self._fed
         known = self.progress
@@ -286,7 +299,9 @@ class Journal:
         return [update for _, updates in self._unfed for update in updates]
 
     def fed(self) -> None:
-        """All of `unfed` is in the feed: with the next commit that is remembered. A crash before it feeds the same bytes again."""
+        """All of `unfed` is in the feed: with the next commit that is remembered. A crash before it feeds the
+        same bytes again.
+        """
         if self._unfed:
             self._fed = self._unfed[-1][0]
             self._unfed.clear()
@@ -326,7 +341,9 @@ class Journal:
 
     @property
     def settled_sequence(self) -> int:
-        """Every batch up to this one is committed by the platform, and was published long ago. From any thread."""
+        """Every batch up to this one is committed by the platform, and was published long ago. From any
+        thread.
+        """
         return self._publications.settled
 
     def forget(self, now_us: int, acknowledged: Mapping[str, str]) -> None:

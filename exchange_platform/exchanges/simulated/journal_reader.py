@@ -1,4 +1,6 @@
-"""Reading the simulated exchange's journal from other processes. It writes nothing; the journal's tables are described in journal.py."""
+"""Reading the simulated exchange's journal from other processes. It writes nothing; the journal's tables are
+described in journal.py.
+"""
 
 from __future__ import annotations
 
@@ -63,5 +65,7 @@ class JournalReader:
 
 
 def is_unmade(error: sqlite3.OperationalError) -> bool:
-    """Whether the journal lacks a table: an exchange is just making it, or one of an earlier release made it."""
+    """Whether the journal lacks a table: an exchange is just making it, or one of an earlier release
+    made it.
+    """
     return "no such table" in str(error)

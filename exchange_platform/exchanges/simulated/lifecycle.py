@@ -1,5 +1,5 @@
-"""What happens to a market and when: kick-off, suspensions, the end, results, corrections. Not here: what that does to bets
-(market.py), how the event goes (programme.py).
+"""What happens to a market and when: kick-off, suspensions, the end, results, corrections. Not here: what
+that does to bets (market.py), how the event goes (programme.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class Play(Protocol):
     """What the play says of a market."""
 
     def chances(self, market_id: str) -> Sequence[float] | None:
-        """Each selection's chance to win as it stands, not scaled; None where nothing is known of the play."""
+        """Each selection's chance to win as it stands, not scaled; None where nothing is known of the
+        play.
+        """
         ...
 
     def winners(self, market_id: str) -> Sequence[int] | None:

@@ -1,7 +1,8 @@
-"""What the exchange did by market and minute, in sums that are kept for days after the records are gone. Reading them lives in reports.py.
+"""What the exchange did by market and minute, in sums that are kept for days after the records are gone.
+Reading them lives in reports.py.
 
-Sums are gathered in memory and written every few seconds, with the batch up to which they go. After a crash the batches behind that one
-are read again from the journal's outbox.
+Sums are gathered in memory and written every few seconds, with the batch up to which they go. After a crash
+the batches behind that one are read again from the journal's outbox.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ class MinuteSums:
                     self.bet(record)
 
     def write(self, upto: int, upto_us: int) -> None:
-        """Write what was added, all of it up to this batch and its time; drop what is too old. Does nothing if that is written."""
+        """Write what was added, all of it up to this batch and its time; drop what is too old. Does nothing
+        if that is written.
+        """
         if upto == self._summed:
             return
         db = self._db

@@ -1,4 +1,6 @@
-"""The simulated exchange's process: ticks by the clock, pauses while the stream is away, tells how it goes."""
+"""The simulated exchange's process: ticks by the clock, pauses while the stream is away, tells how it
+goes.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ _REPORT_EVERY_S = 10.0
 
 
 class JournalDamaged(Exception):
-    """What the exchange must not forget is damaged or lost: it does not begin from nothing, and the message says what to do."""
+    """What the exchange must not forget is damaged or lost: it does not begin from nothing, and the message
+    says what to do.
+    """
 
 
 class AlreadyRunning(Exception):
@@ -57,10 +61,10 @@ def run(
 ) -> None:
     """Run the exchange at `rate` executions a second until `stop` is set.
 
-    `pace` is how much faster than usual markets live; one publication in `repeated_one_in` is made twice, none if it is 0.
-    Goes on from the journal in `settings.data_dir`. When it returns, all that happened is in the journal, and in the stream
-    as well if that was to be had. With a `seed`, runs from an empty directory make the same choices as long as time passes alike.
-    Raises `AlreadyRunning` and `JournalDamaged`.
+    `pace` is how much faster than usual markets live; one publication in `repeated_one_in` is made twice,
+    none if it is 0. Goes on from the journal in `settings.data_dir`. When it returns, all that happened is in
+    the journal, and in the stream as well if that was to be had. With a `seed`, runs from an empty directory
+    make the same choices as long as time passes alike. Raises `AlreadyRunning` and `JournalDamaged`.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     path = settings.data_dir / JOURNAL_FILE
@@ -103,7 +107,9 @@ def run(
 
 
 def _refuse_damage(data_dir: Path) -> None:
-    """Raise `JournalDamaged` for a journal or a feed that is damaged, and for a journal that is lost: the bets in it are nobody else's."""
+    """Raise `JournalDamaged` for a journal or a feed that is damaged, and for a journal that is lost: the
+    bets in it are nobody else's.
+    """
     for _, _, fault in examinations(data_dir, _EXAMINED_S, (SIMULATED_EXCHANGE, FEED)):
         if fault is not None and not fault.starts_anyway:
             raise JournalDamaged(f"{fault.found}. To go on: {fault.remedy}")

@@ -1,4 +1,5 @@
-"""The programme of events: announced ahead, opened when there is room, played along their courses, dropped when done with.
+"""The programme of events: announced ahead, opened when there is room, played along their courses, dropped
+when done with.
 
 Not here: who plays (fixtures.py), how play goes (play/), what becomes of markets (lifecycle.py).
 """
@@ -29,14 +30,18 @@ _S = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """What an event's markets are to know: something happened that suspends them, or the event was abandoned."""
+    """What an event's markets are to know: something happened that suspends them, or the event was
+    abandoned.
+    """
 
     event: EventState
     abandoned: bool = False
 
 
 class Programme:
-    """All events from their announcement on. One thread. `touched` are those whose state is to be stored, `gone` those done with."""
+    """All events from their announcement on. One thread. `touched` are those whose state is to be stored,
+    `gone` those done with.
+    """
 
     def __init__(
         self,
@@ -90,7 +95,8 @@ class Programme:
             last = opens_at_us
 
     def due(self, now_us: int, *, room: bool) -> EventState | None:
-        """The next event whose markets are to open now, if there is room for them. Call `opened` when they are.
+        """The next event whose markets are to open now, if there is room for them. Call `opened` when they
+        are.
 
         Where it can't be, or was not for long, all that is announced is put off.
         """

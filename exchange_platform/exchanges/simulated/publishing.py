@@ -1,4 +1,6 @@
-"""Publishing what the journal holds, in order, in a thread of its own; again after a lost stream. Not here: the ticks (process.py)."""
+"""Publishing what the journal holds, in order, in a thread of its own; again after a lost stream. Not here:
+the ticks (process.py).
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,9 @@ log = logging.getLogger(__name__)
 MAX_RECORDS_A_PUT = 5000
 RETRY_AFTER_S = 0.5
 STREAM_CHECK_EVERY_S = 2.0
-"""After a failure it is checked at once. Only a stream that was recreated between two puts, neither of which failed, is
-noticed so late; then a few records precede the older ones that are published again."""
+"""After a failure it is checked at once. Only a stream that was recreated between two puts, neither of which
+failed, is noticed so late; then a few records precede the older ones that are published again.
+"""
 REPEATED_ONE_IN = 500
 """One publication in so many is made twice, as by a producer whose acknowledgement was lost."""
 
@@ -36,8 +39,9 @@ REPEATED_ONE_IN = 500
 class Publishing:
     """Takes committed batches and has them in the stream, in order, soon after.
 
-    A batch that was handed over is published at least once, and a repeat is byte for byte the same. When the stream turns out to be
-    another than the one published to before, everything that is not settled (retention.py) goes out again, first.
+    A batch that was handed over is published at least once, and a repeat is byte for byte the same. When the
+    stream turns out to be another than the one published to before, everything that is not settled
+    (retention.py) goes out again, first.
     """
 
     def __init__(
@@ -137,7 +141,8 @@ class Publishing:
                 return
 
     def _check_stream(self) -> None:
-        """See that the stream is the one published to before; republish what is retained into one that is not.
+        """See that the stream is the one published to before; republish what is retained into one that is
+        not.
 
         Raises `StreamUnavailable`.
         """

@@ -1,6 +1,8 @@
-"""What the simulated exchange reports of itself: executions and bets by market and minute. Reads the exchange's journal; writes nothing.
+"""What the simulated exchange reports of itself: executions and bets by market and minute. Reads the
+exchange's journal; writes nothing.
 
-How long what is held: minute_sums.py, retention.py. The form of the report over HTTP lives in gateway/report.py.
+How long what is held: minute_sums.py, retention.py. The form of the report over HTTP lives in
+gateway/report.py.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ _IDLE_US = 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class MinuteSum:
-    """A market's minute: executions by their own time, bet versions by theirs (`updated_at`). Sums over all of these."""
+    """A market's minute: executions by their own time, bet versions by theirs (`updated_at`). Sums over all
+    of these.
+    """
 
     minute_us: int
     market_id: str
@@ -84,7 +88,9 @@ class Reports:
         self._bets: tuple[int, list[ReportedBet]] | None = None
 
     def page(self, since_us: int, until_us: int, after: tuple[int, str], limit: int) -> ReportPage:
-        """Up to `limit` sums of minutes in `[since, until)`, behind the (minute, market) `after`. Raises `NoJournal`."""
+        """Up to `limit` sums of minutes in `[since, until)`, behind the (minute, market) `after`. Raises
+        `NoJournal`.
+        """
         with _made(), self._journal.reading() as db:
             if db is None:
                 raise NoJournal
@@ -134,7 +140,8 @@ class Reports:
                 "SELECT committed_at_us FROM outbox WHERE sequence <= ? ORDER BY sequence DESC LIMIT 1",
                 (acknowledged,),
             ).fetchone()
-            # What is acknowledged may be forgotten; the batch behind it was begun at most some seconds before its commit.
+            # What is acknowledged may be forgotten; the batch behind it was begun at most some seconds before
+            # its commit.
             acknowledged_us = row[0] if row is not None else first[1] - _IDLE_US
         since_us = numbers.get("sums_since_us", 0)
         records_since_us = since_us
@@ -166,9 +173,12 @@ def _made() -> Iterator[None]:
 
 
 def records_of(db: sqlite3.Connection, minute_us: int, market_id: str | None) -> Iterator[tuple[str, bytes]]:
-    """The (market, record) pairs of a minute as they were published, in their order, as far as they are held."""
+    """The (market, record) pairs of a minute as they were published, in their order, as far as they
+    are held.
+    """
     end_us = minute_us + MINUTE_US
-    # A batch's records are younger than the batch before it: the first batch behind the end may hold some of the minute.
+    # A batch's records are younger than the batch before it: the first batch behind the end may hold some of
+    # the minute.
     batches = db.execute(
         "SELECT batch FROM outbox WHERE committed_at_us >= ? AND committed_at_us < coalesce("
         " (SELECT min(committed_at_us) + 1 FROM outbox WHERE committed_at_us >= ?), ?) ORDER BY sequence",

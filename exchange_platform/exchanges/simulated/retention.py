@@ -1,8 +1,10 @@
-"""What the exchange's journal may forget: when batches were published last, and up to where the platform has committed them.
+"""What the exchange's journal may forget: when batches were published last, and up to where the platform has
+committed them.
 
-A batch is *acknowledged* once every consumer of the stream has committed it, and *settled* once it is acknowledged and some time has passed
-since it was last published. A stream that was lost and made again gets every batch that is not settled. A settled batch is kept longer,
-for the exchange's report and for whoever asks for its records again. The journal's other tables live in journal.py.
+A batch is *acknowledged* once every consumer of the stream has committed it, and *settled* once it is
+acknowledged and some time has passed since it was last published. A stream that was lost and made again gets
+every batch that is not settled. A settled batch is kept longer, for the exchange's report and for whoever
+asks for its records again. The journal's other tables live in journal.py.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ class Retention:
     records_kept_s: float = RECORDS_KEPT_S
     """Settled batches are kept until they are so old, for reports and requests."""
     max_bytes: int = MAX_BYTES
-    """Above this the oldest published batches go, whatever else is true. What was lost so is counted and reported."""
+    """Above this the oldest published batches go, whatever else is true. What was lost so is counted and
+    reported.
+    """
 
 
 USUAL = Retention()
@@ -60,7 +64,8 @@ USUAL = Retention()
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far publishing has come: all batches up to `sequence` are in the stream that was created at that time.
+    """How far publishing has come: all batches up to `sequence` are in the stream that was created at that
+    time.
 
     `positions` are the last ones that the batches got there, by shard; a shard that got none is missing.
     """
@@ -82,7 +87,9 @@ def unpacked(batch: bytes) -> Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What one pass forgot. `unacknowledged` records are lost if the stream is lost before the platform has read them."""
+    """What one pass forgot. `unacknowledged` records are lost if the stream is lost before the platform has
+    read them.
+    """
 
     batches: int = 0
     unacknowledged: int = 0
@@ -150,7 +157,9 @@ class Publications:
         self.acknowledged, self.settled = acked, settled
 
     def forget(self, published: int, now_us: int) -> Forgotten:
-        """Delete settled batches that are old, and the oldest of those up to `published` while the journal is too large."""
+        """Delete settled batches that are old, and the oldest of those up to `published` while the journal is
+        too large.
+        """
         before_us = now_us - int(max(self._retention.records_kept_s, self._retention.retained_s) * 1e6)
         # The index by time finds the old ones; by the sequence alone every batch would be looked at.
         old = "committed_at_us < ? AND +sequence <= ?"

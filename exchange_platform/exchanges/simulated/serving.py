@@ -1,4 +1,6 @@
-"""Publishing records again that the platform asks for, in a thread of its own. What it asks for comes through platform_requests.py."""
+"""Publishing records again that the platform asks for, in a thread of its own. What it asks for comes through
+platform_requests.py.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _SERVED_AT_ONCE = 20
 
 
 class Serving:
-    """Serves some requests at a time, the oldest first; a request is done with once its records are in the stream."""
+    """Serves some requests at a time, the oldest first; a request is done with once its records are in the
+    stream.
+    """
 
     def __init__(
         self, journal: Journal, requests: PlatformRequests, publishing: Publishing, clock: Clock

@@ -1,4 +1,6 @@
-"""What of events and markets must be stored to go on after a restart. Not here: bets, and what changes any of it."""
+"""What of events and markets must be stored to go on after a restart. Not here: bets, and what changes any of
+it.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Fate(enum.Enum):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A customer's bet that waits for its bet delay. `replaces` is the bet whose rest it is to take over, if it is a replacement."""
+    """A customer's bet that waits for its bet delay. `replaces` is the bet whose rest it is to take over, if
+    it is a replacement.
+    """
 
     number: int
     due_us: int
@@ -46,7 +50,9 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class MarketState(msgspec.Struct, kw_only=True):
-    """All of a market that is not bets: what must be stored to go on after a restart. Instants in microseconds."""
+    """All of a market that is not bets: what must be stored to go on after a restart. Instants in
+    microseconds.
+    """
 
     market: Market
     event_name: str
@@ -86,7 +92,9 @@ class MarketState(msgspec.Struct, kw_only=True):
 
 
 class EventState(msgspec.Struct, kw_only=True):
-    """An event from when it is announced to when the last of its markets is done with. Instants in microseconds."""
+    """An event from when it is announced to when the last of its markets is done with. Instants in
+    microseconds.
+    """
 
     event: Event
     seed: int

@@ -1,4 +1,6 @@
-"""The bets that the simulated exchange took from `bet-orders`, for whoever asks by their ids. Reads the exchange's journal; writes nothing."""
+"""The bets that the simulated exchange took from `bet-orders`, for whoever asks by their ids. Reads the
+exchange's journal; writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class TakenBets:
         self._journal = JournalReader(data_dir)
 
     def newest(self, bet_id: str) -> bytes | None:
-        """The newest state of the bet as the exchange published it, or will within its next tick; None: it never took it."""
+        """The newest state of the bet as the exchange published it, or will within its next tick; None: it
+        never took it.
+        """
         try:
             with self._journal.reading() as db:
                 if db is None:

@@ -1,10 +1,12 @@
 """Makes moto answer Terraform as an AWS account does. Not here: the emulator's process (server.py).
 
-moto (5.2) gives SES's switch and times in another form than AWS; knows neither its event destinations nor the tags of scalable targets; takes a bucket
-policy's refusal as meant for everybody whose request does not meet its condition; files the tags of a mail identity under an ARN that is not its own;
-runs no task whose containers have no memory of their own; and forgets what Terraform then finds changed: descriptions of rules between groups, tags that a
-stream is made with, how databases are watched and services spread, and where a function logs.
-Only an emulator that begins as an empty account imports this: the services behind it take their time and memory.
+moto (5.2) gives SES's switch and times in another form than AWS; knows neither its event destinations nor the
+tags of scalable targets; takes a bucket policy's refusal as meant for everybody whose request does not meet
+its condition; files the tags of a mail identity under an ARN that is not its own; runs no task whose
+containers have no memory of their own; and forgets what Terraform then finds changed: descriptions of rules
+between groups, tags that a stream is made with, how databases are watched and services spread, and where a
+function logs. Only an emulator that begins as an empty account imports this: the services behind it take
+their time and memory.
 """
 
 from __future__ import annotations
@@ -113,7 +115,9 @@ def _correct_mail() -> None:
 
 
 def _keep_tags_of_identities() -> None:
-    """AWS's ARN of an identity ends in `identity/<name>`; moto, when it is made, files its tags under `email-identity/<name>`."""
+    """AWS's ARN of an identity ends in `identity/<name>`; moto, when it is made, files its tags under
+    `email-identity/<name>`.
+    """
     create = sesv2_models.SESV2Backend.create_email_identity
 
     def create_email_identity(backend: Any, email_identity: str, tags: Any, *args: Any, **kwargs: Any) -> Any:
@@ -127,7 +131,9 @@ def _keep_tags_of_identities() -> None:
 
 
 def _correct_conditions() -> None:
-    """A refusal on a condition says nothing of a request that has not what it asks about; here none has `aws:SecureTransport`."""
+    """A refusal on a condition says nothing of a request that has not what it asks about; here none has
+    `aws:SecureTransport`.
+    """
     decide = access.IAMPolicyStatement.is_action_permitted
 
     def is_action_permitted(
@@ -207,7 +213,9 @@ def _tell_of_services() -> None:
 
 
 def _run_tasks() -> None:
-    """Fargate's containers may share their task's memory; moto counts each one's own. And a task runs until it is stopped; moto's ends by being asked about."""
+    """Fargate's containers may share their task's memory; moto counts each one's own. And a task runs until
+    it is stopped; moto's ends by being asked about.
+    """
     backend = ecs.EC2ContainerServiceBackend
     required = backend._calculate_task_resource_requirements
 

@@ -1,7 +1,8 @@
-"""Makes moto find the service of a request without looking through its own files. Not here: what the services do (its neighbours).
+"""Makes moto find the service of a request without looking through its own files. Not here: what the services
+do (its neighbours).
 
-For every request moto (5.2) lists its folders, some two hundred, one request at a time, and then the methods of the class that answers: a third of
-the time of a short call.
+For every request moto (5.2) lists its folders, some two hundred, one request at a time, and then the methods
+of the class that answers: a third of the time of a short call.
 """
 
 from __future__ import annotations

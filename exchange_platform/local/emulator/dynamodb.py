@@ -1,4 +1,6 @@
-"""Makes moto's DynamoDB fit for transactions, of several writers, on tables of some size. Not here: the emulator's process (server.py)."""
+"""Makes moto's DynamoDB fit for transactions, of several writers, on tables of some size. Not here: the
+emulator's process (server.py).
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def _parsed(
 
 
 def _parse_once(parser: Any) -> Any:
-    """The parser's condition: moto parses the same one three times for each item of a transaction, half of what a put costs."""
+    """The parser's condition: moto parses the same one three times for each item of a transaction, half of
+    what a put costs.
+    """
     names, values = parser.expression_attribute_names or {}, parser.expression_attribute_values or {}
     try:
         condition, names_found, values_found = _parsed(
@@ -69,7 +73,9 @@ _set_weighed = _attributes.__setitem__
 
 
 def _set_attribute(attributes: Any, key: str, value: Any) -> None:
-    """Set an item's attribute within the size of an item. moto weighs all attributes again for each; only a big item needs that."""
+    """Set an item's attribute within the size of an item. moto weighs all attributes again for each; only a
+    big item needs that.
+    """
     at_most = attributes.__dict__.get("at_most", None if attributes else 0)
     if at_most is not None:
         at_most += len(key.encode()) + value.size()
@@ -85,7 +91,9 @@ _writing = threading.RLock()
 
 
 def _one_at_a_time(write: Any) -> Any:
-    """The method, never beside another writing one: moto's transactions roll back to a copy, which would undo what others wrote meanwhile."""
+    """The method, never beside another writing one: moto's transactions roll back to a copy, which would undo
+    what others wrote meanwhile.
+    """
 
     @functools.wraps(write)
     def alone(*args: Any, **kwargs: Any) -> Any:
@@ -96,7 +104,9 @@ def _one_at_a_time(write: Any) -> Any:
 
 
 def install() -> None:
-    """Put this in moto's place, once, before its server starts; and let it forget the items that were replaced."""
+    """Put this in moto's place, once, before its server starts; and let it forget the items that were
+    replaced.
+    """
     if models.copy is not copy:
         return
     for name in _WRITES:

@@ -1,8 +1,10 @@
-"""Answers the calls that flow all the time by moto's models alone. Not here: what the models do (moto, and its neighbours).
+"""Answers the calls that flow all the time by moto's models alone. Not here: what the models do (moto, and
+its neighbours).
 
-For each call moto (5.2) reads the request by its service's whole description, field by field, and writes the answer so, which takes
-several times as long as what is done in between. The platform's four most frequent calls are read and written here, as botocore
-sends and reads them. Whatever is out of the ordinary, an error above all, is moto's to answer.
+For each call moto (5.2) reads the request by its service's whole description, field by field, and writes the
+answer so, which takes several times as long as what is done in between. The platform's four most frequent
+calls are read and written here, as botocore sends and reads them. Whatever is out of the ordinary, an error
+above all, is moto's to answer.
 """
 
 from __future__ import annotations
@@ -89,7 +91,9 @@ class FastPaths:
         return _publish_batch if kind.startswith("application/x-www-form-urlencoded") else None
 
     def _transact_puts(self, body: bytes, account: str, region: str) -> tuple[str, bytes]:
-        """A transaction of puts. Of each kind of put, moto checks the first, its expressions and what they name; later ones are like it."""
+        """A transaction of puts. Of each kind of put, moto checks the first, its expressions and what they
+        name; later ones are like it.
+        """
         items = _decode(body)["TransactItems"]
         kinds = set(map(_kind_of_put, items))
         if not kinds <= self._known_puts:

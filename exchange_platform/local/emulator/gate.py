@@ -1,7 +1,9 @@
-"""Who may call the emulator: requests that are signed with this start's key, and no page of a browser. What is answered stands elsewhere.
+"""Who may call the emulator: requests that are signed with this start's key, and no page of a browser. What
+is answered stands elsewhere.
 
-moto takes any signature, echoes any CORS origin, and forgets everything at `POST /moto-api/reset`: any program or page on this
-machine could write to the streams. The signature is AWS's (Signature Version 4), computed again by botocore's own signer.
+moto takes any signature, echoes any CORS origin, and forgets everything at `POST /moto-api/reset`: any
+program or page on this machine could write to the streams. The signature is AWS's (Signature Version 4),
+computed again by botocore's own signer.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ class Gate:
         secret: str | None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """`names` are what it may be called (None: anything), `secret` is the key that requests are signed with (None: any)."""
+        """`names` are what it may be called (None: anything), `secret` is the key that requests are signed
+        with (None: any).
+        """
         self._application = application
         self._names = names
         self._secret = secret

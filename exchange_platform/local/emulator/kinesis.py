@@ -1,9 +1,10 @@
 """Makes moto's Kinesis fit for streams that flow for hours. Not here: the emulator's process (server.py).
 
-moto (5.2) counts a shard's records again at each put, walks all of them at each read, loses records when two producers
-put at once, moves a split shard's records to its children but goes on putting into the closed shard, never says that a closed shard
-has been read to its end, takes any position, and never forgets a record. These are the same methods as Kinesis has them: constant-time puts and reads, a
-lock, closed shards that keep what they hold, take no more and end, and a limit on what is held.
+moto (5.2) counts a shard's records again at each put, walks all of them at each read, loses records when two
+producers put at once, moves a split shard's records to its children but goes on putting into the closed
+shard, never says that a closed shard has been read to its end, takes any position, and never forgets a
+record. These are the same methods as Kinesis has them: constant-time puts and reads, a lock, closed shards
+that keep what they hold, take no more and end, and a limit on what is held.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ MAX_BYTES = 1024**3
 """What a shard holds before it forgets its oldest records, in bytes of base64."""
 
 _routing = threading.RLock()
-"""Held while a put finds its shard and goes there, and while a shard is closed: neither happens amid the other."""
+"""Held while a put finds its shard and goes there, and while a shard is closed: neither happens amid the
+other.
+"""
 
 
 class _Record:

@@ -1,7 +1,9 @@
-"""Makes moto's SNS and SES fit for messages that flow for hours. Not here: the emulator's process (server.py).
+"""Makes moto's SNS and SES fit for messages that flow for hours. Not here: the emulator's process
+(server.py).
 
-moto (5.2) keeps every message that was ever published or mailed, for tests to look at: at 1,000 changes a second some gigabytes an hour. And it
-looks through all of a query's parameters for each structure in it, so a batch of ten messages costs more than ten calls.
+moto (5.2) keeps every message that was ever published or mailed, for tests to look at: at 1,000 changes a
+second some gigabytes an hour. And it looks through all of a query's parameters for each structure in it, so a
+batch of ten messages costs more than ten calls.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A call that an AWS SDK sends again is answered as it was the first time. Not here: the calls (moto, and its neighbours)."""
+"""A call that an AWS SDK sends again is answered as it was the first time. Not here: the calls (moto, and its
+neighbours).
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,10 @@ _Answer = tuple[str, list[tuple[str, str]], bytes]
 class Repeats:
     """Around an application: keeps its answers by the SDK's number of the call.
 
-    Now and then (4 in some 2,500 calls on connections that are kept, fewer on others) Terraform's AWS provider (5.100) loses the
-    connection while it reads an answer, and sends its call again. Told then that what it deletes is not there, or what it makes is,
-    it gives up. What failed for the server's own reasons is not kept: that is worth another try.
+    Now and then (4 in some 2,500 calls on connections that are kept, fewer on others) Terraform's AWS
+    provider (5.100) loses the connection while it reads an answer, and sends its call again. Told then that
+    what it deletes is not there, or what it makes is, it gives up. What failed for the server's own reasons
+    is not kept: that is worth another try.
     """
 
     def __init__(self, application: Application) -> None:

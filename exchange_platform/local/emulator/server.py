@@ -1,7 +1,8 @@
 """The AWS emulator's process: moto's server on 127.0.0.1, with the platform's streams and tables in it.
 
-`python -m exchange_platform.local.emulator.server --port N`. Everything it holds is in its memory, so it is a process of its own:
-the others may die without it. Not here: moto's Kinesis made fit for long streams (kinesis.py).
+`python -m exchange_platform.local.emulator.server --port N`. Everything it holds is in its memory, so it is a
+process of its own: the others may die without it. Not here: moto's Kinesis made fit for long streams
+(kinesis.py).
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class _Closing(waitress.task.WSGITask):  # type: ignore[misc]  # waitress has no
 
 
 class _Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress has no types
-    """A connection on which a request without a body may ask to be told to go on; waitress (3.0.2) would wait for its body for ever."""
+    """A connection on which a request without a body may ask to be told to go on; waitress (3.0.2) would wait
+    for its body for ever.
+    """
 
     def send_continue(self) -> None:
         complete = self.request.completed
@@ -79,7 +82,8 @@ class Emulator:
     ) -> None:
         """Listen on `host` (port 0: any that is free). Raises `OSError` where the port is taken.
 
-        Requests are signed with `secret` (None: with whatever they like). An open one lets everything in, moto's own pages too.
+        Requests are signed with `secret` (None: with whatever they like). An open one lets everything in,
+        moto's own pages too.
         """
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
@@ -156,7 +160,8 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; an empty account where streams and tables are made by somebody else.
 
-    That is Terraform, whose AWS provider now and then asks again for what has been done (repeats.py), most on connections that are kept.
+    That is Terraform, whose AWS provider now and then asks again for what has been done (repeats.py), most on
+    connections that are kept.
     """
     settings = load_settings(data_dir)
     if empty:

@@ -1,4 +1,6 @@
-"""Mails as `.eml` files in a folder: the embedded default, and what reads them back. Not here: showing them (cli/mail.py)."""
+"""Mails as `.eml` files in a folder: the embedded default, and what reads them back. Not here: showing them
+(cli/mail.py).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _ID_CHARACTERS = 12
 
 
 class FileSender:
-    """Writes each mail as a file that is either whole or not there. A mail that is sent again replaces itself."""
+    """Writes each mail as a file that is either whole or not there. A mail that is sent again replaces
+    itself.
+    """
 
     def __init__(self, folder: Path, mail_from: str) -> None:
         self._folder = folder

@@ -1,6 +1,8 @@
-"""Mail through Amazon SES v2. Not here: what SES says later of bounces and complaints (confirmation of accounts).
+"""Mail through Amazon SES v2. Not here: what SES says later of bounces and complaints (confirmation of
+accounts).
 
-SES gives a mail a Message-ID of its own; ours stays in the header `X-Mail-ID` and in the tag `mail_id`, which SES's events carry.
+SES gives a mail a Message-ID of its own; ours stays in the header `X-Mail-ID` and in the tag `mail_id`, which
+SES's events carry.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ class SesSender:
             raise _reaction(error) from error
 
     def _lift_suppression(self, address: str) -> None:
-        """SES takes mail to an address that bounced, and drops it, until the address is off the account's list."""
+        """SES takes mail to an address that bounced, and drops it, until the address is off the account's
+        list.
+        """
         try:
             self._client.delete_suppressed_destination(EmailAddress=address)
         except ClientError as error:
@@ -79,5 +83,6 @@ def _reaction(error: ClientError | BotoCoreError) -> NotSent:
         if "not verified" in str(error):
             return SenderUnavailable(text)
         return MessageRefused(text)
-    # Throttled, paused, no permission, an unverified domain, a missing configuration set: no mail is to blame.
+    # Throttled, paused, no permission, an unverified domain, a missing configuration set: no mail is to
+    # blame.
     return SenderUnavailable(text)

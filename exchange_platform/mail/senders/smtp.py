@@ -1,4 +1,6 @@
-"""Mail through an SMTP server: TLS or STARTTLS, login, a connection that is kept. Not here: when to try again (channel.py)."""
+"""Mail through an SMTP server: TLS or STARTTLS, login, a connection that is kept. Not here: when to try again
+(channel.py).
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,15 @@ from exchange_platform.process.visible_text import one_visible_line
 from exchange_platform.settings import Settings
 
 _IDLE_S = 60.0
-"""A connection that was idle for so long is reopened: servers close theirs after some minutes (RFC 5321, 4.5.3.2)."""
+"""A connection that was idle for so long is reopened: servers close theirs after some minutes (RFC 5321,
+4.5.3.2).
+"""
 _ENHANCED = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 _NO_SUCH_RECIPIENT = frozenset({550, 551, 553, 556})
 _NO_SUCH_MAILBOX = frozenset({(5, 0), (4, 1)})
-"""Enhanced codes after the 5 with which a 550 at RCPT means that there is no such mailbox: Outlook.com's 5.5.0, Exchange Online's 5.4.1."""
+"""Enhanced codes after the 5 with which a 550 at RCPT means that there is no such mailbox: Outlook.com's
+5.5.0, Exchange Online's 5.4.1.
+"""
 
 
 class SmtpSender:
@@ -42,7 +48,8 @@ class SmtpSender:
     def send(self, mail: OutgoingMail) -> None:
         """Hand the mail to the server. Raises `NotSent`.
 
-        A connection lost after the mail's last byte, before the server's reply, raises `TryAgain`: the server may have it.
+        A connection lost after the mail's last byte, before the server's reply, raises `TryAgain`: the server
+        may have it.
         """
         try:
             data = to_bytes(mail, self._settings.mail_from)
@@ -85,7 +92,9 @@ class SmtpSender:
         return f"{self._settings.smtp_host}:{self._settings.smtp_port}"
 
     def _begun(self) -> smtplib.SMTP:
-        """A connection on which the server has taken `MAIL FROM`. A kept one that broke meanwhile is replaced at once."""
+        """A connection on which the server has taken `MAIL FROM`. A kept one that broke meanwhile is replaced
+        at once.
+        """
         sender = sender_address(self._settings.mail_from).addr_spec
         kept = self._connection
         if kept is not None and self._monotonic_s() - self._used_at_s < _IDLE_S:
@@ -111,7 +120,9 @@ class SmtpSender:
         return fresh
 
     def _sender_refused(self, code: int, reply: bytes) -> NotSent:
-        """What a refused `MAIL FROM` means: our own address, a full disk, a login that is wanted. No mail is to blame."""
+        """What a refused `MAIL FROM` means: our own address, a full disk, a login that is wanted. No mail is
+        to blame.
+        """
         return SenderUnavailable(f"{self._where} refuses mail from us: {code} {_reply(reply)}")
 
     def _recipient(self, connection: smtplib.SMTP, address: str) -> None:
@@ -177,8 +188,8 @@ class SmtpSender:
 def _refusal(code: int, reply: bytes | str, *, at: str) -> NotSent:
     """What a refusal asks for (RFC 5321, 4.2.1; RFC 3463 for the codes with dots).
 
-    A refusal for policy (x.7.x) or a full mailbox (x.2.2) says nothing against the address: a relay that is not open to us would else
-    cost every account its mail.
+    A refusal for policy (x.7.x) or a full mailbox (x.2.2) says nothing against the address: a relay that is
+    not open to us would else cost every account its mail.
     """
     text = f"{code} {_reply(reply)}"
     if code == 421:

@@ -1,7 +1,8 @@
-"""SMTP connections to servers that may do anything: each reply is bounded in bytes, each step in total time. What a reply means stands in smtp.py.
+"""SMTP connections to servers that may do anything: each reply is bounded in bytes, each step in total time.
+What a reply means stands in smtp.py.
 
-`smtplib` gives every single `recv` its time-out and collects a reply of many lines without an end, so a server that drips bytes holds a mail for
-ever, and one that greets for ever fills the memory.
+`smtplib` gives every single `recv` its time-out and collects a reply of many lines without an end, so a
+server that drips bytes holds a mail for ever, and one that greets for ever fills the memory.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import time
 from typing import Any
 
 MAX_REPLY_BYTES = 64 * 1024
-"""A reply's lines in all. RFC 5321 (4.5.3.1.5) gives a line 512 bytes; a long greeting or EHLO has some dozens of lines."""
+"""A reply's lines in all. RFC 5321 (4.5.3.1.5) gives a line 512 bytes; a long greeting or EHLO has some
+dozens of lines.
+"""
 _RECEIVE_BYTES = 4096
 _LINE = re.compile(rb"^(\d{3})([ -]?)(.*)$", re.DOTALL)
 
@@ -24,7 +27,9 @@ class _Bounded(smtplib.SMTP):
     _received_from: Any = None
 
     def getreply(self) -> tuple[int, bytes]:
-        """One reply. Raises `SMTPServerDisconnected` and `SMTPResponseException` as smtplib does, and `TimeoutError`."""
+        """One reply. Raises `SMTPServerDisconnected` and `SMTPResponseException` as smtplib does, and
+        `TimeoutError`.
+        """
         until_s = self._deadline_s()
         lines: list[bytes] = []
         size = 0
@@ -40,7 +45,9 @@ class _Bounded(smtplib.SMTP):
                 return int(matched[1]), b"\n".join(lines)
 
     def send(self, s: Any) -> None:
-        """Send all of it. Raises `SMTPServerDisconnected`, and `TimeoutError` when the server does not take it in time."""
+        """Send all of it. Raises `SMTPServerDisconnected`, and `TimeoutError` when the server does not take
+        it in time.
+        """
         if not self.sock:
             raise smtplib.SMTPServerDisconnected("please run connect() first")
         left = memoryview(s.encode(self.command_encoding) if isinstance(s, str) else bytes(s))
@@ -56,7 +63,9 @@ class _Bounded(smtplib.SMTP):
             raise smtplib.SMTPServerDisconnected("Server not connected") from None
 
     def _line(self, until_s: float, room: int) -> bytes:
-        """The next line, with its end. What came before the connection became another one (STARTTLS) is not part of it."""
+        """The next line, with its end. What came before the connection became another one (STARTTLS) is not
+        part of it.
+        """
         sock = self.sock
         if sock is None:
             raise smtplib.SMTPServerDisconnected("please run connect() first")

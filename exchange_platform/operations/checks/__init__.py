@@ -1,7 +1,8 @@
-"""Do the stores agree with themselves and each other? Not here: who runs the checks, and when (sensors/, assets/).
+"""Do the stores agree with themselves and each other? Not here: who runs the checks, and when (sensors/,
+assets/).
 
-A check never cries wolf while data flows, and its cost a round does not grow with what is stored (rounds.py); without a scope it looks
-at everything.
+A check never cries wolf while data flows, and its cost a round does not grow with what is stored (rounds.py);
+without a scope it looks at everything.
 """
 
 from exchange_platform.operations.checks.databases import databases_whole

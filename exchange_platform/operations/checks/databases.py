@@ -1,4 +1,6 @@
-"""Are the SQLite files of an embedded platform whole? Servers look after their own. Whether stores agree is lake.py's and its neighbours'."""
+"""Are the SQLite files of an embedded platform whole? Servers look after their own. Whether stores agree is
+lake.py's and its neighbours'.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _TURN_US = 15_000_000
 
 
 def databases_whole(settings: Settings, clock: Clock, *, everything: bool = True) -> CheckOutcome:
-    """Every SQLite file of the data directory is whole. A round looks at each one's header, and at the pages of one file in turn."""
+    """Every SQLite file of the data directory is whole. A round looks at each one's header, and at the pages
+    of one file in turn.
+    """
     if settings.database_url is not None:
         return CheckOutcome(True, "the databases are on servers, which look after their own files")
     files = [file for file in FILES if (settings.data_dir / file.name).exists()]

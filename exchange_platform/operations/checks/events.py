@@ -1,4 +1,6 @@
-"""Is the event index what the database says, and are events consistent with their markets? Not here: the feed (stream.py)."""
+"""Is the event index what the database says, and are events consistent with their markets? Not here: the feed
+(stream.py).
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def index_agrees(
 ) -> CheckOutcome:
     """The event index holds as many events as the database, and those looked at in their newest version.
 
-    The index follows the database; what it lacks is looked at again until it has had some seconds. Raises `StoreUnavailable`.
+    The index follows the database; what it lacks is looked at again until it has had some seconds. Raises
+    `StoreUnavailable`.
     """
     count = count_events(database)
     if not index.is_filled():

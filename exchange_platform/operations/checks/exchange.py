@@ -1,7 +1,8 @@
 """Do the stores hold what the exchange says it did? Asking for what they lack lives in missing.py.
 
-The exchange reports by market and minute how many executions and bet versions it published, with sums, and which bets changed. A minute is
-compared once the exchange knows that every store has committed it, so what is still on its way is never taken for lost.
+The exchange reports by market and minute how many executions and bet versions it published, with sums, and
+which bets changed. A minute is compared once the exchange knows that every store has committed it, so what is
+still on its way is never taken for lost.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Difference:
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far the rounds have come: downwards from these instants, beside the newest minutes and what was wrong."""
+    """How far the rounds have come: downwards from these instants, beside the newest minutes and what was
+    wrong.
+    """
 
     before: datetime | None = None
     bets_before: datetime | None = None
@@ -75,10 +78,11 @@ class _Share:
 def exchange_agrees(
     database: Database, lake: Lake, exchange: ReportsExchange, clock: Clock, progress: str | None = None
 ) -> CheckOutcome:
-    """Every execution and bet version that the exchange reports is in the lake, and the bets are in the operational database.
+    """Every execution and bet version that the exchange reports is in the lake, and the bets are in the
+    operational database.
 
-    `progress` is what the last round `reached`; None compares everything that the exchange still reports. An exchange that gives no report
-    is not compared. Raises `ExchangeUnavailable` and `StoreUnavailable`.
+    `progress` is what the last round `reached`; None compares everything that the exchange still reports. An
+    exchange that gives no report is not compared. Raises `ExchangeUnavailable` and `StoreUnavailable`.
     """
     now = from_us(clock.now_us())
     head = exchange.report(now, now)
@@ -161,7 +165,9 @@ def listed_minutes(head: ReportedSpan, until: datetime) -> Iterator[datetime]:
 
 
 def differing_minutes(report: ReportedSpan, lake: Lake, since: datetime, until: datetime) -> list[Difference]:
-    """The market minutes of that span that the lake does not hold as reported. Markets that the exchange has nothing of are no concern of it."""
+    """The market minutes of that span that the lake does not hold as reported. Markets that the exchange has
+    nothing of are no concern of it.
+    """
     reported = {(one.market_id, _number(one.minute)): one for one in report.minutes}
     markets = {market_id for market_id, _ in reported}
     held = minute_sums(lake, since, until, [NEVER_TAKEN])
@@ -176,7 +182,9 @@ def differing_minutes(report: ReportedSpan, lake: Lake, since: datetime, until: 
 
 
 def differing_bets(database: Database, minute: datetime, reported: Sequence[ReportedBet]) -> list[Difference]:
-    """The reported bets of a minute that the operational database lacks, or holds in an older or another state; one a market at least."""
+    """The reported bets of a minute that the operational database lacks, or holds in an older or another
+    state; one a market at least.
+    """
     with database.read() as connection:
         held = {row.bet_id: row for row in _BETS.rows(connection, sorted(bet.bet_id for bet in reported))}
     wrong: list[Difference] = []
@@ -243,7 +251,9 @@ def _share(head: ReportedSpan, until: datetime, known: Progress) -> _Share:
 def _with_bets(
     exchange: ReportsExchange, lake: Lake, differences: Iterable[Difference]
 ) -> Iterator[Difference]:
-    """The differences; of the first ones with a bet that the lake lacks, where the exchange still lists its bets."""
+    """The differences; of the first ones with a bet that the lake lacks, where the exchange still lists its
+    bets.
+    """
     for place, one in enumerate(differences):
         missing = _missing_in_lake(exchange, lake, one) if place < MAX_NAMED else []
         if missing:

@@ -14,8 +14,8 @@ from exchange_platform.stores.lake.losses import LossState
 def lake_files_whole(lake: Lake, clock: Clock, *, everything: bool = True) -> CheckOutcome:
     """Every file of the lake is whole, and what damaged ones held was restored, or its loss accepted.
 
-    A round looks at every file's size and footer, and reads new files and a share of the others. A loss that was accepted is mentioned
-    for ever.
+    A round looks at every file's size and footer, and reads new files and a share of the others. A loss that
+    was accepted is mentioned for ever.
     """
     found = inspect(
         lake.connection,

@@ -1,7 +1,9 @@
-"""Does the lake agree with the operational database, and its windows with its executions? Not here: the lake's SQL (stores/).
+"""Does the lake agree with the operational database, and its windows with its executions? Not here: the
+lake's SQL (stores/).
 
-The stores are written one after the other, so they are compared at positions of the stream, never at instants: what the operational
-database held must be in the lake once the lake has come as far, and what the lake holds must be in the operational database by then.
+The stores are written one after the other, so they are compared at positions of the stream, never at
+instants: what the operational database held must be in the lake once the lake has come as far, and what the
+lake holds must be in the operational database by then.
 """
 
 from __future__ import annotations
@@ -42,10 +44,12 @@ class _Behind(Exception):
 def lake_agrees(
     database: Database, lake: Lake, placed: Sequence[Span] = (ALWAYS,), *, wait: Wait = time.sleep
 ) -> CheckOutcome:
-    """The newest version of each bet placed in these spans is the same in the lake as in the operational database.
+    """The newest version of each bet placed in these spans is the same in the lake as in the operational
+    database.
 
-    A bet that is only PENDING is left out: the exchange has not told of it yet. Waits up to some seconds for the lake to come as far;
-    where it does not, nothing is compared. A difference counts once it was seen again and again for as long.
+    A bet that is only PENDING is left out: the exchange has not told of it yet. Waits up to some seconds for
+    the lake to come as far; where it does not, nothing is compared. A difference counts once it was seen
+    again and again for as long.
     """
     compared = 0
     wrong: dict[int, str] = {}
@@ -56,7 +60,8 @@ def lake_agrees(
             suspects = sorted(
                 number for number in here.keys() | there.keys() if here.get(number) != there.get(number)
             )
-            # Seconds whose bets change just now differ by what the lake took meanwhile; the oldest are the least likely to.
+            # Seconds whose bets change just now differ by what the lake took meanwhile; the oldest are the
+            # least likely to.
             wrong |= _really_wrong(database, lake, suspects[:_SUSPECTS], wait)
             if len(wrong) >= MAX_NAMED:
                 break
@@ -78,7 +83,8 @@ def _parts(database: Database, placed: Iterable[Span]) -> Iterable[Span]:
 def windows_agree(lake: Lake, hours: Sequence[datetime] | None = None) -> CheckOutcome:
     """Every closed window is what its executions give now. Of these hours (UTC), or of all.
 
-    Windows of executions whose loss was accepted are left out: their closed rows are all that is left of them.
+    Windows of executions whose loss was accepted are left out: their closed rows are all that is left of
+    them.
     """
     counts = lake.counts()
     losses = [loss for loss in lake_losses.losses(lake.connection) if loss.table == "executions"]
@@ -167,7 +173,9 @@ _TOLD = bets.c.status != BetStatus.PENDING.value
 
 
 def _really_wrong(database: Database, lake: Lake, seconds: Collection[int], wait: Wait) -> dict[int, str]:
-    """Of the seconds whose sums differ, those whose bets differ still when looked at one by one, with an example."""
+    """Of the seconds whose sums differ, those whose bets differ still when looked at one by one, with an
+    example.
+    """
     wrong: dict[int, str] = {}
     for look in range(_LOOKS):
         if not seconds:
@@ -228,7 +236,9 @@ def _bets_here(database: Database, seconds: Iterable[int]) -> tuple[dict[str, Be
 
 
 def _reached(connection: sa.Connection) -> dict[str, str]:
-    """By shard that is read now, up to where the operational database holds it. Shards of streams that are gone stay where they are."""
+    """By shard that is read now, up to where the operational database holds it. Shards of streams that are
+    gone stay where they are.
+    """
     rows = connection.execute(
         sa.select(checkpoints.c.shard, checkpoints.c.epoch, checkpoints.c.position).where(
             checkpoints.c.sink == OPERATIONAL_DATABASE, checkpoints.c.source == EXCHANGE_BETS

@@ -1,6 +1,8 @@
-"""Bringing back what a store lacks: the exchange is asked to publish it again, the profile view is written from the database.
+"""Bringing back what a store lacks: the exchange is asked to publish it again, the profile view is written
+from the database.
 
-What is published again goes through the stream as ever; whoever has it already changes nothing. The comparing lives in exchange.py and view.py.
+What is published again goes through the stream as ever; whoever has it already changes nothing. The comparing
+lives in exchange.py and view.py.
 """
 
 from __future__ import annotations
@@ -28,17 +30,22 @@ from exchange_platform.submission.exchange_asking import ReportsExchange
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """What was asked for: market minutes, each named with what it lacked; and what the exchange no longer has."""
+    """What was asked for: market minutes, each named with what it lacked; and what the exchange no longer
+    has.
+    """
 
     reported: bool = True
     """False: the exchange gives no report, so nothing is known of what is missing."""
     spans: dict[tuple[str, str], str] = field(default_factory=dict)
     not_held: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Its sums differ, and the exchange no longer holds the records: a copy of the lake or of the database may."""
+    """Its sums differ, and the exchange no longer holds the records: a copy of the lake or of the database
+    may.
+    """
 
 
 def request_missing(database: Database, lake: Lake, exchange: ReportsExchange, clock: Clock) -> Requested:
-    """Compare everything that the exchange reports, and ask it for what a store lacks. Asking twice does no harm.
+    """Compare everything that the exchange reports, and ask it for what a store lacks. Asking twice does no
+    harm.
 
     Raises `StoreUnavailable` and `ExchangeUnavailable`.
     """
@@ -66,7 +73,9 @@ def request_missing(database: Database, lake: Lake, exchange: ReportsExchange, c
 
 
 def restore_view(database: Database, view: ProfileView, *, wait: Callable[[float], None]) -> list[str]:
-    """Write the items of users that the view holds otherwise than the database; whose these were. Raises `StoreUnavailable`."""
+    """Write the items of users that the view holds otherwise than the database; whose these were. Raises
+    `StoreUnavailable`.
+    """
     profiles = Profiles(database)
     restored: list[str] = []
     for page in profiles.pages():

@@ -1,4 +1,5 @@
-"""Is money conserved, and every bet's stake? Asked of the operational database alone. Not here: the other stores (lake.py).
+"""Is money conserved, and every bet's stake? Asked of the operational database alone. Not here: the other
+stores (lake.py).
 
 Each comparison is one statement, so it sees one state of the database whatever is written meanwhile.
 """
@@ -32,7 +33,9 @@ _LIVE = sorted(status.value for status in LIVE)
 
 
 def money_conserved(database: Database, users: Users = EVERYONE) -> CheckOutcome:
-    """Every profile's balance and exposure are the sums of its ledger, and each market's exposure its worst outcome."""
+    """Every profile's balance and exposure are the sums of its ledger, and each market's exposure its worst
+    outcome.
+    """
     total = 0
     wrong: dict[str, str] = {}
     for part in parts(database, users):
@@ -61,7 +64,9 @@ def money_conserved(database: Database, users: Users = EVERYONE) -> CheckOutcome
 
 
 def bets_conserved(database: Database, users: Users = EVERYONE) -> CheckOutcome:
-    """For every bet, stake = matched + remaining + lapsed + cancelled + voided; profiles and positions are the sums of the bets."""
+    """For every bet, stake = matched + remaining + lapsed + cancelled + voided; profiles and positions are
+    the sums of the bets.
+    """
     count = 0
     wrong: dict[str, str] = {}
     for part in parts(database, users):
@@ -242,7 +247,9 @@ def _counts(users: Users) -> sa.Select[tuple[object, ...]]:
 
 
 def _positions(users: Users) -> sa.Select[tuple[object, ...]]:
-    """Positions that are not the sums of `Bet.position` over the live bets and of the credits of replacements on their way."""
+    """Positions that are not the sums of `Bet.position` over the live bets and of the credits of replacements
+    on their way.
+    """
     key = ("user_id", "market_id", "selection_id", "handicap")
     is_back = bets.c.side == Side.BACK.value
     # What the unmatched part of a lay would pay, remaining x (odds - 1) rounded up, in whole thousandths.

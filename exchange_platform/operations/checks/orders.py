@@ -1,4 +1,5 @@
-"""Do orders reach the exchange, are they answered, is money reserved for live bets alone, do the books balance? Asked of the operational database.
+"""Do orders reach the exchange, are they answered, is money reserved for live bets alone, do the books
+balance? Asked of the operational database.
 
 Not here: fixing it (order_publishing.py, submission/reconciliation.py).
 """
@@ -138,7 +139,9 @@ def reservations_backed(database: Database, users: Users = EVERYONE) -> CheckOut
 
 
 def books_balanced(database: Database) -> CheckOutcome:
-    """Customers' balances and the house's add up to 0 in each currency, and a market without open positions owes nobody."""
+    """Customers' balances and the house's add up to 0 in each currency, and a market without open positions
+    owes nobody.
+    """
     told = sa.union_all(
         sa.select(profiles.c.currency, profiles.c.balance_minor.label("amount")),
         sa.select(house_balances.c.currency, house_balances.c.amount_minor),

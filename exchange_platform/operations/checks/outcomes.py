@@ -29,18 +29,26 @@ class CheckOutcome:
     wrong: tuple[str, ...] = ()
     """The first users (seconds, hours) that are wrong: to be looked at again until they are right."""
     compared: bool = True
-    """False when the stores could not be compared now; `passed` is False then, and nothing is known to be wrong."""
+    """False when the stores could not be compared now; `passed` is False then, and nothing is known to be
+    wrong.
+    """
     looked: bool = True
-    """False when what the check reads is damaged: it failed for that, and what it looked for before is not forgotten."""
+    """False when what the check reads is damaged: it failed for that, and what it looked for before is not
+    forgotten.
+    """
     applies: bool = True
-    """False where there is nothing to compare with, now or later: `compared` is False then, and no verdict is expected."""
+    """False where there is nothing to compare with, now or later: `compared` is False then, and no verdict is
+    expected.
+    """
     reached: str | None = None
     """How far a check has come that takes a share each round by itself: what it is to be given next time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Which to look at: those whose ids come after one, up to another (None: no bound), and some by their ids."""
+    """Which to look at: those whose ids come after one, up to another (None: no bound), and some by their
+    ids.
+    """
 
     after: str | None = None
     upto: str | None = None
@@ -88,9 +96,11 @@ EVERY_EVENT = Events()
 
 
 def some_users(database: Database, after: str | None, updates: int) -> Users:
-    """The next users in order, as many as have about so many bet updates; `upto` is None when they include the last one.
+    """The next users in order, as many as have about so many bet updates; `upto` is None when they include
+    the last one.
 
-    What a check looks at of a user grows with the updates; so a share costs the same whether few users bet much or many little.
+    What a check looks at of a user grows with the updates; so a share costs the same whether few users bet
+    much or many little.
     """
     statement = sa.select(profiles.c.user_id, profiles.c.version).order_by(profiles.c.user_id)
     if after is not None:

@@ -16,7 +16,9 @@ _LATE_US = 2 * 3_600_000_000
 
 
 def purges_keep_up(database: Database, settings: Settings, clock: Clock) -> CheckOutcome:
-    """No purge left anything for days that should be gone, none fails, and each has had its round while the platform ran."""
+    """No purge left anything for days that should be gone, none fails, and each has had its round while the
+    platform ran.
+    """
     now_us = clock.now_us()
     rounds = PurgeRounds(database, clock).read()
     if not rounds:
@@ -59,7 +61,8 @@ def _number(count: int) -> str:
 
 
 def _is_missed(database: Database, one: PurgeRound, now_us: int) -> bool:
-    """Whether the platform ran for hours without a round: a run that began long after the newest round did so hours ago.
+    """Whether the platform ran for hours without a round: a run that began long after the newest round did so
+    hours ago.
 
     After a night's stop the first round may be an hour away, and nothing is wrong.
     """

@@ -1,7 +1,9 @@
-"""Which share of the users, bets and hours a round of checks looks at, so that a round's cost does not grow with what is stored.
+"""Which share of the users, bets and hours a round of checks looks at, so that a round's cost does not grow
+with what is stored.
 
-Each round takes the next users, the next events, the next older bets and the next older hour, beside the newest bets, the newest two hours and whatever
-was wrong the round before: a failure stays until it is fixed. Not here: the checks, and who runs the rounds.
+Each round takes the next users, the next events, the next older bets and the next older hour, beside the
+newest bets, the newest two hours and whatever was wrong the round before: a failure stays until it is fixed.
+Not here: the checks, and who runs the rounds.
 """
 
 from __future__ import annotations
@@ -121,8 +123,8 @@ class Rounds(msgspec.Struct, frozen=True):
         events: CheckOutcome | None = None,
         reached: Mapping[str, CheckOutcome] = MappingProxyType({}),
     ) -> Rounds:
-        """How far they have come after a round, by the outcomes of the checks of users, bets, windows and events, and by their
-        names of those that take a share by themselves.
+        """How far they have come after a round, by the outcomes of the checks of users, bets, windows and
+        events, and by their names of those that take a share by themselves.
 
         What was not looked at (None) stays where it was: nothing that was wrong is forgotten for that.
         """

@@ -1,4 +1,6 @@
-"""Spans of time in which bets were placed, so that some bets can be looked at at a time. Not here: the checks."""
+"""Spans of time in which bets were placed, so that some bets can be looked at at a time. Not here: the
+checks.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ ALWAYS = Span()
 
 
 def span_before(database: Database, until: datetime | None, count: int) -> Span:
-    """The span in which the next older `count` bets were placed, in whole seconds; `since` is None when there are no older ones."""
+    """The span in which the next older `count` bets were placed, in whole seconds; `since` is None when there
+    are no older ones.
+    """
     statement = (
         sa.select(bets.c.placed_at_us)
         .where(Span(None, until).where(bets.c.placed_at_us))

@@ -1,4 +1,6 @@
-"""Is the stream consumed, and are its records good? Not here: whether the stores agree (money.py, lake.py)."""
+"""Is the stream consumed, and are its records good? Not here: whether the stores agree (money.py,
+lake.py).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from exchange_platform.streams.engine.sharing import consumer_names
 
 NEW_DEAD_LETTERS = timedelta(minutes=10)
 _MISSED = 2
-"""A consumer that is left alone for now, but has been silent for so many times `stale_heartbeat_s`, is none of which it can be said that it works."""
+"""A consumer that is left alone for now, but has been silent for so many times `stale_heartbeat_s`, is none
+of which it can be said that it works.
+"""
 _HOW = {
     Condition.QUIET: "is running",
     Condition.HUNG: "hangs: its process runs",
@@ -34,7 +38,9 @@ MAX_LAG = timedelta(seconds=30)
 
 
 def no_new_dead_letters(database: Database, clock: Clock) -> CheckOutcome:
-    """No record died in the last ten minutes that was not replayed since. Mails that an address refuses are an everyday matter."""
+    """No record died in the last ten minutes that was not replayed since. Mails that an address refuses are
+    an everyday matter.
+    """
     since_us = clock.now_us() - int(NEW_DEAD_LETTERS.total_seconds() * 1e6)
     with database.read() as connection:
         new, reason = connection.execute(
@@ -52,7 +58,9 @@ def no_new_dead_letters(database: Database, clock: Clock) -> CheckOutcome:
 
 
 def notifications_delivered(database: Database, clock: Clock) -> CheckOutcome:
-    """Every change that should have been mailed or published by now has been, but for those of the last minute."""
+    """Every change that should have been mailed or published by now has been, but for those of the last
+    minute.
+    """
     figures = notification_figures(database, now_us=clock.now_us())
     shown: dict[str, int | float | str] = {
         "waiting": figures.waiting,
@@ -76,7 +84,9 @@ def notifications_delivered(database: Database, clock: Clock) -> CheckOutcome:
 
 
 def no_lost_spans(database: Database, source: str) -> CheckOutcome:
-    """No record of the source was gone before it was read, or may have been, but for what somebody took note of."""
+    """No record of the source was gone before it was read, or may have been, but for what somebody took note
+    of.
+    """
     standing = LostSpans(database).list(source=source, standing_only=True)
     figures: dict[str, int | float | str] = {"standing": len(standing)}
     if standing:
@@ -98,7 +108,9 @@ def _span_text(span: LostSpan) -> str:
 
 
 def consumer_alive(rows: ConsumerRows, source: str, settings: Settings, clock: Clock) -> CheckOutcome:
-    """The source has a consumer, or one a share, that said so within the last seconds, and no store or stream troubles it."""
+    """The source has a consumer, or one a share, that said so within the last seconds, and no store or stream
+    troubles it.
+    """
     outcomes = {name: _alive(rows, name, settings, clock) for name in consumer_names(settings, source)}
     if len(outcomes) == 1:
         return outcomes[source]

@@ -1,4 +1,6 @@
-"""Is the profile view what the operational database says? What the view is lives in stores/profile_view.py."""
+"""Is the profile view what the operational database says? What the view is lives in
+stores/profile_view.py.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ def view_agrees(
 ) -> CheckOutcome:
     """Every user's item in the profile view is the user's profile.
 
-    `progress` is what the last round `reached`: this one takes the next users in the order of their ids; None is everybody. The view follows
-    the database; a user who differs is looked at again for some seconds. Raises `StoreUnavailable`.
+    `progress` is what the last round `reached`: this one takes the next users in the order of their ids; None
+    is everybody. The view follows the database; a user who differs is looked at again for some seconds.
+    Raises `StoreUnavailable`.
     """
     looked_at = 0
     wrong: dict[str, str] = {}

@@ -1,4 +1,5 @@
-"""The hashes of confirmation tokens, in DynamoDB with a TTL. Not here: tokens in clear (they are nowhere at rest), or what a used one confirms.
+"""The hashes of confirmation tokens, in DynamoDB with a TTL. Not here: tokens in clear (they are nowhere at
+rest), or what a used one confirms.
 
 One item an account: a token of a newer mail takes the older one's place, and so voids it.
 """
@@ -62,9 +63,11 @@ class ConfirmationTokens:
     def store(
         self, account_id: str, token: str, *, number: int, account_version: int, expires_at_s: int
     ) -> bool:
-        """Keep a token's hash, for an account at that version; durable on return. False: a newer mail's token is there, this one is void.
+        """Keep a token's hash, for an account at that version; durable on return. False: a newer mail's token
+        is there, this one is void.
 
-        It voids the tokens of earlier mails. A token of the same one is kept beside it: that mail may be on its way twice.
+        It voids the tokens of earlier mails. A token of the same one is kept beside it: that mail may be on
+        its way twice.
         """
         key = {"account_id": {"S": account_id}}
         values = {
@@ -93,8 +96,9 @@ class ConfirmationTokens:
     def use(self, account_id: str, token: str, *, now_s: int) -> ShownToken:
         """Show a token, in one conditional write that marks a live one as used.
 
-        TTL deletes late, so the expiry is compared here. A used token still counts as live until the account's version has changed:
-        whoever died between the two may press the button again, and of two who press it at once the account's version lets one in.
+        TTL deletes late, so the expiry is compared here. A used token still counts as live until the
+        account's version has changed: whoever died between the two may press the button again, and of two who
+        press it at once the account's version lets one in.
         """
         values = {":hash": {"S": token_hash(token)}, ":now": {"N": str(now_s)}}
         try:

@@ -1,4 +1,6 @@
-"""DynamoDB tables with one text as their key: there when they are needed. Not here: what is in one (profile_view.py, confirmation_tokens.py)."""
+"""DynamoDB tables with one text as their key: there when they are needed. Not here: what is in one
+(profile_view.py, confirmation_tokens.py).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from typing import Any
 
 
 def ensure_keyed_table(client: Any, table: str, key: str) -> None:
-    """Create the table unless it exists, and wait until it can be used. Where it exists, nobody needs the right to create it."""
+    """Create the table unless it exists, and wait until it can be used. Where it exists, nobody needs the
+    right to create it.
+    """
     if not _exists(client, table):
         with contextlib.suppress(client.exceptions.ResourceInUseException):
             client.create_table(

@@ -1,4 +1,6 @@
-"""The profile view in DynamoDB: what applications read of a user, by key. Not here: where the figures come from (profiles.py)."""
+"""The profile view in DynamoDB: what applications read of a user, by key. Not here: where the figures come
+from (profiles.py).
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ _TRANSIENT = frozenset(
         "InternalServerError",
     }
 )
-"""Why an item of a transaction was not written, for which the same may go through later; None is an item that is well itself."""
+"""Why an item of a transaction was not written, for which the same may go through later; None is an item that
+is well itself.
+"""
 _ITEM_REFUSED = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})
 
 
@@ -49,7 +53,9 @@ class ProfileViewMissing(Exception):
 
 
 class ProfileView:
-    """One item a user, replaced only by a newer version of that user's profile: writers may race, repeat or lag."""
+    """One item a user, replaced only by a newer version of that user's profile: writers may race, repeat or
+    lag.
+    """
 
     def __init__(self, client: Any, table: str) -> None:
         self._client = client
@@ -74,7 +80,9 @@ class ProfileView:
         return written
 
     def get_many(self, user_ids: Sequence[str]) -> dict[str, Profile]:
-        """The items of these users, those that exist, by user. Read consistently. Raises `StoreUnavailable` and `ProfileViewMissing`."""
+        """The items of these users, those that exist, by user. Read consistently. Raises `StoreUnavailable`
+        and `ProfileViewMissing`.
+        """
         found: dict[str, Profile] = {}
         for start in range(0, len(user_ids), _GET_LIMIT):
             keys = [{"user_id": {"S": user}} for user in user_ids[start : start + _GET_LIMIT]]
@@ -152,7 +160,9 @@ class ProfileView:
 
 
 def _refusal(error: Exception, reasons: Sequence[str | None]) -> Exception:
-    """Of a transaction that was cancelled for good: the items' fault, or (denied, say) nobody's that is known."""
+    """Of a transaction that was cancelled for good: the items' fault, or (denied, say) nobody's that is
+    known.
+    """
     if not _ITEM_REFUSED.isdisjoint(map(str, reasons)):
         return ProfileRefused(f"profile view: transaction cancelled: {sorted(set(map(str, reasons)))}")
     return error
@@ -164,7 +174,9 @@ def ensure_table(client: Any, table: str) -> None:
 
 
 def _item(profile: Profile) -> dict[str, dict[str, str]]:
-    """The profile as an item: numbers and strings; the newest bets as one JSON string, read and written whole."""
+    """The profile as an item: numbers and strings; the newest bets as one JSON string, read and written
+    whole.
+    """
     item: dict[str, dict[str, str]] = {"last_bets": {"S": _encoder.encode(profile.last_bets).decode()}}
     for name in Profile.__struct_fields__:
         value = getattr(profile, name)

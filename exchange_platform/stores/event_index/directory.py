@@ -1,7 +1,9 @@
-"""The embedded index's directory: generations, the pointer to the one in use, and who may write. Not here: what is in one (tantivy.py).
+"""The embedded index's directory: generations, the pointer to the one in use, and who may write. Not here:
+what is in one (tantivy.py).
 
-A generation is a whole index in a folder of its own. A rebuild makes another and moves the pointer, a file that is replaced in
-one step. The locks lie beside the directory, so that deleting it frees none; they are the kernel's, so a killed process leaves none.
+A generation is a whole index in a folder of its own. A rebuild makes another and moves the pointer, a file
+that is replaced in one step. The locks lie beside the directory, so that deleting it frees none; they are the
+kernel's, so a killed process leaves none.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ TURN_TIMEOUT_S = 30.0
 _POINTER = "current.json"
 _META = "meta.json"
 _FOOTER = struct.Struct("<II")
-"""At the end of tantivy's files: the length of a JSON text with the CRC-32 of what comes before that text, and a number that says so."""
+"""At the end of tantivy's files: the length of a JSON text with the CRC-32 of what comes before that text,
+and a number that says so.
+"""
 _FOOTER_SIGN = 1337
 _SEGMENT_FILES = {".store", ".fieldnorm", ".idx", ".term", ".pos", ".fast"}
 Stamp = tuple[int, ...]
@@ -70,7 +74,8 @@ class IndexDirectory:
         return found
 
     def damage(self, generation: Generation) -> str | None:
-        """What is wrong with the files of a generation: each segment's must be there, with the bytes that were written. None: nothing.
+        """What is wrong with the files of a generation: each segment's must be there, with the bytes that
+        were written. None: nothing.
 
         Reads the whole index; files that go out of use meanwhile are no damage.
         """
@@ -79,7 +84,9 @@ class IndexDirectory:
         return wrong if wrong is not None and self.stamp(generation) == before else None
 
     def damage_now(self) -> str | None:
-        """What is wrong with the pointer, or with the generation that it names; None if nothing is, or there is no index."""
+        """What is wrong with the pointer, or with the generation that it names; None if nothing is, or there
+        is no index.
+        """
         if not self.root.exists():
             return None
         if not self.root.is_dir():
@@ -97,7 +104,9 @@ class IndexDirectory:
         return self.root / generation.name
 
     def stamp(self, generation: Generation) -> Stamp | None:
-        """Differs whenever the pointer was moved or something was committed in the generation; None if either is gone."""
+        """Differs whenever the pointer was moved or something was committed in the generation; None if either
+        is gone.
+        """
         try:
             pointer, meta = (
                 (self.root / _POINTER).stat(),
@@ -138,7 +147,9 @@ class IndexDirectory:
                     found.unlink(missing_ok=True)
 
     def writer_lock(self) -> FileLock:
-        """Held by the one process that puts, for as long as it does. Raises `StoreUnavailable` at once where another holds it."""
+        """Held by the one process that puts, for as long as it does. Raises `StoreUnavailable` at once where
+        another holds it.
+        """
         lock = self._lock("writer")
         try:
             lock.acquire(timeout=0)
@@ -150,7 +161,9 @@ class IndexDirectory:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Held for each put, and by a rebuild while it moves the pointer: so none is put into a generation that has gone out of use."""
+        """Held for each put, and by a rebuild while it moves the pointer: so none is put into a generation
+        that has gone out of use.
+        """
         lock = self._lock("turn")
         try:
             lock.acquire(timeout=TURN_TIMEOUT_S)

@@ -1,5 +1,5 @@
-"""The event index on Elasticsearch 9: an alias over one index, written with external versions. Not here: its mapping and queries
-(queries.py), what matches and ranks (search/).
+"""The event index on Elasticsearch 9: an alias over one index, written with external versions. Not here: its
+mapping and queries (queries.py), what matches and ranks (search/).
 
 Only features of Elasticsearch's core are used: no module, no plugin, no script.
 """
@@ -43,7 +43,9 @@ _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class _BoundedNode(Urllib3HttpNode):
-    """Elasticsearch over HTTP; a call takes no longer than its time-out, dripped bytes included, and no answer is longer than allowed."""
+    """Elasticsearch over HTTP; a call takes no longer than its time-out, dripped bytes included, and no
+    answer is longer than allowed.
+    """
 
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
@@ -65,7 +67,9 @@ class _BoundedNode(Urllib3HttpNode):
 
 
 class ElasticsearchEventIndex:
-    """An `EventIndex` behind an alias. Thread-safe; any number of processes may put, the newest version of a document stays."""
+    """An `EventIndex` behind an alias. Thread-safe; any number of processes may put, the newest version of a
+    document stays.
+    """
 
     def __init__(self, url: str, *, alias: str, api_key: str | None, clock: Clock) -> None:
         self._alias = alias
@@ -81,7 +85,9 @@ class ElasticsearchEventIndex:
         )
 
     def prepare(self) -> None:
-        """See `EventIndex.prepare`: the template, and the alias over an index of no documents where there is none."""
+        """See `EventIndex.prepare`: the template, and the alias over an index of no documents where there is
+        none.
+        """
         with self._asked():
             self._client.indices.put_index_template(name=self._alias, **template(self._alias))
             if self._client.indices.exists(index=self._alias):
@@ -186,7 +192,8 @@ class ElasticsearchEventIndex:
     def _candidates(self, plan: Plan) -> Iterator[Candidate]:
         """What matches a plan, most points first: a few, which mostly settle it, then all, those few again.
 
-        Not a second page after the first: when a put or a rebuild comes between them, what was on neither would be missed.
+        Not a second page after the first: when a put or a rebuild comes between them, what was on neither
+        would be missed.
         """
         few = self._hits(plan, _FEW)
         yield from map(as_candidate, few)

@@ -1,5 +1,6 @@
-"""The index of events that type-ahead asks: what an engine promises. Not here: which is configured (event_index/opening.py), the engines,
-what matches and how it ranks (search/), reading documents from the database (events/documents.py).
+"""The index of events that type-ahead asks: what an engine promises. Not here: which is configured
+(event_index/opening.py), the engines, what matches and how it ranks (search/), reading documents from the
+database (events/documents.py).
 """
 
 from __future__ import annotations
@@ -54,25 +55,31 @@ class DocumentsRefused(ValueError):
 
 
 class EventIndex(Protocol):
-    """An index of events. Searches may run in many threads and processes while one process puts and another rebuilds.
+    """An index of events. Searches may run in many threads and processes while one process puts and another
+    rebuilds.
 
     Every method raises `StoreUnavailable` where the index can't be reached: try again later.
     """
 
     def prepare(self) -> None:
-        """Make what a server needs to know before it is written to. Idempotent; the embedded index needs nothing."""
+        """Make what a server needs to know before it is written to. Idempotent; the embedded index needs
+        nothing.
+        """
         ...
 
     def put(self, documents: Sequence[EventDocument]) -> int:
         """Hold these documents; returns how many were newer than what was held.
 
-        Durable on return; found at once when embedded, within 0.5 s on Elasticsearch. A document that is not newer changes
-        nothing, so putting again does no harm. Makes the index where there is none. Raises `DocumentsRefused`.
+        Durable on return; found at once when embedded, within 0.5 s on Elasticsearch. A document that is not
+        newer changes nothing, so putting again does no harm. Makes the index where there is none. Raises
+        `DocumentsRefused`.
         """
         ...
 
     def search(self, query: EventQuery) -> tuple[EventHit, ...]:
-        """The best events for the query, best first. No text is an error; an index that is empty finds nothing."""
+        """The best events for the query, best first. No text is an error; an index that is empty finds
+        nothing.
+        """
         ...
 
     def versions(self, event_ids: Iterable[str] | None = None) -> dict[str, int]:
@@ -84,14 +91,17 @@ class EventIndex(Protocol):
         ...
 
     def is_filled(self) -> bool:
-        """Whether this index was ever filled from the database. False where it was deleted, or made by another version: rebuild it then."""
+        """Whether this index was ever filled from the database. False where it was deleted, or made by
+        another version: rebuild it then.
+        """
         ...
 
     def rebuild(self, source: EventDocuments) -> int:
-        """Fill a new index from the source and put it in the old one's place; returns how many documents it holds.
+        """Fill a new index from the source and put it in the old one's place; returns how many documents it
+        holds.
 
-        Searches go on in the old one until then. Puts may go on too: what they put is in the new one, provided that it was in the
-        source before it was put. Another rebuild under way is `StoreUnavailable`.
+        Searches go on in the old one until then. Puts may go on too: what they put is in the new one,
+        provided that it was in the source before it was put. Another rebuild under way is `StoreUnavailable`.
         """
         ...
 

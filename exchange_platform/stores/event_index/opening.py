@@ -1,4 +1,6 @@
-"""Opening the event index that is configured. Not here: what an engine promises (event_index/index.py), the engines."""
+"""Opening the event index that is configured. Not here: what an engine promises (event_index/index.py), the
+engines.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,12 @@ from exchange_platform.stores.event_index.index import EMBEDDED_INDEX, EventInde
 def open_event_index(
     settings: Settings, *, writable: bool = False, clock: Clock = SYSTEM_CLOCK
 ) -> EventIndex:
-    """The configured index: Elasticsearch where there is a URL, else the embedded one in the data directory. Nothing is opened before it is used.
+    """The configured index: Elasticsearch where there is a URL, else the embedded one in the data directory.
+    Nothing is opened before it is used.
 
-    Only a `writable` one can `put`. Of the embedded one there is a single writer at a time: from its first put until it is closed or
-    its process ends; another gets `StoreUnavailable` meanwhile. `rebuild` needs neither.
+    Only a `writable` one can `put`. Of the embedded one there is a single writer at a time: from its first
+    put until it is closed or its process ends; another gets `StoreUnavailable` meanwhile. `rebuild` needs
+    neither.
     """
     if settings.elasticsearch_url is not None:
         from exchange_platform.stores.event_index.elasticsearch import ElasticsearchEventIndex
@@ -31,7 +35,9 @@ def open_event_index(
 
 
 def embedded_index_damage(settings: Settings) -> str | None:
-    """What is wrong with the embedded index's files; None if nothing is, or there is no index. Reads all of it."""
+    """What is wrong with the embedded index's files; None if nothing is, or there is no index. Reads all of
+    it.
+    """
     from exchange_platform.stores.event_index.directory import IndexDirectory
 
     return IndexDirectory(settings.data_dir / EMBEDDED_INDEX).damage_now()

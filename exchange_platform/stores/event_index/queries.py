@@ -1,4 +1,6 @@
-"""What Elasticsearch is told: the event index's mapping, its documents, plans as queries. Not here: asking it (elasticsearch.py)."""
+"""What Elasticsearch is told: the event index's mapping, its documents, plans as queries. Not here: asking it
+(elasticsearch.py).
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ def indexed(document: EventDocument) -> dict[str, Any]:
 
 
 def as_query(plan: Plan) -> dict[str, Any]:
-    """The plan in Elasticsearch's query language. Every part has a constant score, so the score is the plan's sum of points."""
+    """The plan in Elasticsearch's query language. Every part has a constant score, so the score is the plan's
+    sum of points.
+    """
     return {
         "bool": {
             "must": [_expression(part) for part in plan.required],

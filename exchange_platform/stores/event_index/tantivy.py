@@ -1,4 +1,6 @@
-"""The embedded event index: tantivy, on disk. Not here: its folders and locks (directory.py), what matches and ranks (search/)."""
+"""The embedded event index: tantivy, on disk. Not here: its folders and locks (directory.py), what matches
+and ranks (search/).
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ _decode = msgspec.msgpack.Decoder(tuple[EventDocument, Places]).decode
 
 
 class TantivyEventIndex:
-    """An `EventIndex` in a directory. Readers follow what other processes write: they look at two files before each search."""
+    """An `EventIndex` in a directory. Readers follow what other processes write: they look at two files
+    before each search.
+    """
 
     def __init__(self, root: Path, *, writable: bool, clock: Clock) -> None:
         self._directory = IndexDirectory(root)
@@ -163,7 +167,9 @@ class TantivyEventIndex:
         return writer
 
     def _is_damaged(self, current: Generation) -> bool:
-        """Whether files of the generation are not what was written. Reads all of them, and so now and then only."""
+        """Whether files of the generation are not what was written. Reads all of them, and so now and then
+        only.
+        """
         now_s = self._clock.monotonic_s()
         if now_s - self._found_whole_s < _LOOK_EVERY_S:
             return False
@@ -175,7 +181,9 @@ class TantivyEventIndex:
         return False
 
     def _newest_reader(self) -> _Reader | None:
-        """A reader of what is committed. Where the index is gone, not filled again, or can't be opened now, the last one goes on."""
+        """A reader of what is committed. Where the index is gone, not filled again, or can't be opened now,
+        the last one goes on.
+        """
         reader = self._reader
         if reader is not None and reader.stamp == self._directory.stamp(reader.generation):
             return reader
@@ -241,7 +249,9 @@ class _Reader:
         return {document.event_id: document.version for document in documents}
 
     def _open_fields(self) -> None:
-        """Have each field's files opened now: tantivy does it at the first search, when they may be deleted. Raises `ValueError` if they are."""
+        """Have each field's files opened now: tantivy does it at the first search, when they may be deleted.
+        Raises `ValueError` if they are.
+        """
         for field in (ID, *Field):
             nothing = Query.term_query(SCHEMA, field, "", index_option=_BASIC)
             self.searcher.search(nothing, limit=1, count=False)
@@ -259,7 +269,9 @@ class _Writer:
         self._writer: tantivy.IndexWriter | None = self._index.writer(heap_size=heap_bytes, num_threads=1)
 
     def put(self, documents: Sequence[EventDocument]) -> tuple[int, dict[str, str]]:
-        """Add those that are newer than what is held, committed on return: how many, and why some can't be."""
+        """Add those that are newer than what is held, committed on return: how many, and why some
+        can't be.
+        """
         self._index.reload()
         held = _versions(self._index.searcher(), [document.event_id for document in documents])
         refused: dict[str, str] = {}
@@ -335,7 +347,9 @@ def _made(folder: Path) -> tantivy.Index:
 
 
 def _open(folder: Path) -> tantivy.Index:
-    """The index in a folder; never makes one, which in a folder that is being deleted would be an empty one that passes for it."""
+    """The index in a folder; never makes one, which in a folder that is being deleted would be an empty one
+    that passes for it.
+    """
     return _ready(tantivy.Index.open(str(folder)))
 
 

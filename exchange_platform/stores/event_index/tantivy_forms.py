@@ -98,7 +98,9 @@ def _spelt(part: Term) -> Query:
 
 @lru_cache(maxsize=256)
 def _mistyped(field: Field, text: str, typo: Typo) -> Query:
-    """Kept, because a pattern takes longer to compile than to look up, and a box asks for the same words with every letter that follows."""
+    """Kept, because a pattern takes longer to compile than to look up, and a box asks for the same words with
+    every letter that follows.
+    """
     if typo is Typo.ANY:
         return Query.fuzzy_term_query(SCHEMA, field, text, distance=1, transposition_cost_one=True)
     return Query.regex_query(SCHEMA, field, "|".join(spellings_with_letter_left_out(text)))

@@ -1,4 +1,6 @@
-"""The lake: DuckLake tables for analysts. `Lake` is what others use of it; it comes with DuckDB, which is loaded only when it is asked for."""
+"""The lake: DuckLake tables for analysts. `Lake` is what others use of it; it comes with DuckDB, which is
+loaded only when it is asked for.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Adding rows to the lake's tables that it does not have. Not here: the transaction (lake.py), the tables (tables.py)."""
+"""Adding rows to the lake's tables that it does not have. Not here: the transaction (lake.py), the tables
+(tables.py).
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def known_keys(
     batch: Batch,  # noqa: ARG001 (DuckDB reads it by name)
     times: Sequence[datetime],
 ) -> set[tuple[Any, ...]]:
-    """The keys of the batch that the table has. A repeat has the same time, so only the files of the batch's span are looked into."""
+    """The keys of the batch that the table has. A repeat has the same time, so only the files of the batch's
+    span are looked into.
+    """
     same = " AND ".join(f"stored.{name} = batch.{name}" for name in key)
     found = connection.execute(
         f"SELECT {', '.join(key)} FROM {table} stored SEMI JOIN batch ON {same}"

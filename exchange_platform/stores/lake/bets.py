@@ -1,6 +1,8 @@
-"""The bets' newest versions as the lake holds them, to compare with the operational database. SQL only; who asks is lake.py.
+"""The bets' newest versions as the lake holds them, to compare with the operational database. SQL only; who
+asks is lake.py.
 
-Bets are taken by when they were placed: that is fixed for a bet's life, and the files of other times are left alone.
+Bets are taken by when they were placed: that is fixed for a bet's life, and the files of other times are left
+alone.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ class BetState(NamedTuple):
 
 
 class BetSums(NamedTuple):
-    """The bets placed in one second, newest versions, in one line: equal in two stores when they hold the same."""
+    """The bets placed in one second, newest versions, in one line: equal in two stores when they hold the
+    same.
+    """
 
     bets: int
     versions: int
@@ -40,7 +44,9 @@ _SECOND = "epoch_us(placed_at) // 1000000"
 
 
 def _newest(where: str) -> str:
-    """Every bet's newest version. What is only PENDING was not told of by the exchange yet: each store may lack it."""
+    """Every bet's newest version. What is only PENDING was not told of by the exchange yet: each store may
+    lack it.
+    """
     return f"""
     SELECT bet_id, user_id, {_SECOND} AS second, max(version) AS version, arg_max(status, version) AS status,
            arg_max(matched_minor, version) AS matched_minor, arg_max(remaining_minor, version) AS remaining_minor,

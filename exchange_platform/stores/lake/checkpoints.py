@@ -1,8 +1,10 @@
-"""Where the lake keeps up to which position it holds each shard, and for which epoch. Not here: the contract (stores/checkpoints.py).
+"""Where the lake keeps up to which position it holds each shard, and for which epoch. Not here: the contract
+(stores/checkpoints.py).
 
-A commit's positions travel in the commit's own DuckLake snapshot, as its `commit_extra_info`: atomic with the data, and free, while
-changing a row of a table would double what a small commit costs. Claims, commits without data and maintenance *fold* them into the
-table `checkpoints`. What counts is the table, overlaid by the newest snapshot that carries positions.
+A commit's positions travel in the commit's own DuckLake snapshot, as its `commit_extra_info`: atomic with the
+data, and free, while changing a row of a table would double what a small commit costs. Claims, commits
+without data and maintenance *fold* them into the table `checkpoints`. What counts is the table, overlaid by
+the newest snapshot that carries positions.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ _encoder = msgspec.json.Encoder()
 
 
 class LakeCheckpoints:
-    """The checkpoints of a lake. Every method but `read` belongs into a writing transaction of the connection."""
+    """The checkpoints of a lake. Every method but `read` belongs into a writing transaction of the
+    connection.
+    """
 
     def __init__(self, lake: LakeConnection) -> None:
         self._lake = lake
@@ -48,7 +52,9 @@ class LakeCheckpoints:
         return {**self._folded().get(source, {}), **self._carried().get(source, {})}
 
     def claim(self, source: str, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
-        """Make the shards this epoch's; returns their positions. Raises `Superseded`, and claims none, if a newer epoch holds one."""
+        """Make the shards this epoch's; returns their positions. Raises `Superseded`, and claims none, if a
+        newer epoch holds one.
+        """
         held = self.read(source)
         for shard in shards:
             if shard in held and held[shard].epoch > epoch:
@@ -62,10 +68,12 @@ class LakeCheckpoints:
         return positions
 
     def advance(self, source: str, epoch: int, steps: Sequence[Advance]) -> bool:
-        """Assert that this epoch holds the shards where it last left them, and let the transaction's snapshot carry the new positions.
+        """Assert that this epoch holds the shards where it last left them, and let the transaction's snapshot
+        carry the new positions.
 
-        Says whether there is anything to commit: not if these very steps were committed already, as when the answer to a commit
-        was lost and it is tried again. Raises `Superseded`. A transaction that turns out to write no data must `fold`.
+        Says whether there is anything to commit: not if these very steps were committed already, as when the
+        answer to a commit was lost and it is tried again. Raises `Superseded`. A transaction that turns out
+        to write no data must `fold`.
         """
         if not steps:
             return True
@@ -92,7 +100,9 @@ class LakeCheckpoints:
         return True
 
     def set_back(self, source: str, shard: str) -> bool:
-        """Let the shard be read from its beginning; says whether the lake knows it. Whoever holds it is superseded at its next commit."""
+        """Let the shard be read from its beginning; says whether the lake knows it. Whoever holds it is
+        superseded at its next commit.
+        """
         held = self.read(source)
         if shard not in held:
             return False
@@ -123,8 +133,8 @@ class LakeCheckpoints:
         if self._lake.is_sqlite:
             rows = self._lake.catalog_rows(_NEWEST.format(snapshots="ducklake_snapshot_changes"))
         else:
-            # Through DuckLake, whose transaction begins after the lock was taken: PostgreSQL itself shows the transaction that
-            # waited for the lock how things were before it waited.
+            # Through DuckLake, whose transaction begins after the lock was taken: PostgreSQL itself shows the
+            # transaction that waited for the lock how things were before it waited.
             rows = self._lake.session.execute(
                 _NEWEST.format(snapshots="ducklake_snapshots('lake')")
             ).fetchall()

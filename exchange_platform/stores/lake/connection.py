@@ -1,4 +1,6 @@
-"""Attaching the lake: DuckDB, its extensions, the catalog, and one writer at a time. Not here: tables and statements (lake.py)."""
+"""Attaching the lake: DuckDB, its extensions, the catalog, and one writer at a time. Not here: tables and
+statements (lake.py).
+"""
 
 from __future__ import annotations
 
@@ -52,15 +54,18 @@ _PASSWORD = re.compile(
     re.IGNORECASE,
 )
 _READS = " options='-c default_transaction_read_only=on'"
-"""What PostgreSQL is asked for by a connection that runs others' queries: another layer beside its role's rights."""
+"""What PostgreSQL is asked for by a connection that runs others' queries: another layer beside its role's
+rights.
+"""
 
 
 class LakeConnection:
-    """One DuckDB that has the lake attached as `lake`. For one thread at a time. Nothing is opened before it is used.
+    """One DuckDB that has the lake attached as `lake`. For one thread at a time. Nothing is opened before it
+    is used.
 
-    On a SQLite catalog, two processes that write at once fail instead of waiting, so each writing transaction holds a file lock; it
-    is the kernel's, so a killed process leaves none behind. On PostgreSQL an advisory lock of the transaction does the same.
-    Readers take no lock and wait for none.
+    On a SQLite catalog, two processes that write at once fail instead of waiting, so each writing transaction
+    holds a file lock; it is the kernel's, so a killed process leaves none behind. On PostgreSQL an advisory
+    lock of the transaction does the same. Readers take no lock and wait for none.
     """
 
     def __init__(
@@ -75,7 +80,8 @@ class LakeConnection:
         fenced: bool = False,
         spill_mb: int | None = None,
     ) -> None:
-        """`fenced`: for what others write. It only reads, reaches no file but the lake's, and can't be configured.
+        """`fenced`: for what others write. It only reads, reaches no file but the lake's, and can't be
+        configured.
 
         `spill_mb` bounds what DuckDB writes to its temporary directory; None: nine tenths of the free space.
         """
@@ -109,7 +115,8 @@ class LakeConnection:
     def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A writing transaction, alone among all processes; rolled back on any error.
 
-        Raises `StoreUnavailable`: nothing was written, unless the catalog's server was lost just as it committed.
+        Raises `StoreUnavailable`: nothing was written, unless the catalog's server was lost just as it
+        committed.
         """
         with self._locked_file(), self.translated(), self._locked_server():
             connection = self.session
@@ -123,9 +130,11 @@ class LakeConnection:
 
     @contextmanager
     def alone(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The connection while no other process writes, without a transaction: for maintenance. Raises `StoreUnavailable`.
+        """The connection while no other process writes, without a transaction: for maintenance. Raises
+        `StoreUnavailable`.
 
-        On PostgreSQL it takes no lock: DuckLake itself sees that maintenance and writers do not undo each other.
+        On PostgreSQL it takes no lock: DuckLake itself sees that maintenance and writers do not undo each
+        other.
         """
         with self._locked_file(), self.translated():
             yield self.session
@@ -134,8 +143,8 @@ class LakeConnection:
     def translated(self, *, attached: bool = True) -> Iterator[None]:
         """Turn DuckDB's errors that may pass into `StoreUnavailable`, and begin with a new connection then.
 
-        Where a file of the lake or its catalog is behind the error, it is a `LakeDamaged` that names it. Before the lake is `attached`
-        its files are not known.
+        Where a file of the lake or its catalog is behind the error, it is a `LakeDamaged` that names it.
+        Before the lake is `attached` its files are not known.
         """
         try:
             yield
@@ -170,7 +179,9 @@ class LakeConnection:
 
     @contextmanager
     def scratch(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A DuckDB without the lake, to read single files: a damaged one can make a DuckDB refuse everything from then on."""
+        """A DuckDB without the lake, to read single files: a damaged one can make a DuckDB refuse everything
+        from then on.
+        """
         connection = duckdb.connect(
             config={"threads": "1", "memory_limit": f"{self._memory_mb}MB", **lake_extensions.CONFIG}
         )
@@ -210,7 +221,8 @@ class LakeConnection:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # Whoever waits holds the turn, so that a writer which has just finished does not come first again.
+            # Whoever waits holds the turn, so that a writer which has just finished does not come first
+            # again.
             with self._turn.acquire(poll_interval=_LOCK_POLL_S):
                 self._lock.acquire(poll_interval=_LOCK_POLL_S)
         except Timeout:
@@ -222,9 +234,11 @@ class LakeConnection:
 
     @contextmanager
     def _locked_server(self) -> Iterator[None]:
-        """PostgreSQL's lock, in a transaction beside the writing one: that one must begin after it and end before it.
+        """PostgreSQL's lock, in a transaction beside the writing one: that one must begin after it and end
+        before it.
 
-        (In the same one, DuckDB would release it before DuckLake commits, and show what was there before the wait.)
+        (In the same one, DuckDB would release it before DuckLake commits, and show what was there before the
+        wait.)
         """
         if self.is_sqlite:
             yield
@@ -274,12 +288,14 @@ class LakeConnection:
             *(["httpfs"] if on_s3 else []),
         )
         if self.is_sqlite:
-            # Each scanning thread has a SQLite connection of its own, outside the transaction: while files are merged, it sees
-            # neither the old nor the new ones, and a table seems empty. One thread sees one state, and is faster.
+            # Each scanning thread has a SQLite connection of its own, outside the transaction: while files
+            # are merged, it sees neither the old nor the new ones, and a table seems empty. One thread sees
+            # one state, and is faster.
             connection.execute("SET GLOBAL sqlite_disable_multithreaded_scans = true")
         if on_s3 and self._s3 is not None:
             self._s3.grant(connection)
-        # Small commits as Parquet files cost half of what rows in the catalog cost; Lake.commit keeps the files few.
+        # Small commits as Parquet files cost half of what rows in the catalog cost; Lake.commit keeps the
+        # files few.
         options = [f"DATA_PATH {_quoted(self._data_path)}", "DATA_INLINING_ROW_LIMIT 0"]
         if self.is_sqlite:
             options.append("META_BUSY_TIMEOUT 10000")

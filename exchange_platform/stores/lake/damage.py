@@ -1,6 +1,8 @@
-"""Whether an error of the lake comes from damage: a destroyed catalog, or a Parquet file that is cut, changed or gone.
+"""Whether an error of the lake comes from damage: a destroyed catalog, or a Parquet file that is cut, changed
+or gone.
 
-DuckDB's messages don't always name the file, and some name none of the words below, so the files themselves are asked.
+DuckDB's messages don't always name the file, and some name none of the words below, so the files themselves
+are asked.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ _CATALOG_REMEDY = "stop the platform, then `exchange-platform restore-lake` sets
 
 
 def refuse_lost_catalog(path: Path, data_path: str) -> None:
-    """Raise `LakeDamaged` where the catalog is gone or empty beside files that it named: a new one would forget them in silence."""
+    """Raise `LakeDamaged` where the catalog is gone or empty beside files that it named: a new one would
+    forget them in silence.
+    """
     if path.is_dir():
         raise LakeDamaged(f"lake: its catalog {path} is a directory; {_CATALOG_REMEDY}")
     if path.exists() and path.stat().st_size:
@@ -88,7 +92,9 @@ def is_suspicious(error: duckdb.Error) -> bool:
 def of_files(
     scratch: duckdb.DuckDBPyConnection, files: Sequence[LakeFile], message: str
 ) -> LakeDamaged | None:
-    """The damaged files behind an error with this message: those whose size or footer is wrong, else the ones that can't be read."""
+    """The damaged files behind an error with this message: those whose size or footer is wrong, else the ones
+    that can't be read.
+    """
     damaged = [DamagedFile(file, reason) for file in files if (reason := _outer(scratch, file)) is not None]
     if not damaged:
         damaged = _unreadable(scratch, files, message)
@@ -116,7 +122,9 @@ def _outer(scratch: duckdb.DuckDBPyConnection, file: LakeFile) -> str | None:
 def _unreadable(
     scratch: duckdb.DuckDBPyConnection, files: Sequence[LakeFile], message: str
 ) -> list[DamagedFile]:
-    """Those named in the message that can't be read; where it names none, the first one that can't, newest first."""
+    """Those named in the message that can't be read; where it names none, the first one that can't, newest
+    first.
+    """
     named = named_in(message, files)
     until = time.monotonic() + _READING_S
     for file in named or reversed(files):

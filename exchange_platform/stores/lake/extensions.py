@@ -1,7 +1,9 @@
-"""DuckDB's extensions, loaded from their wheels: nothing is downloaded or copied. Not here: what they are loaded for (connection.py).
+"""DuckDB's extensions, loaded from their wheels: nothing is downloaded or copied. Not here: what they are
+loaded for (connection.py).
 
-DuckDB checks an extension's signature at each LOAD, by hashing some 36 MB, which is 0.2 s of a core and most of what a connection costs.
-The same file needs that once a process: after it, connections load the file unchecked, and then refuse what is not signed, as ever.
+DuckDB checks an extension's signature at each LOAD, by hashing some 36 MB, which is 0.2 s of a core and most
+of what a connection costs. The same file needs that once a process: after it, connections load the file
+unchecked, and then refuse what is not signed, as ever.
 """
 
 from __future__ import annotations
@@ -33,10 +35,11 @@ class _File:
 
 
 def load(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
-    """Load extensions whose signatures are valid, and let the connection load none that is unsigned from then on.
+    """Load extensions whose signatures are valid, and let the connection load none that is unsigned from then
+    on.
 
-    Raises `ImportError` where an extension's wheel is missing or made for another DuckDB, and DuckDB's own error where the extension is
-    not signed by DuckDB's makers.
+    Raises `ImportError` where an extension's wheel is missing or made for another DuckDB, and DuckDB's own
+    error where the extension is not signed by DuckDB's makers.
     """
     for name in names:
         file = _file(name)

@@ -1,7 +1,9 @@
-"""What analysts' SQL may do: one query that reads the lake. Decided on DuckDB's own parse of the text, by lists of what is allowed.
+"""What analysts' SQL may do: one query that reads the lake. Decided on DuckDB's own parse of the text, by
+lists of what is allowed.
 
-This is one layer. The connection that runs the query is another: it reaches no file outside the lake's, can't be configured, and its catalog is attached
-for reading (connection.py). Finding the query inside EXPLAIN and PIVOT is statements.py's.
+This is one layer. The connection that runs the query is another: it reaches no file outside the lake's, can't
+be configured, and its catalog is attached for reading (connection.py). Finding the query inside EXPLAIN and
+PIVOT is statements.py's.
 """
 
 from __future__ import annotations
@@ -114,9 +116,11 @@ class _System:
 
 
 def checked(session: duckdb.DuckDBPyConnection, sql: str) -> Sequence[duckdb.Statement]:
-    """The text's statements, to be executed in their order; the last one's answer counts, any before it make a PIVOT's columns.
+    """The text's statements, to be executed in their order; the last one's answer counts, any before it make
+    a PIVOT's columns.
 
-    Raises `QueryError` for all that is no single query of the lake, and DuckDB's own error for what it can't parse.
+    Raises `QueryError` for all that is no single query of the lake, and DuckDB's own error for what it can't
+    parse.
     """
     if "\0" in sql or not _is_unicode(sql):
         raise QueryError("a query is Unicode text without the character NUL")
@@ -258,7 +262,9 @@ def _check_table(part: Mapping[str, Any], names: Collection[str]) -> None:
 
 
 def _check_function(part: Mapping[str, Any]) -> None:
-    """By its name alone: what stands before it may be a column (`market_id.lower()`), and nobody can make a function of such a name."""
+    """By its name alone: what stands before it may be a column (`market_id.lower()`), and nobody can make a
+    function of such a name.
+    """
     name = str(part["function_name"]).lower()
     if name in _REFUSED_FUNCTIONS:
         raise QueryError(f"the function {name} is refused: {_REFUSED_FUNCTIONS[name]}")
@@ -300,7 +306,9 @@ def _is_unicode(text: str) -> bool:
 
 
 def _is_word(name: str) -> bool:
-    """Whether a name can't be a file's: DuckDB takes a name with a dot or a slash for one where it knows no such table."""
+    """Whether a name can't be a file's: DuckDB takes a name with a dot or a slash for one where it knows no
+    such table.
+    """
     return name.replace("_", "").replace(" ", "").isalnum()
 
 

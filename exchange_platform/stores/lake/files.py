@@ -1,7 +1,9 @@
-"""The lake's files as its catalog names them, and whether each is whole. Taking a damaged one out is losses.py's.
+"""The lake's files as its catalog names them, and whether each is whole. Taking a damaged one out is
+losses.py's.
 
-The catalog knows each file's size, the length of its footer, its rows and the span of their times. Files never change once they are
-written, so a file is whole when all of these fit and its bytes are those that were there when it was first looked at.
+The catalog knows each file's size, the length of its footer, its rows and the span of their times. Files
+never change once they are written, so a file is whole when all of these fit and its bytes are those that were
+there when it was first looked at.
 """
 
 from __future__ import annotations
@@ -110,7 +112,9 @@ class DamagedFile:
 
 
 class LakeDamaged(StoreDamaged):
-    """Files of the lake, or its catalog, are damaged. With the files that were found, none where it is the catalog."""
+    """Files of the lake, or its catalog, are damaged. With the files that were found, none where it is the
+    catalog.
+    """
 
     def __init__(self, message: str, files: Sequence[DamagedFile] = ()) -> None:
         super().__init__(message)
@@ -147,7 +151,9 @@ def named_in(message: str, files: Iterable[LakeFile]) -> list[LakeFile]:
 
 
 def outer_damage(session: duckdb.DuckDBPyConnection, file: LakeFile) -> str | None:
-    """What is wrong with the file's size or footer; None if nothing is. Costs one small read. Raises `FileUnreadable`."""
+    """What is wrong with the file's size or footer; None if nothing is. Costs one small read. Raises
+    `FileUnreadable`.
+    """
     if file.path.startswith("s3://"):
         return _outer_damage_on_s3(session, file)
     path = Path(file.path)
@@ -171,7 +177,9 @@ def outer_damage(session: duckdb.DuckDBPyConnection, file: LakeFile) -> str | No
 
 
 def inner_damage(session: duckdb.DuckDBPyConnection, path: str, rows: int | None) -> str | None:
-    """What is wrong with a file's content, read as a whole; None if it can be read and has so many rows (None: any). Raises `FileUnreadable`."""
+    """What is wrong with a file's content, read as a whole; None if it can be read and has so many rows
+    (None: any). Raises `FileUnreadable`.
+    """
     try:
         found = int(_decoded(session, path)[0])
     except duckdb.Error as error:
@@ -184,7 +192,8 @@ def inner_damage(session: duckdb.DuckDBPyConnection, path: str, rows: int | None
 
 
 def digest(session: duckdb.DuckDBPyConnection, path: str) -> str:
-    """A text that is another where the file's content is: the SHA-256 of its bytes; on S3, which guards bytes itself, one of its rows.
+    """A text that is another where the file's content is: the SHA-256 of its bytes; on S3, which guards bytes
+    itself, one of its rows.
 
     Raises `FileUnreadable`.
     """
@@ -206,7 +215,9 @@ def digest(session: duckdb.DuckDBPyConnection, path: str) -> str:
 
 
 def is_comparable(digest: str) -> bool:
-    """Whether this DuckDB gives the same digest for the same content: its hashes of rows are its version's own."""
+    """Whether this DuckDB gives the same digest for the same content: its hashes of rows are its version's
+    own.
+    """
     return not digest.startswith("rows ") or digest.startswith(_rows_prefix())
 
 

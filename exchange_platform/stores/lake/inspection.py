@@ -1,7 +1,8 @@
-"""Looking at the lake's files in rounds: every file's size and footer each time, the content of the new ones and of a share of the others.
+"""Looking at the lake's files in rounds: every file's size and footer each time, the content of the new ones
+and of a share of the others.
 
-Taking damaged files out is losses.py's. What a file held when it was first looked at is kept (lake_losses.Sighting), so that any changed
-bit is found later, and what a lost file held is known by market.
+Taking damaged files out is losses.py's. What a file held when it was first looked at is kept
+(lake_losses.Sighting), so that any changed bit is found later, and what a lost file held is known by market.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def inspect(
     content_bytes: int | None = CONTENT_BYTES,
     outer_files: int | None = OUTER_FILES,
 ) -> Inspection:
-    """Look at the files of the newest snapshot, at the content of so many bytes of them (None: of all). Raises `StoreUnavailable`.
+    """Look at the files of the newest snapshot, at the content of so many bytes of them (None: of all).
+    Raises `StoreUnavailable`.
 
     On a lake that may be written, what was found whole is remembered.
     """
@@ -105,7 +107,9 @@ def _seen_at(known: dict[int, Sighting], file: LakeFile) -> int:
 def _read(
     scratch: duckdb.DuckDBPyConnection, file: LakeFile, known: dict[int, Sighting], now_us: int
 ) -> DamagedFile | Sighting:
-    """Read the whole file: its bytes must be those of its first sighting; at that, its rows must be readable and as many as were written."""
+    """Read the whole file: its bytes must be those of its first sighting; at that, its rows must be readable
+    and as many as were written.
+    """
     now = digest(scratch, file.path)
     before = known.get(file.file_id)
     if before is not None and is_comparable(before.digest):
@@ -119,7 +123,9 @@ def _read(
 
 
 class _Scratches:
-    """A DuckDB to read single files with, replaced after a file that it could not read: that may have spoilt it."""
+    """A DuckDB to read single files with, replaced after a file that it could not read: that may have spoilt
+    it.
+    """
 
     def __init__(self, lake: LakeConnection) -> None:
         self._lake = lake

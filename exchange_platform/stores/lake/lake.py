@@ -1,8 +1,9 @@
-"""The lake: executions, bet history and odds windows as DuckLake tables, for analysts. Not here: the tables (tables.py), the
-windows' SQL (windows.py), checkpoints (checkpoints.py), the connection and its lock (connection.py).
+"""The lake: executions, bet history and odds windows as DuckLake tables, for analysts. Not here: the tables
+(tables.py), the windows' SQL (windows.py), checkpoints (checkpoints.py), the connection and its lock
+(connection.py).
 
-Every commit is one DuckLake transaction that asserts the consumer's epoch and position (stores/checkpoints.py) and writes data,
-checkpoint and the list of windows to close together.
+Every commit is one DuckLake transaction that asserts the consumer's epoch and position
+(stores/checkpoints.py) and writes data, checkpoint and the list of windows to close together.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MAX_TAKEN_OUT = 10
-"""So many damaged files at once are taken out without asking anybody: more of them is a disk's or a bucket's fault."""
+"""As many damaged files at once are taken out unasked: more are a disk's or a bucket's fault."""
 _MERGE_EVERY = 64
 """Commits with data between two merges of the small files that they leave."""
 
@@ -68,11 +69,13 @@ class LakeCounts:
 
 
 class Lake:
-    """The lake, through one DuckDB connection: for one thread at a time. Nothing is opened before the first call.
+    """The lake, through one DuckDB connection: for one thread at a time. Nothing is opened before the first
+    call.
 
-    Every method raises `StoreUnavailable` where the catalog or the files can't be reached, or another process has written for too
-    long; call it again later. Where a file is damaged it is a `LakeDamaged` that names it. One that may write then takes a few such
-    files out (losses.py), so that the next call goes on without their rows.
+    Every method raises `StoreUnavailable` where the catalog or the files can't be reached, or another process
+    has written for too long; call it again later. Where a file is damaged it is a `LakeDamaged` that names
+    it. One that may write then takes a few such files out (losses.py), so that the next call goes on without
+    their rows.
     """
 
     def __init__(
@@ -116,9 +119,11 @@ class Lake:
         memory_mb: int | None = None,
         shared: bool = False,
     ) -> Lake:
-        """The lake that the settings name. `memory_mb` bounds what DuckDB holds; more than that it spills to disk.
+        """The lake that the settings name. `memory_mb` bounds what DuckDB holds; more than that it spills to
+        disk.
 
-        `shared`: other consumers close windows too, so which are open is asked again before executions are added.
+        `shared`: other consumers close windows too, so which are open is asked again before executions are
+        added.
         """
         return cls(
             settings.lake_read_catalog_string if read_only else settings.lake_catalog_string,
@@ -135,7 +140,7 @@ class Lake:
 
     @property
     def connection(self) -> LakeConnection:
-        """The connection, for looking at the files and restoring what they held (inspection.py, restoring.py)."""
+        """The connection, to look at files and restore what they held (inspection.py, restoring.py)."""
         return self._connection
 
     def migrate(self) -> None:
@@ -157,7 +162,7 @@ class Lake:
             return self._checkpoints.claim(source, epoch, shards)
 
     def set_back(self, source: str, shard: str) -> bool:
-        """Let the shard be read from its beginning; says whether the lake knows it. What it has is dropped as a repeat."""
+        """Let the shard be read from its beginning, what it has as repeats; says whether it is known."""
         with self._connection.write():
             return self._checkpoints.set_back(source, shard)
 
@@ -169,11 +174,12 @@ class Lake:
         executions: Sequence[Execution],
         bets: Sequence[Bet],
     ) -> LakeCommit:
-        """Add executions and bet versions that the lake does not have, and advance the checkpoints, in one transaction.
+        """Add executions and bet versions that the lake does not have, and advance the checkpoints, in one
+        transaction.
 
-        An execution that it has (by id; a repeat has the same time) or that stands twice in the batch is dropped, the first one
-        counts; so is a bet version. A commit that was done already (its answer was lost) changes nothing.
-        Raises `Superseded`; nothing was written then.
+        An execution that it has (by id; a repeat has the same time) or that stands twice in the batch is
+        dropped, the first one counts; so is a bet version. A commit that was done already (its answer was
+        lost) changes nothing. Raises `Superseded`; nothing was written then.
         """
         opened: set[tuple[str, datetime]] = set()
         new_executions = new_bets = 0
@@ -202,10 +208,12 @@ class Lake:
         passed: Mapping[str, datetime | None],
         shards: Collection[str] | None = None,
     ) -> list[ClosedDay]:
-        """Close the open windows of these markets that end by the instant given (None: all), computing each once.
+        """Close the open windows of these markets that end by the instant given (None: all), computing each
+        once.
 
-        A new window's row has `revision` 1; one that late executions changed has one more than before; one that is what it was
-        stays. Raises `Superseded` if a newer epoch holds any of these of the source's shards (None: of all).
+        A new window's row has `revision` 1; one that late executions changed has one more than before; one
+        that is what it was stays. Raises `Superseded` if a newer epoch holds any of these of the source's
+        shards (None: of all).
         """
         due = [window for window in self.open_windows() if lake_windows.has_passed(window, passed)]
         if not due:
@@ -222,10 +230,12 @@ class Lake:
         return days
 
     def recompute(self, day: date) -> Recomputed:
-        """Compute a day's (UTC) closed windows again from its executions. Idempotent: a row that is what it was keeps its revision.
+        """Compute a day's (UTC) closed windows again from its executions. Idempotent: a row that is what it
+        was keeps its revision.
 
-        Windows that are open are left to whoever closes them. It takes several short transactions (recompute.py), so what it raises
-        in between leaves some windows corrected; calling it again corrects the others.
+        Windows that are open are left to whoever closes them. It takes several short transactions
+        (recompute.py), so what it raises in between leaves some windows corrected; calling it again corrects
+        the others.
         """
         with self._without_damage():
             return lake_recompute.recompute(self._connection, day)
@@ -233,7 +243,8 @@ class Lake:
     def open_windows(self, *, refresh: bool = False) -> set[tuple[str, datetime]]:
         """(market, window start) of windows with executions that odds_windows does not tell of yet.
 
-        Remembered between calls; `refresh` asks the lake, as other processes (a replay of dead letters) open windows too.
+        Remembered between calls; `refresh` asks the lake, as other processes (a replay of dead letters) open
+        windows too.
         """
         if self._open is None or refresh:
             rows = self._rows("SELECT DISTINCT market_id, window_start FROM open_windows")
@@ -265,7 +276,8 @@ class Lake:
     def disagreeing_windows(
         self, *, since: datetime | None = None, until: datetime | None = None, limit: int = 100
     ) -> list[tuple[Any, ...]]:
-        """Closed windows (not open again) that are not what their executions give now: (market, selection, handicap, start).
+        """Closed windows (not open again) that are not what their executions give now: (market, selection,
+        handicap, start).
 
         Of those that start in `[since, until)`, which must be windows' bounds.
         """
@@ -276,7 +288,7 @@ class Lake:
         return [hour.astimezone(UTC) for (hour,) in self._rows(lake_windows.HOURS)]
 
     def bet_sums(self, since: datetime | None, until: datetime | None) -> dict[int, BetSums]:
-        """By the second of placing (since 1970), the sums of the bets placed in that span (None: no bound), newest versions."""
+        """By the second of placing (since 1970), sums of bets placed in that span (None: no bound)."""
         return {second: BetSums(*told) for second, *told in self._rows(lake_bets.sums(since, until))}
 
     def newest_bets(self, seconds: Collection[int]) -> dict[str, BetState]:
@@ -289,10 +301,11 @@ class Lake:
         return self._rows(sql)
 
     def query(self, sql: str) -> pa.Table:
-        """Run one reading statement; the lake's tables need no prefix, instants are UTC. Raises `QueryError` with what was wrong.
+        """Run one reading statement; the lake's tables need no prefix, instants are UTC. Raises `QueryError`
+        with what was wrong.
 
-        It may read the lake's tables and nothing else (fence.py), on a connection of its own that sees what is committed, within its limits
-        of time, memory and disk (query_limits.py).
+        It may read the lake's tables and nothing else (fence.py), on a connection of its own that sees what
+        is committed, within its limits of time, memory and disk (query_limits.py).
         """
         with self._queries.translated():
             session = self._queries.session
@@ -312,10 +325,11 @@ class Lake:
             raise QueryError(message) from None
 
     def maintain(self, *, keep_snapshots: str = "1 hour") -> None:
-        """Keep the lake small and fast: merge files, drop snapshots older than that and the files that only they needed.
+        """Keep the lake small and fast: merge files, drop snapshots older than that and the files that only
+        they needed.
 
-        Each step takes the write lock for itself, so writers wait for one step at most, well under a second. A query that runs
-        longer than `keep_snapshots` loses its files.
+        Each step takes the write lock for itself, so writers wait for one step at most, well under a second.
+        A query that runs longer than `keep_snapshots` loses its files.
         """
         with self._without_damage():
             with self._connection.write():
@@ -323,7 +337,7 @@ class Lake:
             lake_maintenance.tidy(self._connection, keep=keep_snapshots)
 
     def delete_orphans(self, *, before: datetime) -> int:
-        """Delete files that killed writers left, written before then; how many. Raises `KnownFiles` where the catalog knows one of them."""
+        """Delete what killed writers left before then; how many. Raises `KnownFiles` for one in use."""
         return lake_maintenance.delete_orphans(self._connection, before)
 
     def close(self) -> None:
@@ -337,7 +351,7 @@ class Lake:
 
     @contextmanager
     def _without_damage(self) -> Iterator[None]:
-        """Take the damaged files that stopped a call out of the lake, if it may be written and they are few; the call still fails."""
+        """Take damaged files that stopped a call out, if they are few; the call still fails."""
         try:
             yield
         except LakeDamaged as damage:

@@ -1,9 +1,11 @@
-"""Damaged files taken out of the lake, and what became of their rows. Finding damage is files.py's, restoring rows restoring.py's.
+"""Damaged files taken out of the lake, and what became of their rows. Finding damage is files.py's, restoring
+rows restoring.py's.
 
-A file is taken out as DuckLake itself ends a file whose rows are all deleted: its catalog entry gets an end, in a snapshot of its own. So other
-writers see a deletion, and readers a state without these rows. In the same transaction a *loss* is written, a row of a table of the
-platform's own beside DuckLake's: what the file held, and how many rows each market should have in its span. It stays until every
-row is back, or somebody accepts that it is not.
+A file is taken out as DuckLake itself ends a file whose rows are all deleted: its catalog entry gets an end,
+in a snapshot of its own. So other writers see a deletion, and readers a state without these rows. In the same
+transaction a *loss* is written, a row of a table of the platform's own beside DuckLake's: what the file held,
+and how many rows each market should have in its span. It stays until every row is back, or somebody accepts
+that it is not.
 """
 
 from __future__ import annotations
@@ -67,7 +69,9 @@ class Loss(msgspec.Struct, frozen=True):
     """The first and the last of the rows' times."""
     found_at: datetime
     expected: dict[str, int] | None
-    """By market, the rows that the table should have in the span; None where the lost ones were never counted by market."""
+    """By market, the rows that the table should have in the span; None where the lost ones were never counted
+    by market.
+    """
     expected_rows: int
     """The rows that the table should have in the span."""
     missing: dict[str, int] = {}
@@ -142,7 +146,8 @@ def keep_sightings(lake: LakeConnection, seen: Mapping[int, Sighting], live: Ite
 
 
 def take_out(lake: LakeConnection, damaged: Sequence[DamagedFile], now: datetime) -> list[Loss]:
-    """Take these files out of the newest snapshot and write down what is lost, in one transaction; files that are out already are left.
+    """Take these files out of the newest snapshot and write down what is lost, in one transaction; files that
+    are out already are left.
 
     The file itself stays, in `damaged` beside the lake's data (on S3 where it is). Raises `StoreUnavailable`.
     """
@@ -282,7 +287,9 @@ def _write(connection: duckdb.DuckDBPyConnection, loss: Loss) -> None:
 
 
 def _overlapping(going: Iterable[DamagedFile]) -> list[list[DamagedFile]]:
-    """The files in groups of one table whose spans overlap: what is missing of them can only be counted together."""
+    """The files in groups of one table whose spans overlap: what is missing of them can only be counted
+    together.
+    """
     groups: list[list[DamagedFile]] = []
     ordered = sorted(
         going, key=lambda one: (one.file.table, one.file.since or datetime.min.replace(tzinfo=UTC))
@@ -320,7 +327,9 @@ def _within(table: str, since: datetime, until: datetime) -> str:
 
 
 def _by_market(scratch: duckdb.DuckDBPyConnection, files: Sequence[LakeFile], where: str) -> dict[str, int]:
-    """By market, the rows of these files; a delete file beside one is of no account in the tables that are counted."""
+    """By market, the rows of these files; a delete file beside one is of no account in the tables that are
+    counted.
+    """
     if not files:
         return {}
     paths = ", ".join("'" + file.path.replace("'", "''") + "'" for file in files)
@@ -332,7 +341,9 @@ def _by_market(scratch: duckdb.DuckDBPyConnection, files: Sequence[LakeFile], wh
 
 
 def _kept_at(file: LakeFile) -> str:
-    """Where the file lies once it is out: beside the data, so that no tidying deletes it. On S3 where it was."""
+    """Where the file lies once it is out: beside the data, so that no tidying deletes it. On S3 where
+    it was.
+    """
     if "://" in file.path:
         return file.path
     path = Path(file.path)

@@ -1,7 +1,7 @@
 """Keeping the lake small and fast: few files, few snapshots. Not here: what the files hold (tables.py).
 
-Files are merged by tiers of size, each a few of its own kind into one of the next: so a row is rewritten a few times in its
-life, and no step holds the write lock for long.
+Files are merged by tiers of size, each a few of its own kind into one of the next: so a row is rewritten a
+few times in its life, and no step holds the write lock for long.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def merge_small(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def tidy(lake: LakeConnection, *, keep: str) -> None:
-    """Merge every tier that has gathered files, drop snapshots older than `keep` (an interval) and the files that only they needed.
+    """Merge every tier that has gathered files, drop snapshots older than `keep` (an interval) and the files
+    that only they needed.
 
     Each step takes the write lock for itself; the longest writes one file (tables.py: `largest_file`).
     """
@@ -55,7 +56,9 @@ def tidy(lake: LakeConnection, *, keep: str) -> None:
 
 
 def _drop_snapshots(lake: LakeConnection, keep: str) -> None:
-    """By their numbers: `older_than` takes every snapshot of the same day for older on a SQLite catalog (DuckLake 1.0)."""
+    """By their numbers: `older_than` takes every snapshot of the same day for older on a SQLite catalog
+    (DuckLake 1.0).
+    """
     with lake.alone() as connection:
         old = connection.execute(
             "SELECT snapshot_id FROM (SELECT *, max(snapshot_id) OVER () AS newest FROM ducklake_snapshots('lake'))"
@@ -69,8 +72,8 @@ def _drop_snapshots(lake: LakeConnection, keep: str) -> None:
 def _drop_files(lake: LakeConnection, keep: str) -> None:
     """Delete files that were no longer needed so long ago.
 
-    A SQLite catalog compares times as text, '2026-06-01 12:00' with '2026-06-01T11:00', so they are written alike first: otherwise
-    files that a query reads this very moment would be deleted.
+    A SQLite catalog compares times as text, '2026-06-01 12:00' with '2026-06-01T11:00', so they are written
+    alike first: otherwise files that a query reads this very moment would be deleted.
     """
     with lake.alone() as connection:
         if lake.is_sqlite:
@@ -88,10 +91,12 @@ class KnownFiles(Exception):
 
 
 def delete_orphans(lake: LakeConnection, before: datetime) -> int:
-    """Delete the files in the lake's folder that the catalog does not know and that were written before then; how many.
+    """Delete the files in the lake's folder that the catalog does not know and that were written before then;
+    how many.
 
-    A writer that is killed between INSERT and COMMIT leaves such a file, and so does one that writes just now: hence `before`, which must be
-    longer ago than any transaction lasts. Takes no lock. Raises `KnownFiles`.
+    A writer that is killed between INSERT and COMMIT leaves such a file, and so does one that writes just
+    now: hence `before`, which must be longer ago than any transaction lasts. Takes no lock. Raises
+    `KnownFiles`.
     """
     arguments = f"older_than => {literal(before)}"
     with lake.translated():
@@ -104,7 +109,8 @@ def delete_orphans(lake: LakeConnection, before: datetime) -> int:
         ]
         if not orphans:
             return 0
-        # DuckLake compares whole paths. Each file has a name of its own, so names are compared too before anything is deleted.
+        # DuckLake compares whole paths. Each file has a name of its own, so names are compared too before
+        # anything is deleted.
         names = [path.rpartition("/")[2] for path in orphans]
         known = connection.execute(_KNOWN_NAMES, [names]).fetchall()
         if known:

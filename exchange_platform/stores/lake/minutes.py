@@ -12,7 +12,9 @@ from exchange_platform.stores.lake.windows import span
 
 
 class MinuteSums(NamedTuple):
-    """A market's minute: executions by `executed_at`, bet versions by `updated_at`, and sums over these versions."""
+    """A market's minute: executions by `executed_at`, bet versions by `updated_at`, and sums over these
+    versions.
+    """
 
     executions: int = 0
     stake: Decimal = Decimal(0)
@@ -29,7 +31,8 @@ Minutes = dict[tuple[str, int], MinuteSums]
 
 
 def minute_sums(lake: Lake, since: datetime, until: datetime, own: Collection[str] = ()) -> Minutes:
-    """What happened in that span, without the bet versions that the platform made itself: those with one of its `own` reasons.
+    """What happened in that span, without the bet versions that the platform made itself: those with one of
+    its `own` reasons.
 
     Raises `StoreUnavailable`.
     """
@@ -44,7 +47,9 @@ def minute_sums(lake: Lake, since: datetime, until: datetime, own: Collection[st
 
 
 def newest_versions(lake: Lake, since: datetime, until: datetime, market_id: str) -> dict[str, int]:
-    """By bet of the market, the newest version whose `updated_at` lies in that span. Raises `StoreUnavailable`."""
+    """By bet of the market, the newest version whose `updated_at` lies in that span. Raises
+    `StoreUnavailable`.
+    """
     return dict(
         lake.rows(
             f"SELECT bet_id, max(version) FROM bet_history {span('updated_at', since, until)}"

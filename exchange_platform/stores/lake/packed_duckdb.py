@@ -1,7 +1,9 @@
-"""DuckDB out of one packed file, where a zip would be too large with DuckDB in it, and unpacked when it is first used. Else from its wheels.
+"""DuckDB out of one packed file, where a zip would be too large with DuckDB in it, and unpacked when it is
+first used. Else from its wheels.
 
-DuckDB and its extensions repeat much of each other, so packed together they are a fraction of what they are one by one. And a process that
-starts to answer a call that asks no lake does not wait for them. Not here: packing (deployments/lambda_zip.py).
+DuckDB and its extensions repeat much of each other, so packed together they are a fraction of what they are
+one by one. And a process that starts to answer a call that asks no lake does not wait for them. Not here:
+packing (deployments/lambda_zip.py).
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from types import ModuleType
 from typing import Any
 
 PACKED = Path(__file__).with_name("duckdb.tar.xz")
-"""A tar of what would lie on the path: `duckdb/`, `_duckdb.*.so`, `duckdb_extension_*/`. It is there in a zip's installation alone."""
+"""A tar of what would lie on the path: `duckdb/`, `_duckdb.*.so`, `duckdb_extension_*/`. It is there in a
+zip's installation alone.
+"""
 
 
 class _Later(ModuleType):
@@ -41,13 +45,17 @@ class _Later(ModuleType):
 
 
 def import_late() -> None:
-    """Let `import duckdb` cost nothing from now on, if DuckDB is packed here: it is unpacked and loaded when it is first used."""
+    """Let `import duckdb` cost nothing from now on, if DuckDB is packed here: it is unpacked and loaded when
+    it is first used.
+    """
     if PACKED.exists() and "duckdb" not in sys.modules:
         sys.modules["duckdb"] = _Later("duckdb")
 
 
 def unpacked() -> Path:
-    """The directory that the packed file was unpacked into; the first call on a machine does it, which takes some seconds."""
+    """The directory that the packed file was unpacked into; the first call on a machine does it, which takes
+    some seconds.
+    """
     about = PACKED.stat()
     target = Path(tempfile.gettempdir()) / f"duckdb-{about.st_size}-{about.st_mtime_ns}"
     if not target.exists():

@@ -1,4 +1,6 @@
-"""What one analyst's query may use: time, memory, room on disk, and the size of its answer. What it may read is fence.py's."""
+"""What one analyst's query may use: time, memory, room on disk, and the size of its answer. What it may read
+is fence.py's.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ _KINDS: dict[str, type[duckdb.Error]] = {
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """`memory_mb` bounds what DuckDB holds, and once more the answer; `spill_mb` what it may write to a temporary directory beside that."""
+    """`memory_mb` bounds what DuckDB holds, and once more the answer; `spill_mb` what it may write to a
+    temporary directory beside that.
+    """
 
     max_s: float = 60.0
     memory_mb: int = 1000
@@ -38,7 +42,9 @@ class QueryLimits:
 
     @contextmanager
     def bounding(self, session: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        """End what the session does inside when it takes too long. Raises `QueryError` for that, and where memory does not suffice."""
+        """End what the session does inside when it takes too long. Raises `QueryError` for that, and where
+        memory does not suffice.
+        """
         late = threading.Event()
 
         def end() -> None:

@@ -1,8 +1,10 @@
-"""Computing a day's closed windows again from their executions, in short transactions. The SQL of a window is windows.py's.
+"""Computing a day's closed windows again from their executions, in short transactions. The SQL of a window is
+windows.py's.
 
-Which windows are wrong is found by reading, beside the writers. Only those are computed again under the write lock, a bounded number at a time:
-so a day that is what it should be holds nobody up, and one that is wrong throughout holds consumers up for moments. Each transaction leaves
-whole windows; one that is killed in between has corrected some, and the next attempt finds the others.
+Which windows are wrong is found by reading, beside the writers. Only those are computed again under the write
+lock, a bounded number at a time: so a day that is what it should be holds nobody up, and one that is wrong
+throughout holds consumers up for moments. Each transaction leaves whole windows; one that is killed in
+between has corrected some, and the next attempt finds the others.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ Window = tuple[str, datetime]
 
 
 def recompute(lake: LakeConnection, day: date) -> Recomputed:
-    """Compute the day's (UTC) windows again, those that are open excepted. Idempotent: a row that is what it was keeps its revision."""
+    """Compute the day's (UTC) windows again, those that are open excepted. Idempotent: a row that is what it
+    was keeps its revision.
+    """
     begin = datetime.combine(day, time(), UTC)
     total = Recomputed(day, 0, 0, 0, 0)
     for hour in _hours(lake, begin):

@@ -1,6 +1,8 @@
-"""Adding rows that a lake lost, and opening the windows that have to be computed again. Where the rows come from is restoring.py's.
+"""Adding rows that a lake lost, and opening the windows that have to be computed again. Where the rows come
+from is restoring.py's.
 
-Every call is one transaction that adds only what is not there, so any of them may be repeated, and interrupted between two.
+Every call is one transaction that adds only what is not there, so any of them may be repeated, and
+interrupted between two.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ _KEYS = {
 
 
 def add_missing(lake: LakeConnection, executions: Sequence[Execution], bets: Sequence[Bet]) -> int:
-    """Add those that the lake does not have, by their ids, and open no window; returns how many were added."""
+    """Add those that the lake does not have, by their ids, and open no window; returns how many were
+    added.
+    """
     added = 0
     with lake.write() as connection:
         if executions:
@@ -37,14 +41,17 @@ def add_missing(lake: LakeConnection, executions: Sequence[Execution], bets: Seq
 
 
 def add_missing_from_file(lake: LakeConnection, table: str, path: str) -> int:
-    """Add a Parquet file's rows that the table does not have; returns how many. Raises DuckDB's error, or a `LakeDamaged`, where it can't be read."""
+    """Add a Parquet file's rows that the table does not have; returns how many. Raises DuckDB's error, or a
+    `LakeDamaged`, where it can't be read.
+    """
     place = "'" + path.replace("'", "''") + "'"
     with lake.write() as connection:
         return _insert(connection, table, f"read_parquet({place})")
 
 
 def reopen(lake: LakeConnection, since: datetime | None, until: datetime | None) -> int:
-    """Open the windows of that span that have no closed row, or one that fewer executions gave; returns how many were opened.
+    """Open the windows of that span that have no closed row, or one that fewer executions gave; returns how
+    many were opened.
 
     A closed row that more executions gave than there are now stays as it is: it is all that is left of them.
     """

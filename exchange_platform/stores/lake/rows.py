@@ -1,4 +1,5 @@
-"""Records as Arrow columns, the form in which DuckDB reads them from memory. Not here: the lake's own tables and types (tables.py).
+"""Records as Arrow columns, the form in which DuckDB reads them from memory. Not here: the lake's own tables
+and types (tables.py).
 
 Made with nanoarrow: pyarrow, which does the same, takes 70 MB of each process that imports it.
 """
@@ -30,7 +31,8 @@ Column = Callable[[Sequence[Any]], Any]
 
 
 class Batch:
-    """Rows as Arrow columns. DuckDB reads one by the name of the variable that holds it, as often as it likes.
+    """Rows as Arrow columns. DuckDB reads one by the name of the variable that holds it, as often as it
+    likes.
 
     Source: the Arrow PyCapsule interface.
     """

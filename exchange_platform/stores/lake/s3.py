@@ -11,7 +11,9 @@ import duckdb
 from exchange_platform.stores.checkpoints import StoreUnavailable
 
 LARGEST_FILE = "50GB"
-"""DuckDB uploads a file in 10,000 parts at most and holds a whole part in memory: 80 MB of its default of 800 GB, 5 MB of this."""
+"""DuckDB uploads a file in 10,000 parts at most and holds a whole part in memory: 80 MB of its default of 800
+GB, 5 MB of this.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class S3Access:
     """Of an emulator or another server than AWS; path-style addresses are used then."""
 
     def grant(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Give the connection a secret for S3. Temporary credentials are asked for again with every new connection.
+        """Give the connection a secret for S3. Temporary credentials are asked for again with every new
+        connection.
 
         Raises `StoreUnavailable` where boto3 finds no credentials.
         """

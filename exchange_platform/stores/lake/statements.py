@@ -1,5 +1,5 @@
-"""Finding the query inside an EXPLAIN, and making the columns of a PIVOT explicit, by DuckDB's own tokens. Whether the query is allowed is
-fence.py's.
+"""Finding the query inside an EXPLAIN, and making the columns of a PIVOT explicit, by DuckDB's own tokens.
+Whether the query is allowed is fence.py's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def explained(sql: str) -> str | None:
 
 
 def with_explicit_columns(sql: str) -> str | None:
-    """The text with `IN ('x')` behind each expression that a PIVOT is ON, so that DuckDB parses it as one query; None without a PIVOT.
+    """The text with `IN ('x')` behind each expression that a PIVOT is ON, so that DuckDB parses it as one
+    query; None without a PIVOT.
 
     Every other token stays as it is: what the result may read, the text may read.
     """
@@ -60,7 +61,9 @@ def with_explicit_columns(sql: str) -> str | None:
 
 
 def _ends(tokens: list[_Token], at: int, length: int) -> Iterator[int]:
-    """Where each expression ends that the PIVOT at that token is ON, but for those that have an IN already."""
+    """Where each expression ends that the PIVOT at that token is ON, but for those that have an IN
+    already.
+    """
     depth, on, has_in = 0, False, False
     for token in tokens[at + 1 :]:
         if depth == 0 and on and (token.text == ")" or token.text in _AFTER_COLUMNS):

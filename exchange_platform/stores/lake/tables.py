@@ -53,7 +53,8 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
     """Create what is missing, in the caller's transaction. Idempotent."""
     for statement in _TABLES:
         connection.execute(statement)
-    # DuckDB keeps a view as it understood it; so the wanted one is compared in that form, to leave an equal one alone.
+    # DuckDB keeps a view as it understood it; so the wanted one is compared in that form, to leave an equal
+    # one alone.
     connection.execute(f"CREATE OR REPLACE TEMP VIEW odds_windows_live AS {LIVE}")
     views = connection.execute(
         "SELECT sql FROM duckdb_views() WHERE view_name = 'odds_windows_live'"
@@ -66,7 +67,8 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
 def configure(connection: duckdb.DuckDBPyConnection, *, locks: bool) -> None:
     """Say how the tables are kept. Outside a transaction; idempotent.
 
-    Where maintenance `locks` writers out while it writes a file, files are small: writing one takes a fraction of a second.
+    Where maintenance `locks` writers out while it writes a file, files are small: writing one takes a
+    fraction of a second.
     """
     largest = _LARGEST_FILE if locks else _LARGEST_FILE_WITHOUT_LOCK
     connection.execute(f"CALL ducklake_set_option('lake', 'target_file_size', '{largest}')")

@@ -1,4 +1,5 @@
-"""Reading odds windows for clients: a market's closed and live ones as one list, by a few connections that threads share.
+"""Reading odds windows for clients: a market's closed and live ones as one list, by a few connections that
+threads share.
 
 Not here: their SQL (windows.py), and what an analyst may ask (lake.py).
 """
@@ -36,7 +37,9 @@ LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class MarketWindow:
-    """A window as it is now. `final` once it is closed; `revision` is the closed row's, 0 if it was never closed."""
+    """A window as it is now. `final` once it is closed; `revision` is the closed row's, 0 if it was never
+    closed.
+    """
 
     row: WindowRow
     final: bool
@@ -62,8 +65,9 @@ class _Waiting:
 class WindowReader:
     """Reads windows from the lake. Thread-safe: each call has one of a few read-only connections for itself.
 
-    Readers take no lock of the lake's writers and never wait for them. A connection is opened when it is first needed, and kept.
-    Every method raises `StoreUnavailable`: the lake is away, all connections have been busy for five seconds, or the read itself took as long.
+    Readers take no lock of the lake's writers and never wait for them. A connection is opened when it is
+    first needed, and kept. Every method raises `StoreUnavailable`: the lake is away, all connections have
+    been busy for five seconds, or the read itself took as long.
     """
 
     def __init__(self, settings: Settings, *, connections: int = CONNECTIONS) -> None:
@@ -91,12 +95,16 @@ class WindowReader:
     def read(
         self, market_id: str, span: Span, *, selection_id: int | None = None, limit: int
     ) -> list[MarketWindow]:
-        """The market's newest `limit` windows of that span, all of one state of the lake: oldest first, then by selection."""
+        """The market's newest `limit` windows of that span, all of one state of the lake: oldest first, then
+        by selection.
+        """
         rows = self._rows({market_id: span}, selection_id, limit)
         return rows[::-1]
 
     def read_since(self, floors: Mapping[str, datetime], *, limit: int) -> list[MarketWindow]:
-        """The windows of several markets that start at or after each one's floor, newest first; each market's day is one state of the lake."""
+        """The windows of several markets that start at or after each one's floor, newest first; each market's
+        day is one state of the lake.
+        """
         by_day: dict[int, dict[str, Span]] = {}
         for market_id, floor in floors.items():
             by_day.setdefault((floor - EARLIEST) // _DAY, {})[market_id] = Span(floor)
@@ -131,7 +139,8 @@ class WindowReader:
     def _take(self) -> LakeConnection:
         """A connection that nobody uses; who came first is served first.
 
-        Opening one takes longer than most reads, so only who has waited a little for an open one opens another.
+        Opening one takes longer than most reads, so only who has waited a little for an open one opens
+        another.
         """
         with self._lock:
             if self._idle:
@@ -170,7 +179,9 @@ class WindowReader:
 
 
 def default_since(updated_at: datetime, now: datetime) -> datetime:
-    """From when on windows are told of a market whose newest update is of then: a day before. A replay tells of years ago."""
+    """From when on windows are told of a market whose newest update is of then: a day before. A replay tells
+    of years ago.
+    """
     return max(EARLIEST + DEFAULT_SPAN, min(updated_at, now)) - DEFAULT_SPAN
 
 

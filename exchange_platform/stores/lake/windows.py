@@ -1,4 +1,5 @@
-"""The odds windows' SQL: live, closed, recomputed. Each window's row is a function of its executions alone, whatever their order.
+"""The odds windows' SQL: live, closed, recomputed. Each window's row is a function of its executions alone,
+whatever their order.
 
 Not here: which windows are due (windows.py) and the lake's other tables (lake.py).
 """
@@ -34,8 +35,9 @@ _WINDOW_US = WINDOW // timedelta(microseconds=1)
 _NUMBER = f"epoch_us(executed_at) // {_WINDOW_US}"
 _START = f"make_timestamptz(number * {_WINDOW_US})"
 
-# Sums are exact decimals and divided once, so that no order of rows can change a digit. The stake is widened first: the largest that
-# a record may carry, times its odds, does not fit into 18 digits, and one overflow would stop every window of the closing.
+# Sums are exact decimals and divided once, so that no order of rows can change a digit. The stake is widened
+# first: the largest that a record may carry, times its odds, does not fit into 18 digits, and one overflow
+# would stop every window of the closing.
 _COLUMNS = """
     count(*) AS executions,
     sum(odds)::DOUBLE / count(*) AS average_odds,
@@ -49,7 +51,9 @@ _COLUMNS = """
 
 
 def _computed(where: str = "", only: str = "") -> str:
-    """SQL of the windows' rows: from executions `where` so, `only` those that a join on (market_id, number) leaves."""
+    """SQL of the windows' rows: from executions `where` so, `only` those that a join on (market_id, number)
+    leaves.
+    """
     return f"""
     SELECT market_id, selection_id, handicap, {_START} AS window_start, {_COLUMNS}
     FROM (SELECT *, {_NUMBER} AS number FROM executions {where}) numbered {only}
@@ -101,7 +105,9 @@ class ClosedDay:
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """A day's windows after recomputation: how many, how many of them are not what they were, how many had no row or lost theirs."""
+    """A day's windows after recomputation: how many, how many of them are not what they were, how many had no
+    row or lost theirs.
+    """
 
     day: date
     rows: int
@@ -120,7 +126,9 @@ def has_passed(window: tuple[str, datetime], passed: Mapping[str, datetime | Non
 
 
 def close(connection: duckdb.DuckDBPyConnection, due: Sequence[tuple[str, datetime]]) -> list[ClosedDay]:
-    """Write the rows of these (market, window start) and take them from the open ones, in the caller's transaction."""
+    """Write the rows of these (market, window start) and take them from the open ones, in the caller's
+    transaction.
+    """
     days: dict[date, ClosedDay] = {}
     for part in _near_each_other(due):
         for done in _close_part(connection, part):
@@ -148,7 +156,9 @@ def _close_part(
 
 
 def _near_each_other(due: Sequence[tuple[str, datetime]]) -> list[list[tuple[str, datetime]]]:
-    """The windows by time, apart where hours lie between them: one late execution must not have days of others read."""
+    """The windows by time, apart where hours lie between them: one late execution must not have days of
+    others read.
+    """
     ordered = sorted(due, key=lambda window: (window[1], window[0]))
     gap = _GAP
     while True:
@@ -165,7 +175,8 @@ def _near_each_other(due: Sequence[tuple[str, datetime]]) -> list[list[tuple[str
 def recompute_windows(
     connection: duckdb.DuckDBPyConnection, day: date, earliest: datetime, latest: datetime
 ) -> Recomputed:
-    """Compute the day's windows in the temporary table `due_windows` again, which start from `earliest` to `latest`, in the caller's transaction.
+    """Compute the day's windows in the temporary table `due_windows` again, which start from `earliest` to
+    `latest`, in the caller's transaction.
 
     Those that are open by now are left to whoever closes them.
     """
@@ -196,7 +207,9 @@ def recompute_windows(
 
 
 def disagreeing(since: datetime | None, until: datetime | None, limit: int) -> str:
-    """SQL that finds closed windows, not open again, that start in that span and whose row is not what their executions give."""
+    """SQL that finds closed windows, not open again, that start in that span and whose row is not what their
+    executions give.
+    """
     after, rows_after = span("executed_at", since, until), span("window_start", since, until)
     return f"""
     SELECT coalesce(w.market_id, l.market_id), coalesce(w.selection_id, l.selection_id),
@@ -211,7 +224,8 @@ def disagreeing(since: datetime | None, until: datetime | None, limit: int) -> s
 
 
 def disputed(since: datetime | None, until: datetime | None) -> str:
-    """SQL of the (market, window start) of that span, windows' bounds, that are not open and whose executions give a row that is not there.
+    """SQL of the (market, window start) of that span, windows' bounds, that are not open and whose executions
+    give a row that is not there.
 
     A closed row that more executions gave than there are now is not disputed.
     """
@@ -225,7 +239,9 @@ def disputed(since: datetime | None, until: datetime | None) -> str:
 
 
 def span(column: str, since: datetime | None, until: datetime | None) -> str:
-    """A WHERE of the rows from one instant up to before another (None: no bound); empty where there is neither."""
+    """A WHERE of the rows from one instant up to before another (None: no bound); empty where there is
+    neither.
+    """
     bounds = [
         f"{column} {comparison} {literal(bound)}"
         for comparison, bound in ((">=", since), ("<", until))
@@ -237,9 +253,10 @@ def span(column: str, since: datetime | None, until: datetime | None) -> str:
 def of_markets(since: datetime, until: datetime, live: tuple[datetime, datetime] | None) -> str:
     """SQL of the windows of some markets, closed and open ones together, newest first.
 
-    Parameters: `$markets`, each one's `$since` and `$until` (starts in `[since, until)`, all of them within the two arguments), `$selection` or
-    NULL, and the `$most` rows. `live` is the span in which windows of theirs are open; None: there are none. An open window has `final` false
-    and the revision of its closed row, if it has one.
+    Parameters: `$markets`, each one's `$since` and `$until` (starts in `[since, until)`, all of them within
+    the two arguments), `$selection` or NULL, and the `$most` rows. `live` is the span in which windows of
+    theirs are open; None: there are none. An open window has `final` false and the revision of its closed
+    row, if it has one.
     """
     wanted = "JOIN wanted USING (market_id)"
     within = "window_start >= since AND window_start < until"

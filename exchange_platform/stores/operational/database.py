@@ -1,7 +1,9 @@
-"""The operational database: its tables and how to connect. Not here: what is written to them (bets/bets.py and neighbours).
+"""The operational database: its tables and how to connect. Not here: what is written to them (bets/bets.py
+and neighbours).
 
-One schema for SQLite and MySQL. Instants are integers, microseconds since 1970 UTC (`_us`); money is integers in minor
-units (`_minor`); odds and handicaps are decimal text, exact on both. Migrations live in exchange_platform/stores/operational/migrations/.
+One schema for SQLite and MySQL. Instants are integers, microseconds since 1970 UTC (`_us`); money is integers
+in minor units (`_minor`); odds and handicaps are decimal text, exact on both. Migrations live in
+exchange_platform/stores/operational/migrations/.
 """
 
 from __future__ import annotations
@@ -283,7 +285,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @lru_cache(maxsize=4096)
 def to_us(instant: datetime) -> int:
-    """Microseconds since 1970 UTC, exactly."""  # remembered, as each record's instants are asked for several times
+    """Microseconds since 1970 UTC, exactly."""
+    # Remembered, as each record's instants are asked for several times.
     return (instant - _EPOCH) // _MICROSECOND
 
 
@@ -293,7 +296,9 @@ def from_us(microseconds: int) -> datetime:
 
 
 def refuse_without_authorities(engine: sa.Engine) -> None:
-    """Let connecting raise `StoreUnavailable` where the certificates that are to verify the server's are not there: drivers raise anything then."""
+    """Let connecting raise `StoreUnavailable` where the certificates that are to verify the server's are not
+    there: drivers raise anything then.
+    """
     file = engine.url.query.get("ssl_ca")
     if not isinstance(file, str):
         return
@@ -307,8 +312,9 @@ def refuse_without_authorities(engine: sa.Engine) -> None:
 class Database:
     """The operational database, and the two kinds of transaction on it.
 
-    On SQLite a writing transaction takes the write lock at its start (`BEGIN IMMEDIATE`), so it waits for other writers
-    instead of failing after it has read, and writers take turns (write_turns.py); readers never wait (WAL).
+    On SQLite a writing transaction takes the write lock at its start (`BEGIN IMMEDIATE`), so it waits for
+    other writers instead of failing after it has read, and writers take turns (write_turns.py); readers never
+    wait (WAL).
     """
 
     def __init__(self, url: str, *, durable: bool = False) -> None:
@@ -320,7 +326,8 @@ class Database:
             if parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
                 self._turns = WriteTurns(parsed.database)
-            # IN lists of every length are statements of their own: 128 of them, SQLite's default, hold 15 MB a connection.
+            # IN lists of every length are statements of their own: 128 of them, SQLite's default, hold 15 MB
+            # a connection.
             self.engine = sa.create_engine(
                 url, connect_args={"timeout": 30, "cached_statements": 24}, pool_size=8
             )
@@ -329,7 +336,8 @@ class Database:
             @sa.event.listens_for(self.engine, "connect")
             def _configure(connection: Any, _record: Any) -> None:
                 connection.isolation_level = None
-                # Only of a file that is made now, and before anything is written to it: so it can shrink (sqlite_space.py).
+                # Only of a file that is made now, and before anything is written to it: so it can shrink
+                # (sqlite_space.py).
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -352,8 +360,8 @@ class Database:
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that will write: committed at the end, rolled back on any error.
 
-        Raises `StoreUnavailable` where the database can't be reached, is locked for too long, or chose this transaction to
-        end a deadlock; nothing of it was written then.
+        Raises `StoreUnavailable` where the database can't be reached, is locked for too long, or chose this
+        transaction to end a deadlock; nothing of it was written then.
         """
         turn = self._turns.turn() if self._turns is not None else nullcontext()
         with translated(), turn, self._writer.begin() as connection:
@@ -361,7 +369,9 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads: one consistent snapshot. Raises `StoreUnavailable`, of it `CredentialsRefused`."""
+        """A transaction that only reads: one consistent snapshot. Raises `StoreUnavailable`, of it
+        `CredentialsRefused`.
+        """
         with translated(), self.engine.begin() as connection:
             yield connection
 

@@ -1,11 +1,10 @@
-"""The users of the databases: each kind of task has its own, which may do what such a task does and no more. Their tables live in schema.py.
+"""The users of the databases: each kind of task has its own, which may do what such a task does and no more.
+Their tables live in schema.py.
 
-| user | on MySQL | on the lake's PostgreSQL catalog |
-|---|---|---|
-| exchange_migrator | changes the schema, grants what it may do itself | owns the tables |
-| exchange_platform | reads and writes rows | reads and writes rows, makes the tables that DuckLake keeps small rows in |
-| exchange_api | reads rows, and writes those of customers, their money and their bets | reads rows |
-| lake_reader | is not there | reads rows |
+| user | on MySQL | on the lake's PostgreSQL catalog | |---|---|---| | exchange_migrator | changes the schema,
+grants what it may do itself | owns the tables | | exchange_platform | reads and writes rows | reads and
+writes rows, makes the tables that DuckLake keeps small rows in | | exchange_api | reads rows, and writes
+those of customers, their money and their bets | reads rows | | lake_reader | is not there | reads rows |
 
 Dagster's user (`dagster_user`) owns Dagster's database on PostgreSQL, and reaches nothing else.
 """
@@ -61,17 +60,23 @@ _ONLY_READ_BY_THE_API = frozenset(
         security_events,
     }
 )
-"""What consumers, housekeeping and operators write. The API adds rows to the log of security events, and notes when a token was last used."""
+"""What consumers, housekeeping and operators write. The API adds rows to the log of security events, and
+notes when a token was last used.
+"""
 _SMALL_ROWS = "ducklake\\_inlined\\_data\\_%\\_%"
-"""The tables that DuckLake makes as it writes: one for each of its own whose rows are too few for a file. They are the writers'."""
+"""The tables that DuckLake makes as it writes: one for each of its own whose rows are too few for a file.
+They are the writers'.
+"""
 _OF_CUSTOMERS = (accounts, mails, submissions)
 """One table of each other module that defines some: importing them is what makes `metadata` whole."""
 
 
 def make_users(settings: Settings) -> list[str]:
-    """Make the users whose passwords are set, as the administrators that the settings name; give them these passwords and their rights. Idempotent.
+    """Make the users whose passwords are set, as the administrators that the settings name; give them these
+    passwords and their rights. Idempotent.
 
-    Returns their names, with the server. Raises `InvalidSettings` where no password is set, and `StoreUnavailable`.
+    Returns their names, with the server. Raises `InvalidSettings` where no password is set, and
+    `StoreUnavailable`.
     """
     passwords = _passwords(settings)
     if not passwords:
@@ -88,7 +93,9 @@ def make_users(settings: Settings) -> list[str]:
 
 
 def grant_to_users(database: Database) -> None:
-    """Let the users do what they may in every table that there is by now: `migrate` does so after it changed the schema, as its owner."""
+    """Let the users do what they may in every table that there is by now: `migrate` does so after it changed
+    the schema, as its owner.
+    """
     if database.is_sqlite:
         return
     with _translated("operational database"), database.engine.begin() as connection:
@@ -173,14 +180,18 @@ def _make_on_postgresql(settings: Settings, place: str, passwords: dict[str, str
 
 
 class _Server:
-    """A PostgreSQL server, by an administrator's connection to one of its databases; each statement is done by itself."""
+    """A PostgreSQL server, by an administrator's connection to one of its databases; each statement is done
+    by itself.
+    """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self.administrator, self._database = self._rows("SELECT current_user, current_database()")[0]
 
     def make_role(self, name: str, password: str) -> None:
-        """Make the role, and give it the password: as its hash, since statements are logged. The administrator may act for it."""
+        """Make the role, and give it the password: as its hash, since statements are logged. The
+        administrator may act for it.
+        """
         from psycopg2.extensions import encrypt_password  # type: ignore[import-untyped]
 
         if not self._rows("SELECT 1 FROM pg_roles WHERE rolname = %s", name):
@@ -228,7 +239,9 @@ class _Server:
         self._do("REVOKE ALL ON DATABASE {} FROM PUBLIC", name)
 
     def own_everything(self, owner: str, *, like: str = "%") -> None:
-        """Give the role the tables, views and free sequences of such names that the administrator made here."""
+        """Give the role the tables, views and free sequences of such names that the administrator
+        made here.
+        """
         mine = (
             "SELECT relname, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relowner = current_user::regrole AND relname LIKE %s"
             " AND (relkind IN ('r', 'p', 'v') OR (relkind = 'S' AND NOT EXISTS"

@@ -1,5 +1,5 @@
-"""One round of a purge: how long it may go on, what it deleted and left, and the table that keeps this for the check. The purges themselves
-are in purging.py and beside the tables that they purge.
+"""One round of a purge: how long it may go on, what it deleted and left, and the table that keeps this for
+the check. The purges themselves are in purging.py and beside the tables that they purge.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ _KEEP = {"finished_at_us": None, "deleted": 0, "left_over": 0, "behind_us": 0, "
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What a round deleted, what it left that should be gone (counted up to `MAX_COUNTED`), and for how long the oldest of that is overdue."""
+    """What a round deleted, what it left that should be gone (counted up to `MAX_COUNTED`), and for how long
+    the oldest of that is overdue.
+    """
 
     deleted: int
     left: int = 0
@@ -68,7 +70,9 @@ class PurgeRound:
 
 
 class Budget:
-    """How long a round may go on. It works for half of its time at most: the other half is for whoever else writes."""
+    """How long a round may go on. It works for half of its time at most: the other half is for whoever else
+    writes.
+    """
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock = clock
@@ -81,7 +85,8 @@ class Budget:
         return self._clock.monotonic_s() >= self._ends_s
 
     def repeat(self, step: Callable[[], int | None]) -> int:
-        """Repeat a step, at least once, until it returns None (nothing is left) or the time is over; the sum of what the steps returned.
+        """Repeat a step, at least once, until it returns None (nothing is left) or the time is over; the sum
+        of what the steps returned.
 
         After each step comes a pause that is as long as the step was.
         """

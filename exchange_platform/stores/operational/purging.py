@@ -1,5 +1,5 @@
-"""Deletes what was delivered long ago: changes of the outbox, and mails. How long ago is settings', when is ops/'; orders, accounts, limits and
-consumers are purged beside their tables.
+"""Deletes what was delivered long ago: changes of the outbox, and mails. How long ago is settings', when is
+ops/'; orders, accounts, limits and consumers are purged beside their tables.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _ENDED = (MailState.SENT.value, MailState.SKIPPED.value)
 
 
 def purge_changes(database: Database, *, before_us: int, budget: Budget) -> Purged:
-    """Delete changes of before then that every channel has delivered, but for what a mail that waits or is dead still reports.
+    """Delete changes of before then that every channel has delivered, but for what a mail that waits or is
+    dead still reports.
 
     Each transaction is short. Raises `StoreUnavailable`.
     """
@@ -37,8 +38,8 @@ def purge_changes(database: Database, *, before_us: int, budget: Budget) -> Purg
 class _Sweep:
     """Goes through the outbox in the order of the commits, up to the first page without an old change.
 
-    Changes lie there nearly in the order of their own times. So what is young is not read at each round, however much of it there is; an
-    old change that was committed late goes when those before it do.
+    Changes lie there nearly in the order of their own times. So what is young is not read at each round,
+    however much of it there is; an old change that was committed late goes when those before it do.
     """
 
     def __init__(self, database: Database, before_us: int) -> None:
@@ -73,7 +74,9 @@ class _Sweep:
         return len(old)
 
     def left(self) -> tuple[int, int]:
-        """About how many old changes the sweep did not come to, and for how long the first of them is overdue in microseconds."""
+        """About how many old changes the sweep did not come to, and for how long the first of them is overdue
+        in microseconds.
+        """
         if self._at_end:
             return 0, 0
         with self._database.read() as connection:
@@ -122,7 +125,9 @@ def _is_needed() -> sa.ColumnElement[bool]:
 
 
 def purge_mails(database: Database, *, before_us: int, budget: Budget) -> Purged:
-    """Delete mails that were sent or skipped before then. Each transaction is short. Raises `StoreUnavailable`."""
+    """Delete mails that were sent or skipped before then. Each transaction is short. Raises
+    `StoreUnavailable`.
+    """
     kinds = [(source, state) for source in _sources(database) for state in _ENDED]
 
     def step() -> int | None:

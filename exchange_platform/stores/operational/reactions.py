@@ -1,4 +1,6 @@
-"""What errors of the operational database's drivers ask for. Not here: connecting (database.py), whose fault an error is (stores/failures.py)."""
+"""What errors of the operational database's drivers ask for. Not here: connecting (database.py), whose fault
+an error is (stores/failures.py).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _NO_TABLE = "no such table"
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise, in place of a driver's error, the one that says what to do about it: a `StoreUnavailable`, of it `Contended`, `StoreDamaged` and others."""
+    """Raise, in place of a driver's error, the one that says what to do about it: a `StoreUnavailable`, of it
+    `Contended`, `StoreDamaged` and others.
+    """
     try:
         yield
     except DBAPIError as error:

@@ -1,7 +1,8 @@
-"""Whether a SQLite file is whole: there, readable, a database, and with sound pages. Which files there are is data_files.py's.
+"""Whether a SQLite file is whole: there, readable, a database, and with sound pages. Which files there are is
+data_files.py's.
 
-SQLite keeps no checksums. Its quick check finds broken pages, rows out of order and missing pages; a bit that changed inside a value is
-found by the checks that compare stores, if at all.
+SQLite keeps no checksums. Its quick check finds broken pages, rows out of order and missing pages; a bit that
+changed inside a value is found by the checks that compare stores, if at all.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ def glance(path: Path) -> SqliteState:
 
 
 def examine(path: Path, budget_s: float, *, clock_s: Callable[[], float] = time.monotonic) -> SqliteState:
-    """Glance at the file, then let SQLite check its pages for so long at most. Changes nothing; beside running writers."""
+    """Glance at the file, then let SQLite check its pages for so long at most. Changes nothing; beside
+    running writers.
+    """
     first = glance(path)
     if first.condition is not Condition.WHOLE:
         return first

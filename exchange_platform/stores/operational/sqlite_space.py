@@ -1,4 +1,6 @@
-"""Gives the free pages of a SQLite file back to the file system, in steps that hold no writer up. What is deleted is decided elsewhere."""
+"""Gives the free pages of a SQLite file back to the file system, in steps that hold no writer up. What is
+deleted is decided elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,17 @@ class GivenBack:
 
 
 def give_back(path: str | Path, budget: Budget, *, max_rewritten: int = 0) -> GivenBack:
-    """Give free pages back until few are left or the time is over. Safe beside readers and writers, who wait some milliseconds for a step.
+    """Give free pages back until few are left or the time is over. Safe beside readers and writers, who wait
+    some milliseconds for a step.
 
-    A file that was made without `auto_vacuum = INCREMENTAL` is rewritten as a whole first, once, where what it holds is no more than
-    `max_rewritten` bytes and the disk has room for it: writers wait as long as that takes (some 10 ms a megabyte). A larger one stays as large as it is, and
-    its free pages are used again. Where somebody else keeps the file locked, nothing changes: the next round tries again.
+    A file that was made without `auto_vacuum = INCREMENTAL` is rewritten as a whole first, once, where what
+    it holds is no more than `max_rewritten` bytes and the disk has room for it: writers wait as long as that
+    takes (some 10 ms a megabyte). A larger one stays as large as it is, and its free pages are used again.
+    Where somebody else keeps the file locked, nothing changes: the next round tries again.
     """
     with closing(sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)) as db:
-        # In WAL mode this loses no commit but to a power failure, and nothing is damaged: a step is not worth a wait for the disk.
+        # In WAL mode this loses no commit but to a power failure, and nothing is damaged: a step is not worth
+        # a wait for the disk.
         db.execute("PRAGMA synchronous = NORMAL")
         page = _number(db, "page_size")
         before = _number(db, "page_count") * page

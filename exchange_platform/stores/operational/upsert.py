@@ -26,7 +26,8 @@ def chunks(values: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
 class Bulk:
     """A statement compiled once a dialect and executed for many rows.
 
-    SQLAlchemy's own executemany works out each row's parameters again, which costs more than the insert itself.
+    SQLAlchemy's own executemany works out each row's parameters again, which costs more than the insert
+    itself.
     """
 
     def __init__(self, statements: Mapping[str, Any], parameters: Sequence[str]) -> None:
@@ -48,7 +49,9 @@ class Bulk:
             connection.exec_driver_sql(sql, [pick(row) for row in rows])
 
     def execute_in_order(self, connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Execute for every row, which has the parameters' values in their order. Nothing happens without rows."""
+        """Execute for every row, which has the parameters' values in their order. Nothing happens without
+        rows.
+        """
         if not rows:
             return
         sql, order = self._for(connection.dialect)
@@ -70,8 +73,9 @@ class Bulk:
 class Lookup:
     """The rows of a query each of whose columns is one of many values: compiled once a dialect and sizes.
 
-    SQLAlchemy renders an IN list at each call, value by value. Here the values are filled up to a power of two by repeating one, so
-    that there are few statements. Rows come as the driver has them: for columns of texts, bytes and whole numbers.
+    SQLAlchemy renders an IN list at each call, value by value. Here the values are filled up to a power of
+    two by repeating one, so that there are few statements. Rows come as the driver has them: for columns of
+    texts, bytes and whole numbers.
     """
 
     def __init__(self, query: sa.Select[Any], *columns: sa.ColumnElement[Any]) -> None:
@@ -106,23 +110,29 @@ class ListUpdate:
 class ByKey:
     """A deletion, or a change, of the rows with given keys.
 
-    On a server it is one statement for all rows that are set to the same: a statement a row would be a way there and back for each.
+    On a server it is one statement for all rows that are set to the same: a statement a row would be a way
+    there and back for each.
     """
 
     def __init__(
         self, table: sa.Table, key: Sequence[str] = (), *, change: Sequence[str] = (), only: str = ""
     ) -> None:
-        """Without `change`, columns that are set, rows are deleted. The key is the table's, unless another is named; `only` is a condition in SQL on all."""
+        """Without `change`, columns that are set, rows are deleted. The key is the table's, unless another is
+        named; `only` is a condition in SQL on all.
+        """
         self._table = table
         self._key = list(key) or [column.name for column in table.primary_key.columns]
         self._change = list(change)
         self._only = f" AND {only}" if only else ""
-        # With many conditions the optimizer may take reading the whole table for cheaper; then rows of other writers are waited for.
+        # With many conditions the optimizer may take reading the whole table for cheaper; then rows of other
+        # writers are waited for.
         leads = next(iter(table.primary_key.columns)).name in self._key
         self._hint = " FORCE INDEX (PRIMARY)" if leads else ""
 
     def execute(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute for every row, a mapping with the key and the columns that are set. Nothing happens without rows, nor for a key that is not there."""
+        """Execute for every row, a mapping with the key and the columns that are set. Nothing happens without
+        rows, nor for a key that is not there.
+        """
         if connection.dialect.name == "sqlite":
             many = [self._values(row, self._change) + self._values(row, self._key) for row in rows]
             if many:
@@ -155,7 +165,9 @@ class ByKey:
 
 
 _KEYS_AT_ONCE = 128
-"""Keys of several columns in one statement: above some thousand conditions servers stop looking each up by itself."""
+"""Keys of several columns in one statement: above some thousand conditions servers stop looking each up by
+itself.
+"""
 
 
 _LISTS = ("FIRST_LIST_GOES_HERE", "SECOND_LIST_GOES_HERE")
@@ -189,7 +201,8 @@ def insert(
 ) -> Bulk:
     """Insert rows; with `ignore_known` or `keep_known`, those whose key exists stay as they are.
 
-    `keep_known` locks those rows for writing on MySQL, where `ignore_known` shares them with other writers and asks for a deadlock.
+    `keep_known` locks those rows for writing on MySQL, where `ignore_known` shares them with other writers
+    and asks for a deadlock.
     """
     statement = sa.insert(table)
     names = [column.name for column in table.columns if column.name not in leave_out]

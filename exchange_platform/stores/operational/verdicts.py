@@ -1,4 +1,6 @@
-"""What becomes of a versioned update that a store is given. Not here: deciding it (bets/bets.py, events/events.py)."""
+"""What becomes of a versioned update that a store is given. Not here: deciding it (bets/bets.py,
+events/events.py).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Turns among the processes that write one SQLite file: whoever waited comes before whoever has just written.
 
-SQLite itself has no queue. A waiting writer looks again after pauses of up to 0.1 s, so one that writes in transactions back to back, with
-microseconds between them, keeps everybody else out for as long as it has work: a heartbeat was seen to wait for 20 s and more.
+SQLite itself has no queue. A waiting writer looks again after pauses of up to 0.1 s, so one that writes in
+transactions back to back, with microseconds between them, keeps everybody else out for as long as it has
+work: a heartbeat was seen to wait for 20 s and more.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ _FIRST_LOOK_S, _MAX_LOOK_S = 0.0001, 0.002
 
 
 class WriteTurns:
-    """The turns at one file, between threads and processes. The locks are the kernel's: a killed process leaves none behind.
+    """The turns at one file, between threads and processes. The locks are the kernel's: a killed process
+    leaves none behind.
 
-    They only order writers: that one transaction is written at a time is SQLite's to see to. So whoever gets no turn for `patience_s`, since a
-    process was stopped that had it, writes without turns for a minute. The lock files are kept open by thread: taking a turn then costs
-    some microseconds, a tenth of what `filelock` takes.
+    They only order writers: that one transaction is written at a time is SQLite's to see to. So whoever gets
+    no turn for `patience_s`, since a process was stopped that had it, writes without turns for a minute. The
+    lock files are kept open by thread: taking a turn then costs some microseconds, a tenth of what `filelock`
+    takes.
     """
 
     def __init__(self, place: str, *, patience_s: float = 10.0) -> None:

@@ -1,4 +1,6 @@
-"""What a sink still has to commit: batches that wait, and those in hand. Counted in records and bytes. Not here: who may add how much (followers.py)."""
+"""What a sink still has to commit: batches that wait, and those in hand. Counted in records and bytes. Not
+here: who may add how much (followers.py).
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ class Backlog:
                 self._waiting_size += size
 
     def take(self, limit: Size) -> list[ShardBatch]:
-        """The next batches, up to the limit and at least one whole record; they are in hand now. A larger batch is split."""
+        """The next batches, up to the limit and at least one whole record; they are in hand now. A larger
+        batch is split.
+        """
         taken: list[ShardBatch] = []
         size = Size()
         with self._lock:

@@ -1,9 +1,12 @@
-"""Committing batches to one sink: waiting while its store is away, finding the records that it refuses. Not here: what to commit when (worker.py).
+"""Committing batches to one sink: waiting while its store is away, finding the records that it refuses. Not
+here: what to commit when (worker.py).
 
-Errors are of kinds (stores/failures.py). A record is buried for a *data* error alone, and once the sink has taken another behind it
-(refusals.py). The checkpoint passes a refused record only with the record behind it, in the sink's own transaction. Its dead letter is written
-just before, marked as suspected. It is decided just after, when the record is tried once more, or withdrawn if it turns out that the sink refuses
-everything. A consumer that dies in between leaves the decision to its successor, who knows by the checkpoint which records were passed.
+Errors are of kinds (stores/failures.py). A record is buried for a *data* error alone, and once the sink has
+taken another behind it (refusals.py). The checkpoint passes a refused record only with the record behind it,
+in the sink's own transaction. Its dead letter is written just before, marked as suspected. It is decided just
+after, when the record is tried once more, or withdrawn if it turns out that the sink refuses everything. A
+consumer that dies in between leaves the decision to its successor, who knows by the checkpoint which records
+were passed.
 """
 
 from __future__ import annotations
@@ -78,20 +81,24 @@ class Committer:
         self._owner = owner
         self._refusals = Refusals()
         self._held: list[ShardBatch] = []
-        """Batches that hold suspects and dead records alone: the checkpoint passes them with the next record that is taken."""
+        """Batches that hold suspects and dead records alone: the checkpoint passes them with the next record
+        that is taken.
+        """
         self._tentative: list[Suspect] = []
         """Suspects whose dead letters are written already."""
 
     @property
     def is_undecided(self) -> bool:
-        """Whether there are refused records of which it is not known yet whose fault it is: nothing of them is settled."""
+        """Whether there are refused records of which it is not known yet whose fault it is: nothing of them
+        is settled.
+        """
         return bool(self._refusals.suspects)
 
     def commit(self, batches: Sequence[ShardBatch]) -> None:
         """Commit the batches, but for records that are refused: see `is_undecided`.
 
-        Raises `StoreRefuses` (nothing since the first suspect is settled: commit it all again later), `Abandoned`, `SinkDegraded`
-        and whatever ends the consumer.
+        Raises `StoreRefuses` (nothing since the first suspect is settled: commit it all again later),
+        `Abandoned`, `SinkDegraded` and whatever ends the consumer.
         """
         fresh = [batch for batch in map(self._without_known, batches) if batch is not None]
         if fresh:
@@ -106,7 +113,9 @@ class Committer:
         return True
 
     def start_again(self) -> None:
-        """Forget the suspects after a `StoreRefuses`, and take back their dead letters: they will be committed again."""
+        """Forget the suspects after a `StoreRefuses`, and take back their dead letters: they will be
+        committed again.
+        """
         self._refusals.forget()
         self._held = []
         tentative, self._tentative = self._tentative, []
@@ -150,7 +159,8 @@ class Committer:
                 self.dead -= 1
 
     def _judge(self, suspect: Suspect, copy: Suspect) -> bool:
-        """Try a suspect once more, now that the sink takes records and the checkpoint has passed it: the store may have been repaired meanwhile.
+        """Try a suspect once more, now that the sink takes records and the checkpoint has passed it: the
+        store may have been repaired meanwhile.
 
         Says whether it was taken.
         """
@@ -186,7 +196,9 @@ class Committer:
         ]
 
     def _write(self, batches: Sequence[ShardBatch]) -> SinkCommit:
-        """One commit, tried again while the store is away or answers with an error that blames no record. Raises `_Refused`."""
+        """One commit, tried again while the store is away or answers with an error that blames no record.
+        Raises `_Refused`.
+        """
         advances: dict[str, Advance] = {}
         for batch in batches:
             first = advances.get(batch.shard)

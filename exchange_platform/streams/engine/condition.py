@@ -1,4 +1,6 @@
-"""How a sink is: well, its store away, or degraded; since when and why. Not here: what its worker does about it (worker.py)."""
+"""How a sink is: well, its store away, or degraded; since when and why. Not here: what its worker does about
+it (worker.py).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ DEGRADED_LIMIT_S = 300.0
 
 
 class SinkDegraded(Exception):
-    """A sink has answered with errors for too long that waiting has not cured: the run ends, and another is started."""
+    """A sink has answered with errors for too long that waiting has not cured: the run ends, and another is
+    started.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,15 @@
-"""The consumer engine: reads a source and applies micro-batches to sinks, exactly once in effect, whatever dies when.
+"""The consumer engine: reads a source and applies micro-batches to sinks, exactly once in effect, whatever
+dies when.
 
-At-least-once in: each sink keeps its own checkpoint beside its data. Exactly-once in effect: a sink is handed what lies behind its checkpoint, each
-record once, and each commit asserts the consumer's epoch, so of two consumers only the newer writes.
+At-least-once in: each sink keeps its own checkpoint beside its data. Exactly-once in effect: a sink is handed
+what lies behind its checkpoint, each record once, and each commit asserts the consumer's epoch, so of two
+consumers only the newer writes.
 
-Reading begins where the first sink is. What it has accepted goes to the other sinks, each at its own pace: one that is slow, away or degraded
-holds up neither the first nor its neighbours, and is brought up to date from the source (followers.py). A sink commits in steps of some seconds
-at most (steps.py). What becomes of a record that a sink refuses, and of a sink that refuses everything, is committing.py's. What the
-records mean is not this package's affair.
+Reading begins where the first sink is. What it has accepted goes to the other sinks, each at its own pace:
+one that is slow, away or degraded holds up neither the first nor its neighbours, and is brought up to date
+from the source (followers.py). A sink commits in steps of some seconds at most (steps.py). What becomes of a
+record that a sink refuses, and of a sink that refuses everything, is committing.py's. What the records mean
+is not this package's affair.
 """
 
 from __future__ import annotations
@@ -41,15 +44,18 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
 _GC_THRESHOLDS = (50_000, 20, 50)
-"""Tens of thousands of short-lived records a second would have the collector walk the heap many times a second."""
+"""Tens of thousands of short-lived records a second would have the collector walk the heap many times a
+second.
+"""
 
 
 class Consumer(SupervisedRun[ConsumerReport], ReaderOwner, WorkerOwner, FollowersOwner):
     """One consumer of one source: `run` it once.
 
-    `first` decides about each record and keeps the dead letters; `others` get what it accepted, side by side. `decode` makes a record of
-    bytes, or raises `UndecodableRecord`; the sinks know what it makes. Constructing opens nothing
-    in the stores' tables; `run` enters a new epoch and claims the shards of its `share`, which fences out any older consumer of them at once.
+    `first` decides about each record and keeps the dead letters; `others` get what it accepted, side by side.
+    `decode` makes a record of bytes, or raises `UndecodableRecord`; the sinks know what it makes.
+    Constructing opens nothing in the stores' tables; `run` enters a new epoch and claims the shards of its
+    `share`, which fences out any older consumer of them at once.
     """
 
     def __init__(
@@ -145,9 +151,11 @@ class Consumer(SupervisedRun[ConsumerReport], ReaderOwner, WorkerOwner, Follower
         self._reader.start()
 
     def _drain(self) -> None:
-        """Stop reading, let every sink commit what was read, first the one that the others depend on, and close them.
+        """Stop reading, let every sink commit what was read, first the one that the others depend on, and
+        close them.
 
-        A sink may hold what its successor waits for, so that none stays open while the last report is dealt with.
+        A sink may hold what its successor waits for, so that none stays open while the last report is dealt
+        with.
         """
         self._reader.stop(DRAIN_S)
         for worker in self._workers.values():
@@ -211,8 +219,9 @@ class Consumer(SupervisedRun[ConsumerReport], ReaderOwner, WorkerOwner, Follower
     def claim(self, shards: Sequence[str]) -> dict[str, str | None]:
         """Claim the shards in every sink; returns from where to read: up to where the first sink holds each.
 
-        The first sink comes last: a claim in a lake takes a while, in which the older consumer's commits to the first go on. A follower whose
-        store is away is not waited for longer than a while; its own thread claims them as soon as it can.
+        The first sink comes last: a claim in a lake takes a while, in which the older consumer's commits to
+        the first go on. A follower whose store is away is not waited for longer than a while; its own thread
+        claims them as soon as it can.
         """
         self._followers.descend(self._reader.parents)
         self._followers.release(shards)
@@ -297,7 +306,9 @@ class Consumer(SupervisedRun[ConsumerReport], ReaderOwner, WorkerOwner, Follower
                 self._buried += 1
 
     def acquit(self, sink: str, shard: str, record: StreamRecord) -> None:  # noqa: ARG002 - the first sink keeps all
-        """Take a suspected dead letter back; one that can't be now is decided about when the sink is claimed the next time."""
+        """Take a suspected dead letter back; one that can't be now is decided about when the sink is claimed
+        the next time.
+        """
         try:
             self._first.acquit(shard, [record])
         except StoreUnavailable as error:

@@ -1,4 +1,6 @@
-"""Cutting batches into smaller ones without losing a place. Pure. When they are cut is worker.py's and followers.py's affair."""
+"""Cutting batches into smaller ones without losing a place. Pure. When they are cut is worker.py's and
+followers.py's affair.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ def bytes_of(batch: ShardBatch) -> int:
 
 
 def halves(batches: Sequence[ShardBatch]) -> Iterable[list[ShardBatch]]:
-    """The batches in two halves by records, in order. A half that ends inside an aggregated record does not advance past it."""
+    """The batches in two halves by records, in order. A half that ends inside an aggregated record does not
+    advance past it.
+    """
     total = sum(len(batch.records) for batch in batches)
     left: list[ShardBatch] = []
     right: list[ShardBatch] = []
@@ -33,10 +37,11 @@ def halves(batches: Sequence[ShardBatch]) -> Iterable[list[ShardBatch]]:
 
 
 def split_whole(batch: ShardBatch, records: int, max_bytes: int) -> tuple[ShardBatch, ShardBatch | None]:
-    """The first so many records, or fewer that have no more than the bytes, and those behind them (None: there are none).
+    """The first so many records, or fewer that have no more than the bytes, and those behind them (None:
+    there are none).
 
-    It cuts between whole records of the source alone, so that reading could begin at either place: the first piece holds at least one
-    such record, however many records are aggregated in it, and however large it is.
+    It cuts between whole records of the source alone, so that reading could begin at either place: the first
+    piece holds at least one such record, however many records are aggregated in it, and however large it is.
     """
     cut = held = 0
     for at, record in enumerate(batch.records):

@@ -1,4 +1,5 @@
-"""What a consumer tells of itself: figures of its reader, its workers and its sinks, as vital signs and as reports. It changes nothing.
+"""What a consumer tells of itself: figures of its reader, its workers and its sinks, as vital signs and as
+reports. It changes nothing.
 
 Not here: when it tells (consumer.py), where the signs are kept (consumers/signs.py).
 """
@@ -94,7 +95,9 @@ class ConsumerFigures:
     def report(
         self, epoch: int, interval_s: float, counted: int, dead: int, *, final: bool = False
     ) -> ConsumerReport:
-        """What was done since `counted` records had been read; `dead` of the records of this interval are dead letters."""
+        """What was done since `counted` records had been read; `dead` of the records of this interval are
+        dead letters.
+        """
         total = self._reader.records
         return ConsumerReport(
             source=self._source.name,

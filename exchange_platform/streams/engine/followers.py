@@ -1,14 +1,17 @@
-"""The sinks behind the first: what it accepted reaches each of them, at that sink's own pace, exactly once in effect.
+"""The sinks behind the first: what it accepted reaches each of them, at that sink's own pace, exactly once in
+effect.
 
-A follower that keeps up is handed each batch as soon as the first sink has committed it. One that does not is *left behind*: what no longer
-fits into the buffer is not kept for it. It goes on with what it has, and what it missed is read again from the source, from where it was
-handed the last batch, up to where the first sink has come; then it is handed batches directly again. So memory is bounded, the first
-sink never waits for a slow one, and no record is left out or handed over twice in a run. The same brings a follower up to date that starts
-behind the first sink, or whose store was away when the run began. What is read again is decoded again; what the first sink, or the follower
-itself, has among its dead letters is passed over.
+A follower that keeps up is handed each batch as soon as the first sink has committed it. One that does not is
+*left behind*: what no longer fits into the buffer is not kept for it. It goes on with what it has, and what
+it missed is read again from the source, from where it was handed the last batch, up to where the first sink
+has come; then it is handed batches directly again. So memory is bounded, the first sink never waits for a
+slow one, and no record is left out or handed over twice in a run. The same brings a follower up to date that
+starts behind the first sink, or whose store was away when the run began. What is read again is decoded again;
+what the first sink, or the follower itself, has among its dead letters is passed over.
 
-A follower whose backlog fills the buffer is waited for a little before it is left behind, as reading again costs more than a short pause:
-`PATIENCE_S`, or `GRACE_S` while its store is away. It is waited for once, not again before it has worked its backlog off.
+A follower whose backlog fills the buffer is waited for a little before it is left behind, as reading again
+costs more than a short pause: `PATIENCE_S`, or `GRACE_S` while its store is away. It is waited for once, not
+again before it has worked its backlog off.
 """
 
 from __future__ import annotations
@@ -41,7 +44,9 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S, GRACE_S = 2.0, 10.0
 REREAD_EVERY_S = 1.0
-"""Of a shard for the sake of a follower: the reads for the first sink share the shard's allowance of 5 reads, and 5 iterators, a second."""
+"""Of a shard for the sake of a follower: the reads for the first sink share the shard's allowance of 5 reads,
+and 5 iterators, a second.
+"""
 
 
 @dataclass(slots=True)
@@ -94,7 +99,9 @@ def _patience_s(worker: SinkWorker) -> float:
 
 
 class Followers:
-    """Hands on what the first sink accepted. `accepted` is called by the first sink's thread, `claimed` by each follower's, the others by the reader's."""
+    """Hands on what the first sink accepted. `accepted` is called by the first sink's thread, `claimed` by
+    each follower's, the others by the reader's.
+    """
 
     def __init__(
         self,
@@ -164,7 +171,9 @@ class Followers:
                         follower.miss(lane, [batch])
 
     def has_room(self, first: Size) -> bool:
-        """Whether more may be read, with so much waiting for the first sink: leaves followers behind that are in the way for too long."""
+        """Whether more may be read, with so much waiting for the first sink: leaves followers behind that are
+        in the way for too long.
+        """
         now_s = self._clock.monotonic_s()
         is_waited_for = False
         for follower in self._followers.values():
@@ -189,7 +198,8 @@ class Followers:
 
         Returns which shards were read, and how many records that nobody else read in this run.
 
-        `read_to`: the shards that the source has, and where reading for the first sink is in each. Errors as `Source.read`.
+        `read_to`: the shards that the source has, and where reading for the first sink is in each. Errors as
+        `Source.read`.
         """
         reads: dict[str, int] = {}
         for follower in self._followers.values():
@@ -217,7 +227,9 @@ class Followers:
             return any(lane.is_behind for lane in self._followers[sink].lanes.values())
 
     def last_errors(self) -> list[str]:
-        """What keeps followers from being brought up to date, and what they missed and can't be handed any more."""
+        """What keeps followers from being brought up to date, and what they missed and can't be handed any
+        more.
+        """
         with self._lock:
             return [
                 f"{name} is behind: {lane.error}"
@@ -229,7 +241,9 @@ class Followers:
             ]
 
     def missed_at_us(self, sink: str) -> int | None:
-        """When the oldest record arrived that the sink was not handed; None where that is none, or not known."""
+        """When the oldest record arrived that the sink was not handed; None where that is none, or
+        not known.
+        """
         with self._lock:
             lanes = self._followers[sink].lanes.values()
             return min((lane.missed_at_us for lane in lanes if lane.missed_at_us is not None), default=None)
@@ -314,7 +328,9 @@ class Followers:
         return self._count(batch) if batch is not None else 0
 
     def _count(self, batch: ShardBatch) -> int:
-        """How many of the batch's records lie before those read for the first sink, and were not counted for another follower."""
+        """How many of the batch's records lie before those read for the first sink, and were not counted for
+        another follower.
+        """
         began, counted = self._began.get(batch.shard), self._counted.get(batch.shard)
         if began is None or not batch.records or self._source.is_after(batch.records[0].position, began):
             return 0

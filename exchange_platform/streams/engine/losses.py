@@ -1,7 +1,9 @@
-"""Whether records of a source were gone before they were read, and keeping that. Sources notice (source.py, `Unread`); this decides what it means.
+"""Whether records of a source were gone before they were read, and keeping that. Sources notice (source.py,
+`Unread`); this decides what it means.
 
-Kinesis says nothing when it drops records that are older than its retention: a position that it no longer holds is read on from the oldest
-record that it does hold. Whether anything lay between is decided by when the platform last had read everything.
+Kinesis says nothing when it drops records that are older than its retention: a position that it no longer
+holds is read on from the oldest record that it does hold. Whether anything lay between is decided by when the
+platform last had read everything.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from exchange_platform.streams.engine.source import SHARD_END, Unread
 log = logging.getLogger(__name__)
 
 KEPT_AT_LEAST_S = 24 * 3600.0
-"""Kinesis' shortest retention: what arrived within it is held. A longer one that a stream has today it may not have had all the time."""
+"""Kinesis' shortest retention: what arrived within it is held. A longer one that a stream has today it may
+not have had all the time.
+"""
 
 
 class LossWatch:
@@ -47,7 +51,9 @@ class LossWatch:
         self._keep(shard, unread, from_us, f"{count} dropped by the source before they were read")
 
     def listed(self, shards: Sequence[str]) -> None:
-        """These shards are what the source has now: one that was not read to its end and is not among them is gone. Raises `StoreUnavailable`."""
+        """These shards are what the source has now: one that was not read to its end and is not among them is
+        gone. Raises `StoreUnavailable`.
+        """
         streams = {_stream_of(shard) for shard in shards} - {""}
         for shard, position in self._first.positions().items():
             if shard not in shards and _stream_of(shard) in streams and position != SHARD_END:

@@ -1,4 +1,6 @@
-"""Counting a consumer's work between reports. Not here: what the figures are called in reports (reports.py)."""
+"""Counting a consumer's work between reports. Not here: what the figures are called in reports
+(reports.py).
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,8 @@ class Reading(Protocol):
 class Committed:
     """As of when everything that could be read had been committed by every sink, by the sinks' own positions.
 
-    The reader marks each round that ended at the tip with where it is; the mark counts once every sink holds as much.
+    The reader marks each round that ended at the tip with where it is; the mark counts once every sink holds
+    as much.
     """
 
     def __init__(
@@ -143,8 +146,8 @@ class Committed:
 class Progress:
     """As of when everything that could be read had been committed.
 
-    The reader numbers the records that it read and marks each round that ended at the tip; workers say up to which number they
-    have committed.
+    The reader numbers the records that it read and marks each round that ended at the tip; workers say up to
+    which number they have committed.
     """
 
     def __init__(self, sinks: Sequence[str]) -> None:

@@ -1,19 +1,19 @@
-"""What a consumer's parts ask of it: the reader, the workers of its sinks, and the followers. A protocol a part; the consumer is all three.
+"""What a consumer's parts ask of it: the reader, sinks' workers, followers. The consumer is all three.
 
-    source             reader                 first sink's worker          followers          another sink's worker
-       |                  | has_room ------------------ | ---------------------- | -------------------- |
-       |<---- read -------|                             |                        |                      |
-       |----- Read ------>| decode                      |                        |                      |
-       |                  | forward: batches ---------->| commit                 |                      |
-       |                  |                             | done ----------------->| accepted             |
-       |                  |                             |                        |------- put --------->| commit
-       |                  |                             |                        |                      | done
-       |                  |                             |                        |                      |
-       |                  |   a record that a sink refuses: bury (suspected), then convict or acquit    |
-       |                  |   a sink that was left behind: reread, up to where the first sink is        |
-       |                  |   new shards: claim, in every sink; a follower says claimed when it has     |
+    source          reader              first sink's worker      followers     another sink's worker
+       |               | has_room -------------- | -------------------- |               |
+       |<--- read -----|                         |                      |               |
+       |---- Read ---->| decode                  |                      |               |
+       |               | forward: batches ------>| commit               |               |
+       |               |                         | done --------------->| accepted      |
+       |               |                         |                      |---- put ----->| commit
+       |               |                         |                      |               | done
 
-Everything is called from the part's own thread. What a method raises ends the part, and by `fail` the consumer, but for what its own text says.
+A record that a sink refuses: bury (suspected), then convict or acquit. A sink that was left behind: reread,
+up to where the first sink is. New shards: claim, in every sink; a follower says claimed when it has them.
+
+Everything is called from the part's own thread. What a method raises ends the part, and by `fail` the
+consumer, but for what its own text says.
 """
 
 # ruff: noqa: ARG002 - what an owner need not answer has an answer here, which asks for nothing
@@ -33,11 +33,15 @@ class ReaderOwner(Protocol):
     """Whom a `ShardReader` reads for. Whoever has no more than one sink needs only the first four."""
 
     def has_room(self) -> bool:
-        """Whether more may be read now. Asked before each round and, once a shard brought records, before the next shard."""
+        """Whether more may be read now. Asked before each round and, once a shard brought records, before the
+        next shard.
+        """
         ...
 
     def claim(self, shards: Sequence[str]) -> dict[str, str | None]:
-        """Make the shards its own; returns from where to read each, None for its beginning. Raises `StoreUnavailable` at the end only."""
+        """Make the shards its own; returns from where to read each, None for its beginning. Raises
+        `StoreUnavailable` at the end only.
+        """
         ...
 
     def forward(self, batches: Sequence[ShardBatch]) -> None:
@@ -53,7 +57,9 @@ class ReaderOwner(Protocol):
         return set()
 
     def unread(self, shard: str, hole: Unread) -> None:
-        """The source went on behind a hole. Called before what lies after it is forwarded: durable on return, where it is a loss."""
+        """The source went on behind a hole. Called before what lies after it is forwarded: durable on return,
+        where it is a loss.
+        """
         log.error("%s: records after %s and before %s are gone unread", shard, hole.after, hole.before)
 
     def shards_listed(self, shards: Sequence[str]) -> None:
@@ -61,7 +67,9 @@ class ReaderOwner(Protocol):
         return
 
     def reread(self, read_to: Mapping[str, str | None]) -> Mapping[str, int]:
-        """Read once more what sinks missed; returns how many records of each shard nobody had counted. Errors as `Source.read`."""
+        """Read once more what sinks missed; returns how many records of each shard nobody had counted. Errors
+        as `Source.read`.
+        """
         return {}
 
 
@@ -69,7 +77,9 @@ class WorkerOwner(Protocol):
     """Whom a `SinkWorker` commits for. `sink` is the worker's sink, by name."""
 
     def bury(self, shard: str, record: StreamRecord, sink: str, reason: str) -> None:
-        """Mark a record dead that the sink refuses, and keep a suspected dead letter of it; durable on return."""
+        """Mark a record dead that the sink refuses, and keep a suspected dead letter of it; durable on
+        return.
+        """
         ...
 
     def convict(self, sink: str, shard: str, record: StreamRecord) -> None:
@@ -101,7 +111,9 @@ class FollowersOwner(Protocol):
     """Whose sinks `Followers` bring up to date."""
 
     def dead_after(self, shard: str, position: str | None, sink: str) -> set[tuple[str, int]]:
-        """(position, part) of the dead letters behind a position that the sink is not to be handed: the first sink's, and its own."""
+        """(position, part) of the dead letters behind a position that the sink is not to be handed: the first
+        sink's, and its own.
+        """
         ...
 
     def unread(self, shard: str, hole: Unread) -> None:

@@ -1,4 +1,6 @@
-"""When each shard is read again and when the shards are listed again. Pure: the time comes in. Reading itself is reader.py's."""
+"""When each shard is read again and when the shards are listed again. Pure: the time comes in. Reading itself
+is reader.py's.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from collections.abc import Iterable
 from exchange_platform.process.back_off import BackOff
 
 LIST_INTERVAL_S = 10.0
-"""How often the shards are listed without a sign that they changed: a run finds the children of another run's shards so.
+"""How often the shards are listed without a sign that they changed: a run finds the children of another run's
+shards so.
 
 A listing costs a DescribeStreamSummary, of which an account has 20 a second for everybody.
 """
@@ -20,7 +23,9 @@ _CHANGED = BackOff(first_s=0.05, max_s=LIST_INTERVAL_S)
 
 
 class ListingPace:
-    """Lists at once at a sign that the shards changed, less and less often while such signs go on, and now and then without one."""
+    """Lists at once at a sign that the shards changed, less and less often while such signs go on, and now
+    and then without one.
+    """
 
     def __init__(self) -> None:
         self.due_s = float("-inf")
@@ -39,7 +44,9 @@ class ListingPace:
             self.due_s, self._early = at_s, True
 
     def ask_after_a_pause(self, now_s: float) -> None:
-        """Nothing was read for so long that it is not known which stream this is: the next listing comes before the next read."""
+        """Nothing was read for so long that it is not known which stream this is: the next listing comes
+        before the next read.
+        """
         self.due_s = min(self.due_s, max(now_s, self._not_before_s))
 
     def listed(self, now_s: float) -> None:
@@ -56,7 +63,8 @@ class ListingPace:
 class ShardPaces:
     """Each shard at a pace of its own: one that is throttled waits longer, and no other waits for it.
 
-    `behind_ms` is how far each shard's reading is behind its tip. While a shard can't be read it grows with the time: what arrived since is not known.
+    `behind_ms` is how far each shard's reading is behind its tip. While a shard can't be read it grows with
+    the time: what arrived since is not known.
     """
 
     def __init__(self, poll_interval_s: float) -> None:
@@ -141,7 +149,9 @@ class ShardPaces:
             self.ended(gone)
 
     def all_read_since_us(self, shards: Iterable[str]) -> int | None:
-        """When the oldest of the shards' newest good reads began; None while one was never read, or where there is no shard."""
+        """When the oldest of the shards' newest good reads began; None while one was never read, or where
+        there is no shard.
+        """
         began = [self._began_at_us.get(shard) for shard in shards]
         known = [at_us for at_us in began if at_us is not None]
         return min(known) if known and len(known) == len(began) else None

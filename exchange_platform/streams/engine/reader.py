@@ -1,4 +1,6 @@
-"""The reading side of a consumer: every shard at the pace its service allows, in order, decoded. One thread."""
+"""The reading side of a consumer: every shard at the pace its service allows, in order, decoded. One
+thread.
+"""
 
 from __future__ import annotations
 
@@ -32,17 +34,20 @@ DECODE = "decode"
 _WAITING_INTERVAL_S = 0.5
 """How often it is looked in the database whether another consumer has read a shard's parent to its end."""
 _LONG_PAUSE_S = 1.0
-"""After so long without a read the stream may be another one of the same name: no emulator is restarted sooner."""
+"""After so long without a read the stream may be another one of the same name: no emulator is restarted
+sooner.
+"""
 _LONGEST_WAIT_S = 0.2
 
 
 class ShardReader:
     """Reads a source's shards and hands batches on.
 
-    Of the shards it reads those of its `share`. A shard's children are begun when it has been read to its end; of parents that are another's,
-    its owner says which are `finished`. Each shard is read every `poll_interval_s` at most (Kinesis allows 5
-    reads a second); one that is throttled, or whose position is refused, waits by itself. While its owner has no room nothing
-    is read. Records that can't be decoded stay in their batch, marked dead.
+    Of the shards it reads those of its `share`. A shard's children are begun when it has been read to its
+    end; of parents that are another's, its owner says which are `finished`. Each shard is read every
+    `poll_interval_s` at most (Kinesis allows 5 reads a second); one that is throttled, or whose position is
+    refused, waits by itself. While its owner has no room nothing is read. Records that can't be decoded stay
+    in their batch, marked dead.
     """
 
     def __init__(
@@ -85,7 +90,9 @@ class ShardReader:
 
     @property
     def at_tip(self) -> bool:
-        """Whether the newest read of every shard found its tip. Where all open shards are others', there is nothing to be read."""
+        """Whether the newest read of every shard found its tip. Where all open shards are others', there is
+        nothing to be read.
+        """
         if self.trouble or self._waited_for or self._listing.is_asked_for or self._paused_s is not None:
             return False
         return max(self.behind_ms.values()) == 0 if self.behind_ms else self._nothing_to_read
@@ -112,7 +119,9 @@ class ShardReader:
         return {shard.name: shard.parents for shard in self._listed}
 
     def lag_ms(self) -> float:
-        """How far reading lies behind the stream's tip: by the stream's own account, and longer for as long as nothing is read."""
+        """How far reading lies behind the stream's tip: by the stream's own account, and longer for as long
+        as nothing is read.
+        """
         now_s = self._clock.monotonic_s()
         if not self.behind_ms and not self._nothing_to_read:
             return (now_s - self._started_s) * 1000  # nothing was read yet
@@ -180,7 +189,9 @@ class ShardReader:
                 self._progress.at_tip(self._clock.now_us() if read_at_us is None else read_at_us)
 
     def _reread_due(self) -> None:
-        """Read once more what others than the first sink missed; the shards that were read wait a little longer for their next turn."""
+        """Read once more what others than the first sink missed; the shards that were read wait a little
+        longer for their next turn.
+        """
         if self._seek_all:
             return
         for shard, records in self._owner.reread(self.listed).items():
@@ -218,7 +229,9 @@ class ShardReader:
                 paces.succeeded(shard, now_s=now_s, began_at_us=began_at_us, behind_ms=read.behind_ms)
 
     def _seek_again(self, shard: str) -> None:
-        """Ask the sinks once more from where to read a shard whose position was refused: somebody may have set it back."""
+        """Ask the sinks once more from where to read a shard whose position was refused: somebody may have
+        set it back.
+        """
         if self._progress.outstanding():
             return  # what was read of it is not committed
         position = self._owner.claim([shard])[shard]
@@ -228,7 +241,9 @@ class ShardReader:
         self._source.seek(shard, position)
 
     def _source_is_away(self, error: SourceUnavailable) -> None:
-        """Wait. Then it is looked which shards there are: another stream of the same name may have come in its place."""
+        """Wait. Then it is looked which shards there are: another stream of the same name may have come in
+        its place.
+        """
         now_s = self._clock.monotonic_s()
         if self._error != str(error):
             log.warning("%s", error)
@@ -239,7 +254,8 @@ class ShardReader:
         self._clock.wait(self._stopping, error.retry_after_s)
 
     def _list_if_due(self, now_s: float) -> None:
-        """List the shards when it is time; between, ask for parents that another consumer reads. Raises `SourceUnavailable`.
+        """List the shards when it is time; between, ask for parents that another consumer reads. Raises
+        `SourceUnavailable`.
 
         Where listing is throttled, the shards that are known are read on.
         """

@@ -1,8 +1,10 @@
-"""Which records a sink refuses, and whether it is the records' fault. Not here: writing and burying them (worker.py).
+"""Which records a sink refuses, and whether it is the records' fault. Not here: writing and burying them
+(worker.py).
 
-A record that is refused is a suspect first. It is at fault once the sink has taken a record behind it; while the sink takes none, the sink
-itself may be broken: a new constraint, a narrower column. So of refusals in a row none is buried before that is decided, and when many good
-records are refused for one and the same reason, it is the store's fault and none of them is buried.
+A record that is refused is a suspect first. It is at fault once the sink has taken a record behind it; while
+the sink takes none, the sink itself may be broken: a new constraint, a narrower column. So of refusals in a
+row none is buried before that is decided, and when many good records are refused for one and the same reason,
+it is the store's fault and none of them is buried.
 """
 
 from __future__ import annotations

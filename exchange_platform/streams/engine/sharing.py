@@ -1,9 +1,11 @@
-"""How several consumer runs share the shards of one stream out among themselves. Pure. Not here: reading, claiming, fencing.
+"""How several consumer runs share the shards of one stream out among themselves. Pure. Not here: reading,
+claiming, fencing.
 
-A shard holds the records whose partition keys hash into its range. The space of hashes is cut into as many equal shares as there are
-runs, and a shard belongs to the share in which the middle of its range lies. So every run knows by itself, from the list of shards alone,
-which are its own: no two take the same one and none is left; equal shards are dealt out evenly; when a shard is split its
-children stay with their parent's run as long as its share reaches, and when two are merged exactly one run takes the child up.
+A shard holds the records whose partition keys hash into its range. The space of hashes is cut into as many
+equal shares as there are runs, and a shard belongs to the share in which the middle of its range lies. So
+every run knows by itself, from the list of shards alone, which are its own: no two take the same one and none
+is left; equal shards are dealt out evenly; when a shard is split its children stay with their parent's run as
+long as its share reaches, and when two are merged exactly one run takes the child up.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class Share:
         return (first + last + 1) * self.of // (2 * HASHES) == self.index
 
     def consumer_of(self, source: str) -> str:
-        """The name under which this share's consumers of the source are entered: the source's own, where they share nothing."""
+        """The name under which this share's consumers of the source are entered: the source's own, where they
+        share nothing.
+        """
         return source if self.of == 1 else f"{source}/{self.index + 1}-of-{self.of}"
 
 

@@ -57,9 +57,10 @@ class Sink(Protocol):
     def commit(self, epoch: int, batches: Sequence[ShardBatch], advances: Sequence[Advance]) -> SinkCommit:
         """Write the batches' records and advance the checkpoints, all or nothing, durable on return.
 
-        A record that the sink refuses for good is marked dead (`StreamRecord.bury`) and the rest is written. Raises
-        `Superseded` (stop), `StoreUnavailable` (the same call again later), or any other error when one of the records can't be
-        written: the engine then finds it and buries it. Nothing was written in each case, or writing it again does no harm.
+        A record that the sink refuses for good is marked dead (`StreamRecord.bury`) and the rest is written.
+        Raises `Superseded` (stop), `StoreUnavailable` (the same call again later), or any other error when
+        one of the records can't be written: the engine then finds it and buries it. Nothing was written in
+        each case, or writing it again does no harm.
         """
         ...
 
@@ -73,13 +74,16 @@ class Sink(Protocol):
 
 
 class FirstSink(Sink, Protocol):
-    """The sink whose verdict counts: the others get only records that it did not refuse. It keeps the dead letters."""
+    """The sink whose verdict counts: the others get only records that it did not refuse. It keeps the dead
+    letters.
+    """
 
     def dead_places(self, shard: str, stage: str) -> Iterable[tuple[str, int]]:
-        """(position, part) of the shard's dead letters of one stage, newest first; it need not be read to its end.
+        """(position, part) of the shard's dead letters of one stage, newest first; it need not be read to its
+        end.
 
-        Each stage takes the records in order, so within one the newest dead letters are also the last in the shard.
-        Across stages they are not: a sink that lags behind buries late.
+        Each stage takes the records in order, so within one the newest dead letters are also the last in the
+        shard. Across stages they are not: a sink that lags behind buries late.
         """
         ...
 
@@ -88,23 +92,33 @@ class FirstSink(Sink, Protocol):
         ...
 
     def lose(self, loss: Loss) -> bool:
-        """Keep that records were gone before they were read; says whether that is news. Idempotent, durable on return. Raises `StoreUnavailable`."""
+        """Keep that records were gone before they were read; says whether that is news. Idempotent, durable
+        on return. Raises `StoreUnavailable`.
+        """
         ...
 
     def positions(self) -> dict[str, str | None]:
-        """Every shard that was ever claimed, and up to where this sink holds it. Raises `StoreUnavailable`."""
+        """Every shard that was ever claimed, and up to where this sink holds it. Raises
+        `StoreUnavailable`.
+        """
         ...
 
     def convict(self, shard: str, records: Sequence[StreamRecord]) -> None:
-        """Let the suspected dead letters of these records (`suspected`) stay, as their sink's. Idempotent, durable on return."""
+        """Let the suspected dead letters of these records (`suspected`) stay, as their sink's. Idempotent,
+        durable on return.
+        """
         ...
 
     def acquit(self, shard: str, records: Sequence[StreamRecord]) -> None:
-        """Take back the dead letters of these records, as far as they are still suspected. Idempotent, durable on return."""
+        """Take back the dead letters of these records, as far as they are still suspected. Idempotent,
+        durable on return.
+        """
         ...
 
     def decide_suspects(self, shard: str, sink: str, is_passed: Callable[[str], bool]) -> None:
-        """Decide about what an older consumer left suspected by a sink: what its checkpoint has passed stays, the others are taken back."""
+        """Decide about what an older consumer left suspected by a sink: what its checkpoint has passed stays,
+        the others are taken back.
+        """
         ...
 
     def holder(self, shards: Sequence[str]) -> int:
@@ -112,5 +126,7 @@ class FirstSink(Sink, Protocol):
         ...
 
     def finished(self, shards: Sequence[str]) -> set[str]:
-        """Which of these shards were read to their end and committed, by whichever consumer. Raises `StoreUnavailable`."""
+        """Which of these shards were read to their end and committed, by whichever consumer. Raises
+        `StoreUnavailable`.
+        """
         ...

@@ -1,4 +1,6 @@
-"""What the consumer engine asks of a source. Implementations: sources/kinesis.py; tests and benchmarks bring one in memory."""
+"""What the consumer engine asks of a source. Implementations: sources/kinesis.py; tests and benchmarks bring
+one in memory.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ SHARD_END = "SHARD_END"
 class StreamRecord(msgspec.Struct, gc=False):
     """One record as it arrived, and what became of it.
 
-    `position` is the source's own; records aggregated into one share it and differ in `part`. `record` is None, with a
-    `reason`, once the record is known to be dead.
+    `position` is the source's own; records aggregated into one share it and differ in `part`. `record` is
+    None, with a `reason`, once the record is known to be dead.
     """
 
     position: str
@@ -36,9 +38,11 @@ class StreamRecord(msgspec.Struct, gc=False):
 
 
 class ShardBatch(msgspec.Struct):
-    """What one read of one shard brought: whole records from just after `previous` up to and including `position`.
+    """What one read of one shard brought: whole records from just after `previous` up to and including
+    `position`.
 
-    Only a part of a batch that was split inside an aggregated record has a `position` short of its last record.
+    Only a part of a batch that was split inside an aggregated record has a `position` short of its last
+    record.
     """
 
     shard: str
@@ -53,7 +57,9 @@ HASHES = 2**128
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard as the source lists it. `parents` are the shards that it continues, `hashes` the first and last that it takes."""
+    """A shard as the source lists it. `parents` are the shards that it continues, `hashes` the first and last
+    that it takes.
+    """
 
     name: str
     parents: tuple[str, ...] = ()
@@ -62,7 +68,8 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A hole before what a read brought: the source holds no record after `after` (None: the beginning) and before `before` (None: to the end).
+    """A hole before what a read brought: the source holds no record after `after` (None: the beginning) and
+    before `before` (None: to the end).
 
     `certain`: records were there. Otherwise it is not known whether any were.
     """
@@ -98,11 +105,15 @@ class SourceUnavailable(Unavailable):
 
 
 class Throttled(SourceUnavailable):
-    """The service asks for fewer calls of one kind: this shard's reads, or the listing, wait `retry_after_s`. Whatever else goes on."""
+    """The service asks for fewer calls of one kind: this shard's reads, or the listing, wait `retry_after_s`.
+    Whatever else goes on.
+    """
 
 
 class PositionRefused(SourceUnavailable):
-    """The source never gave this position out, so it is not known where reading should go on: this shard stands still until somebody decides."""
+    """The source never gave this position out, so it is not known where reading should go on: this shard
+    stands still until somebody decides.
+    """
 
 
 class ShardsChanged(Exception):
@@ -110,12 +121,16 @@ class ShardsChanged(Exception):
 
 
 class Source(Protocol):
-    """A stream of records in shards, each ordered, that can be read again from any position it still holds."""
+    """A stream of records in shards, each ordered, that can be read again from any position it still
+    holds.
+    """
 
     name: str
 
     def shards(self) -> Sequence[Shard]:
-        """Every shard that can still be read, parents before children. Raises `SourceUnavailable`, or `Throttled`: what was listed before holds."""
+        """Every shard that can still be read, parents before children. Raises `SourceUnavailable`, or
+        `Throttled`: what was listed before holds.
+        """
         ...
 
     def seek(self, shard: str, position: str | None) -> None:
@@ -123,14 +138,17 @@ class Source(Protocol):
         ...
 
     def read(self, shard: str) -> Read:
-        """Read on in the shard. Raises `SourceUnavailable` (no shard can be read), `Throttled` or `PositionRefused` (this one can't), or `ShardsChanged`.
+        """Read on in the shard. Raises `SourceUnavailable` (no shard can be read), `Throttled` or
+        `PositionRefused` (this one can't), or `ShardsChanged`.
 
         Then nothing was passed over.
         """
         ...
 
     def is_after(self, position: str, other: str | None) -> bool:
-        """Whether `position` lies after `other` in a shard; everything lies after None and before `SHARD_END`."""
+        """Whether `position` lies after `other` in a shard; everything lies after None and before
+        `SHARD_END`.
+        """
         ...
 
     def close(self) -> None:

@@ -1,4 +1,6 @@
-"""How much a sink takes in one commit, from what its commits have cost. Not here: committing (committing.py)."""
+"""How much a sink takes in one commit, from what its commits have cost. Not here: committing
+(committing.py).
+"""
 
 from __future__ import annotations
 
@@ -6,19 +8,24 @@ import statistics
 from collections import deque
 
 STEP_S = 4.0
-"""A commit should be done in so many seconds, so that a checkpoint never stands still for long and a killed run repeats little."""
+"""A commit should be done in so many seconds, so that a checkpoint never stands still for long and a killed
+run repeats little.
+"""
 MIN_STEP, FIRST_STEP, MAX_STEP = 10, 5_000, 20_000
 _SAMPLES = 12
 _MIN_PER_RECORD = 0.02
-"""Of a commit's mean cost, what its records cost at least together, where it seems not to depend on their number."""
+"""Of a commit's mean cost, what its records cost at least together, where it seems not to depend on their
+number.
+"""
 
 
 class Pace:
     """The number of records for the next commit.
 
-    A commit costs something for itself and something for each record. Where its own cost is small, as many records are taken as fit into `STEP_S`.
-    Where it is large (a store across a slow network, a busy machine, a view that is written once a user however many records that user has),
-    smaller commits would only be more of them: then the records may cost as much again as the commit itself.
+    A commit costs something for itself and something for each record. Where its own cost is small, as many
+    records are taken as fit into `STEP_S`. Where it is large (a store across a slow network, a busy machine,
+    a view that is written once a user however many records that user has), smaller commits would only be more
+    of them: then the records may cost as much again as the commit itself.
     """
 
     def __init__(self, max_records: int = MAX_STEP) -> None:

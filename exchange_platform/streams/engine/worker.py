@@ -1,6 +1,7 @@
 """One sink's worker: claims its shards, gathers batches and has them committed in steps. One thread a sink.
 
-How a commit goes, and what becomes of a record that is refused, is committing.py's. How far a worker may fall behind is followers.py's.
+How a commit goes, and what becomes of a record that is refused, is committing.py's. How far a worker may fall
+behind is followers.py's.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ LARGEST_STEP = Size(MAX_STEP, 16 * 1024 * 1024)
 class SinkWorker:
     """Commits to one sink, in order, what it is handed.
 
-    While the store is away, or refuses everything, it keeps what it has and tries again; `condition` says so. Once that has gone on for
-    `degraded_limit_s` without the store being away, its owner is told to `fail` with a `SinkDegraded`.
+    While the store is away, or refuses everything, it keeps what it has and tries again; `condition` says so.
+    Once that has gone on for `degraded_limit_s` without the store being away, its owner is told to `fail`
+    with a `SinkDegraded`.
     """
 
     def __init__(
@@ -93,19 +95,25 @@ class SinkWorker:
         return self._committer.dead
 
     def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
-        """Claim shards in the sink, from any thread; returns up to where it holds them. Errors as `Sink.claim`."""
+        """Claim shards in the sink, from any thread; returns up to where it holds them. Errors as
+        `Sink.claim`.
+        """
         with self._in_use:
             held = self.sink.claim(epoch, shards)
             self.positions.update(held)
         return held
 
     def claim_soon(self, shards: Sequence[str]) -> None:
-        """Have shards claimed by the worker's own thread, as soon as the sink allows it; its owner is told `claimed` then."""
+        """Have shards claimed by the worker's own thread, as soon as the sink allows it; its owner is told
+        `claimed` then.
+        """
         self._to_claim = [*self._to_claim, *shards]
         self._wake.set()
 
     def release(self, shards: Iterable[str]) -> None:
-        """Forget where the sink holds these shards: they will be claimed again. Nothing of them may be under way."""
+        """Forget where the sink holds these shards: they will be claimed again. Nothing of them may be under
+        way.
+        """
         for shard in shards:
             self.positions.pop(shard, None)
 
@@ -126,7 +134,9 @@ class SinkWorker:
         self._wake.set()
 
     def finish(self, timeout_s: float) -> bool:
-        """Commit what was handed over and end; what an unavailable store can't take in time is left. Says whether all was committed."""
+        """Commit what was handed over and end; what an unavailable store can't take in time is left. Says
+        whether all was committed.
+        """
         self._finishing.set()
         self._enough.set()
         self._wake.set()
@@ -218,7 +228,9 @@ class SinkWorker:
             self._clock.wait(self._finishing, RETRIES.first_s)
 
     def _pause_after(self, doing: str, error: Exception, tries: int) -> float:
-        """How long to wait after an error of something that writes no record. Raises what ends the consumer."""
+        """How long to wait after an error of something that writes no record. Raises what ends the
+        consumer.
+        """
         if kind_of(error) is Kind.FINAL:
             raise error
         if tries == 1:

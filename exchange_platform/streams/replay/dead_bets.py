@@ -1,4 +1,6 @@
-"""How dead letters of `exchange-bets` are applied after all. Not here: which, and what is told of it (dead_letters.py)."""
+"""How dead letters of `exchange-bets` are applied after all. Not here: which, and what is told of it
+(dead_letters.py).
+"""
 
 from __future__ import annotations
 

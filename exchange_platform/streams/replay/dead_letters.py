@@ -1,5 +1,5 @@
-"""Replaying dead letters: what today's decoder and today's state accept is applied after all. Not here: listing them
-(consumers/dead_letters.py), what applying means for a source (dead_bets.py, dead_updates.py).
+"""Replaying dead letters: what today's decoder and today's state accept is applied after all. Not here:
+listing them (consumers/dead_letters.py), what applying means for a source (dead_bets.py, dead_updates.py).
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class Replaying(Protocol):
         ...
 
     def apply(self, connection: sa.Connection, records: Sequence[Any], now_us: int) -> Sequence[Verdict]:
-        """Apply records in the caller's transaction; one verdict each. If the transaction fails, doing it again does no harm."""
+        """Apply records in the caller's transaction; one verdict each. If the transaction fails, doing it
+        again does no harm.
+        """
         ...
 
     def finish(self) -> None:
@@ -67,8 +69,9 @@ def replay_dead_letters(
 ) -> Replayed:
     """Try dead records again (None: all that wait), oldest first, beside a running consumer or without one.
 
-    An accepted one is in the stores of its source on return and marked as replayed; one that is refused again keeps waiting with its new
-    reason. Repeatable: records are known by their ids and versions. Raises `StoreUnavailable`; what was done until then is marked.
+    An accepted one is in the stores of its source on return and marked as replayed; one that is refused again
+    keeps waiting with its new reason. Repeatable: records are known by their ids and versions. Raises
+    `StoreUnavailable`; what was done until then is marked.
     """
     database = Database(settings.operational_database_url)
     sources: dict[str, Replaying] = {}

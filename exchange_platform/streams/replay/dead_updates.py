@@ -1,4 +1,6 @@
-"""How dead letters of the exchange's feed are applied after all. Not here: which, and what is told of it (dead_letters.py)."""
+"""How dead letters of the exchange's feed are applied after all. Not here: which, and what is told of it
+(dead_letters.py).
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class DeadUpdates:
         return verdicts
 
     def finish(self) -> None:
-        """Put the events that changed into the index. Where a consumer run has it, that run does so within seconds."""
+        """Put the events that changed into the index. Where a consumer run has it, that run does so within
+        seconds.
+        """
         if not self._event_ids:
             return
         index = open_event_index(self._settings, writable=True)

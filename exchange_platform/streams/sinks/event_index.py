@@ -29,11 +29,13 @@ _ASK_EVERY_S = 0.03
 
 
 class EventIndexSink:
-    """The events that the batches changed, as they are in the operational database by then, in the event index.
+    """The events that the batches changed, as they are in the operational database by then, in the event
+    index.
 
-    Its checkpoint lies in the operational database and is written after the index: a document carries its event's version, so putting it again,
-    or an older consumer's putting it late, does no harm. An index that is not there, or was deleted, is filled from the database; what
-    others change in the database (a dead letter is applied after all) follows within seconds.
+    Its checkpoint lies in the operational database and is written after the index: a document carries its
+    event's version, so putting it again, or an older consumer's putting it late, does no harm. An index that
+    is not there, or was deleted, is filled from the database; what others change in the database (a dead
+    letter is applied after all) follows within seconds.
     """
 
     name = EVENT_INDEX
@@ -54,7 +56,9 @@ class EventIndexSink:
         self._ended = threading.Event()
 
     def claim(self, epoch: int, shards: Sequence[str]) -> dict[str, str | None]:
-        """Claim the shards' checkpoints. The index itself is taken when the older consumer lets it go, at its next commit or heartbeat."""
+        """Claim the shards' checkpoints. The index itself is taken when the older consumer lets it go, at its
+        next commit or heartbeat.
+        """
         held = self._checkpoints.claim(EXCHANGE_FEED, epoch, shards, now_us=self._clock.now_us())
         self._claimed_s = self._clock.monotonic_s()
         return held
@@ -93,7 +97,9 @@ class EventIndexSink:
         self._index.close()
 
     def _take(self) -> None:
-        """Become the one that writes the index. Raises `StoreUnavailable` while another does; just after the claim, not at once."""
+        """Become the one that writes the index. Raises `StoreUnavailable` while another does; just after the
+        claim, not at once.
+        """
         while not self._taken:
             try:
                 self._index.put([])
@@ -104,7 +110,9 @@ class EventIndexSink:
                     raise
 
     def _keep_filled(self) -> int:
-        """Fill an index that was deleted, or never filled, looking now and then; returns with how many documents."""
+        """Fill an index that was deleted, or never filled, looking now and then; returns with how many
+        documents.
+        """
         now_s = self._clock.monotonic_s()
         if now_s - self._looked_s < _REFRESH_EVERY_S:
             return 0

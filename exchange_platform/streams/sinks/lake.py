@@ -1,4 +1,6 @@
-"""The lake as a sink of the bets' stream: executions and bet history, and the windows that time closes. Not here: the lake itself (stores/lake/lake.py)."""
+"""The lake as a sink of the bets' stream: executions and bet history, and the windows that time closes. Not
+here: the lake itself (stores/lake/lake.py).
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,12 @@ _REFRESH_SHARED_EVERY_US = 5_000_000
 
 
 class LakeSink:
-    """Executions and bet history, with the checkpoint in the same lake transaction; closes windows as time passes.
+    """Executions and bet history, with the checkpoint in the same lake transaction; closes windows as time
+    passes.
 
-    Where consumers share the stream, each looks every few seconds how far all of them have come, by the lake's own executions, and closes what
-    has passed: whoever is first does it, and closing again changes nothing. So no window depends on one of the runs.
+    Where consumers share the stream, each looks every few seconds how far all of them have come, by the
+    lake's own executions, and closes what has passed: whoever is first does it, and closing again changes
+    nothing. So no window depends on one of the runs.
     """
 
     name = LAKE

@@ -1,4 +1,5 @@
-"""The first sink of every consumer: records applied to the operational database, with checkpoint and dead letters in one transaction.
+"""The first sink of every consumer: records applied to the operational database, with checkpoint and dead
+letters in one transaction.
 
 Not here: what applying means (bets/bets.py, events/events.py).
 """

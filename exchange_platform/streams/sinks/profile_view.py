@@ -25,8 +25,8 @@ PROFILE_VIEW = "profile_view"
 class ProfileViewSink:
     """The profiles that the batches changed, as they are in the operational database by then, in DynamoDB.
 
-    Its checkpoint lies in the operational database and is written after the view: an item is conditioned on the profile's version, so
-    writing it again, or an older consumer's writing it late, does no harm.
+    Its checkpoint lies in the operational database and is written after the view: an item is conditioned on
+    the profile's version, so writing it again, or an older consumer's writing it late, does no harm.
     """
 
     name = PROFILE_VIEW
@@ -67,7 +67,9 @@ class ProfileViewSink:
         return SinkCommit(written, len(users) - written if written <= len(users) else 0)
 
     def tick(self, epoch: int) -> None:  # noqa: ARG002 - an older consumer's write does no harm
-        """Write the profiles that transfers and submissions changed, of which the stream does not tell, or later."""
+        """Write the profiles that transfers and submissions changed, of which the stream does not tell, or
+        later.
+        """
         due = self._profiles.due()
         if due:
             try:

@@ -1,7 +1,9 @@
-"""The Kinesis Producer Library's aggregated record: several user records of one partition key in one Kinesis record.
+"""The Kinesis Producer Library's aggregated record: several user records of one partition key in one Kinesis
+record.
 
-The format is the library's own protobuf message (`aws_kinesis_agg.messages_pb2`): magic bytes, the message, its MD5.
-The library's iterator is not used: it prints and drops the rest of a record that it can't take apart, and nothing may be lost here.
+The format is the library's own protobuf message (`aws_kinesis_agg.messages_pb2`): magic bytes, the message,
+its MD5. The library's iterator is not used: it prints and drops the rest of a record that it can't take
+apart, and nothing may be lost here.
 """
 
 from __future__ import annotations
@@ -43,9 +45,11 @@ def aggregate(records: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
 
 
 def disaggregate(partition_key: str, data: bytes) -> list[tuple[str, bytes]]:
-    """Take a Kinesis record apart into its (partition key, data) pairs; one that is not aggregated is its own only pair.
+    """Take a Kinesis record apart into its (partition key, data) pairs; one that is not aggregated is its own
+    only pair.
 
-    A record with the magic bytes but a wrong digest is, as the format's description says, taken as not aggregated.
+    A record with the magic bytes but a wrong digest is, as the format's description says, taken as not
+    aggregated.
     """
     if not data.startswith(MAGIC) or len(data) <= len(MAGIC) + DIGEST_SIZE:
         return [(partition_key, data)]

@@ -1,6 +1,8 @@
-"""The exchange's event feed as a source of the consumer engine: one shard, read by long polls over HTTP (docs/exchange.md).
+"""The exchange's event feed as a source of the consumer engine: one shard, read by long polls over HTTP
+(docs/exchange.md).
 
-Not here: what its updates mean (exchange_platform/domain/events.py), or what becomes of them (streams/exchange_feed.py).
+Not here: what its updates mean (exchange_platform/domain/events.py), or what becomes of them
+(streams/exchange_feed.py).
 """
 
 from __future__ import annotations
@@ -60,11 +62,15 @@ class _Answer(msgspec.Struct):
     oldest: _Cursor = 1
     """From here on every update is held; of those before it, which were replaced may be gone."""
     ended_from: _Cursor | None = None
-    """The end of everything that ended from here on is held. A feed that does not say promises no more than `oldest` does."""
+    """The end of everything that ended from here on is held. A feed that does not say promises no more than
+    `oldest` does.
+    """
 
 
 class _Place(NamedTuple):
-    """Where reading is: how often the feed went back, and the cursor since. As text `500`, and `1:500` after it went back once."""
+    """Where reading is: how often the feed went back, and the cursor since. As text `500`, and `1:500` after
+    it went back once.
+    """
 
     turns: int
     cursor: int
@@ -93,11 +99,13 @@ _cursor_in = re.compile(rb'"cursor"\s*:\s*(\d{1,19})\b')
 class FeedSource:
     """The feed at a URL. Its shard is named after its id (`feed@<feed_id>`), a position is a cursor as text.
 
-    A read waits at the feed for up to `wait_s`, so one that is repeated without a pause follows the feed at once. What is handled:
-    a feed that does not answer, or answers nonsense, is unavailable until it does; another feed at the same place is another shard, read from its
-    beginning; a feed that goes back (its newest cursor lies before ours: it was restored from an older copy) is read again from its beginning, at
-    positions behind all earlier ones; repeated updates are passed over; a single update that makes the answer unreadable is found and
-    handed on as it is, to be buried. Updates carry versions, so reading one again does no harm.
+    A read waits at the feed for up to `wait_s`, so one that is repeated without a pause follows the feed at
+    once. What is handled: a feed that does not answer, or answers nonsense, is unavailable until it does;
+    another feed at the same place is another shard, read from its beginning; a feed that goes back (its
+    newest cursor lies before ours: it was restored from an older copy) is read again from its beginning, at
+    positions behind all earlier ones; repeated updates are passed over; a single update that makes the answer
+    unreadable is found and handed on as it is, to be buried. Updates carry versions, so reading one again
+    does no harm.
     """
 
     def __init__(
@@ -110,7 +118,9 @@ class FeedSource:
         silent_after_s: float = SILENT_AFTER_S,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """`url` is the exchange's (`/feed` is added); None is a feed that is not available yet. `keys` as in exchange_asking.py."""
+        """`url` is the exchange's (`/feed` is added); None is a feed that is not available yet. `keys` as in
+        exchange_asking.py.
+        """
         self.name = name
         self.repeats = 0
         self._url = f"{url.rstrip('/')}/feed" if url else None
@@ -141,7 +151,9 @@ class FeedSource:
         self._sought.add(shard)
 
     def read(self, shard: str) -> Read:
-        """Ask for what follows, waiting a little for it where there is nothing yet. Where an answer is unreadable, ask again for parts of it."""
+        """Ask for what follows, waiting a little for it where there is nothing yet. Where an answer is
+        unreadable, ask again for parts of it.
+        """
         read = self._read(shard)
         hole, self._hole = self._hole, None
         return read if hole is None else replace(read, unread=hole)
@@ -213,7 +225,9 @@ class FeedSource:
         return records
 
     def _note_hole(self, shard: str, place: _Place, answer: _Answer) -> None:
-        """See whether the feed has dropped the end of something that was not read yet. What was merely replaced is no loss."""
+        """See whether the feed has dropped the end of something that was not read yet. What was merely
+        replaced is no loss.
+        """
         if shard not in self._sought:
             return
         self._sought.discard(shard)
@@ -252,7 +266,9 @@ class FeedSource:
         return SourceUnavailable(self._text(f"{what}; {then}"), retry_after_s=_TELL_S)
 
     def _reachable(self, shard: str, place: _Place, nonsense: _Nonsense) -> int:
-        """The feed's newest cursor, by an answer without updates: then it is the update that is unreadable, not the feed."""
+        """The feed's newest cursor, by an answer without updates: then it is the update that is unreadable,
+        not the feed.
+        """
         envelope = self._envelope(nonsense)
         self._check_feed(shard, envelope)
         if envelope.newest <= place.cursor:
@@ -277,7 +293,9 @@ class FeedSource:
             raise self._unavailable(str(because or nonsense)) from nonsense
 
     def _ask(self, after: int, limit: int, wait_s: float) -> _Answer:
-        """One request. Raises `SourceUnavailable` where there is no answer, and `_Nonsense` for one that can't be understood."""
+        """One request. Raises `SourceUnavailable` where there is no answer, and `_Nonsense` for one that
+        can't be understood.
+        """
         if self._url is None:
             raise self._unavailable("no exchange is configured: set EXCHANGE_PLATFORM_EXCHANGE_URL")
         if self._client is None:
@@ -323,7 +341,9 @@ class FeedSource:
         return access.client(max_s=self._silent_after_s, headers={"Accept": "application/json"})
 
     def _refuse_to_bury_unsigned(self, limit: int) -> None:
-        """An update that is too long to see whose it is becomes no dead letter where answers are signed: anybody could make one."""
+        """An update that is too long to see whose it is becomes no dead letter where answers are signed:
+        anybody could make one.
+        """
         if self._keys and limit == 1:
             raise self._unavailable(
                 f"an answer longer than {MAX_BYTES} bytes, so that its signature is not seen"

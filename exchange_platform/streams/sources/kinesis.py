@@ -1,4 +1,6 @@
-"""Kinesis: reading a stream's shards, publishing to it, making it. Not here: what becomes of the records (consumer.py)."""
+"""Kinesis: reading a stream's shards, publishing to it, making it. Not here: what becomes of the records
+(consumer.py).
+"""
 
 from __future__ import annotations
 
@@ -42,15 +44,17 @@ _PUTS = BackOff(first_s=0.1, max_s=2.0)
 
 
 class StreamUnavailable(Unavailable):
-    """The stream took nothing for longer than the publisher waits. What was not acknowledged may be published again."""
+    """The stream took nothing for longer than the publisher waits. What was not acknowledged may be published
+    again.
+    """
 
 
 class KinesisSource:
     """All shards of one stream, each read from where it is told.
 
-    A shard's name is its id and the stream's creation time (`shardId-000000000000@1763948000123`), so positions of a stream that was
-    deleted and recreated are never mistaken for the new one's. Reads are not repeated here: each raises what its caller
-    should do. The caller keeps to 5 reads a second a shard.
+    A shard's name is its id and the stream's creation time (`shardId-000000000000@1763948000123`), so
+    positions of a stream that was deleted and recreated are never mistaken for the new one's. Reads are not
+    repeated here: each raises what its caller should do. The caller keeps to 5 reads a second a shard.
     """
 
     def __init__(
@@ -104,7 +108,9 @@ class KinesisSource:
         self._iterators.pop(shard, None)
 
     def read(self, shard: str) -> Read:
-        """One GetRecords call, aggregated records taken apart. A shard has ended when no iterator follows, and by no other sign."""
+        """One GetRecords call, aggregated records taken apart. A shard has ended when no iterator follows,
+        and by no other sign.
+        """
         shard_id = self._id_of(shard)
         iterator = self._iterators.pop(shard, None)
         try:
@@ -135,7 +141,8 @@ class KinesisSource:
     ) -> tuple[Sequence[dict[str, Any]], Unread | None]:
         """The records after the shard's position, and the hole before them if there is one.
 
-        The first read at a position asks for the record *at* it: where another comes first, the stream has dropped that one, and perhaps others.
+        The first read at a position asks for the record *at* it: where another comes first, the stream has
+        dropped that one, and perhaps others.
         """
         position = self._positions.get(shard)
         if shard not in self._sought:
@@ -151,7 +158,9 @@ class KinesisSource:
         return fresh, _hole(position, fresh[0]) if fresh else Unread(position, None)
 
     def _failed_read(self, shard: str, shard_id: str, iterator: str | None, error: Exception) -> Read:
-        """Say what the reader should do. Without an iterator the read began by asking for one at the shard's position."""
+        """Say what the reader should do. Without an iterator the read began by asking for one at the shard's
+        position.
+        """
         code = error_code(error)
         if code in THROTTLED:
             if iterator is not None:
@@ -217,7 +226,8 @@ class KinesisSource:
         return shard_id
 
     def _unavailable(self, error: BaseException) -> Exception:
-        # A stream that answers again may not be the one that fell silent: its iterators are not trusted across it.
+        # A stream that answers again may not be the one that fell silent: its iterators are not trusted
+        # across it.
         self._iterators.clear()
         self._created_at = 0
         if is_transient(error) or error_code(error) == "ResourceNotFoundException":
@@ -231,8 +241,9 @@ class KinesisSource:
 class Publisher:
     """Publishes records, durably and in order per partition key, repeating what was not acknowledged.
 
-    A repeat can put a record into the stream twice (its acknowledgement was lost); readers drop it by its id or version.
-    With `aggregate`, neighbouring records of one partition key travel in the Kinesis Producer Library's format: fewer calls, cheaper shards.
+    A repeat can put a record into the stream twice (its acknowledgement was lost); readers drop it by its id
+    or version. With `aggregate`, neighbouring records of one partition key travel in the Kinesis Producer
+    Library's format: fewer calls, cheaper shards.
     """
 
     def __init__(
@@ -259,15 +270,17 @@ class Publisher:
     def publish(self, records: Sequence[tuple[str, bytes]]) -> None:
         """Publish (partition key, data) pairs; when it returns all are in the stream.
 
-        Raises `StreamUnavailable` when the stream took nothing for `give_up_after_s`, or `stopping` was set meanwhile; any of
-        the records may then be in the stream, and publishing them all again is right.
+        Raises `StreamUnavailable` when the stream took nothing for `give_up_after_s`, or `stopping` was set
+        meanwhile; any of the records may then be in the stream, and publishing them all again is right.
         """
         entries = aggregate(records) if self._aggregate else records
         for group in _groups(entries):
             self._put(group)
 
     def created_at(self) -> int:
-        """When the stream was created, in milliseconds since 1970 UTC: which stream of its name it is. Raises `StreamUnavailable`."""
+        """When the stream was created, in milliseconds since 1970 UTC: which stream of its name it is. Raises
+        `StreamUnavailable`.
+        """
         try:
             return stream_created_at(self._client, self._stream)
         except (ClientError, BotoCoreError) as error:
@@ -291,7 +304,8 @@ class Publisher:
                 failed = [place for place, result in enumerate(results) if result.get("ErrorCode")]
                 if failed:
                     reason = str(results[failed[0]]["ErrorCode"])
-                    # Everything of a failed record's key from it on goes again, so that a key's order survives.
+                    # Everything of a failed record's key from it on goes again, so that a key's order
+                    # survives.
                     first: dict[str, int] = {}
                     for place in failed:
                         first.setdefault(waiting[place][0], place)
@@ -322,12 +336,16 @@ class Publisher:
 
 
 def shard_name(shard_id: str, created_at: int) -> str:
-    """A shard's name in checkpoints: its id and when its stream was created, in milliseconds since 1970 UTC."""
+    """A shard's name in checkpoints: its id and when its stream was created, in milliseconds since
+    1970 UTC.
+    """
     return f"{shard_id}@{created_at}"
 
 
 def _counts(entry: dict[str, Any]) -> bool:
-    """Whether the sequence number is the record's number in its shard: an emulator's are, those of Kinesis have 56 digits and gaps."""
+    """Whether the sequence number is the record's number in its shard: an emulator's are, those of Kinesis
+    have 56 digits and gaps.
+    """
     return len(entry["SequenceNumber"]) < 19
 
 

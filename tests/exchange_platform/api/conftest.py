@@ -42,7 +42,9 @@ def application(anybody: TestClient) -> TestClient:
 
 @contextmanager
 def serving_accounts(settings: Settings, **changes: str | int) -> Iterator[AccountsApi]:
-    """The API over the accounts' stores alone, on a clock that stands; its mails are rendered when a test asks for them."""
+    """The API over the accounts' stores alone, on a clock that stands; its mails are rendered when a test
+    asks for them.
+    """
     database = Database(settings.operational_database_url)
     prepare_database(database)
     database.dispose()

@@ -1,4 +1,6 @@
-"""What the tests of events, windows and the board work with: a database and a lake of their own, filled as they like. Not here: any test."""
+"""What the tests of events, windows and the board work with: a database and a lake of their own, filled as
+they like. Not here: any test.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What holds for every route: errors are problem documents, headers are set, bodies are bounded, nothing comes from elsewhere."""
+"""What holds for every route: errors are problem documents, headers are set, bodies are bounded, nothing
+comes from elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Two applications of different scopes and accounts, in any order of calls, while their tokens are made, revoked and expire.
+"""Two applications of different scopes and accounts, in any order of calls, while their tokens are made,
+revoked and expire.
 
-What a token may not do is refused and changes nothing; what it may do changes nothing of an account that it may not act for.
+What a token may not do is refused and changes nothing; what it may do changes nothing of an account that it
+may not act for.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ LATER = ("published_at_us",)
 
 
 class ApplicationsMachine(RuleBasedStateMachine):
-    """One API for all runs; tokens of its own in each. The class attributes are what stands when a run begins."""
+    """One API for all runs; tokens of its own in each. The class attributes are what stands when a run
+    begins.
+    """
 
     api: ClassVar[TestClient]
     database: ClassVar[Database]

@@ -1,4 +1,6 @@
-"""Attacks on confirmations and accounts: nothing gets in, nobody learns who has an account, nothing is written into mails or pages."""
+"""Attacks on confirmations and accounts: nothing gets in, nobody learns who has an account, nothing is
+written into mails or pages.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,8 @@ def test_a_guessed_code_confirms_nothing_however_near_it_is(accounts: AccountsAp
     (code,) = accounts.parts.codes()
     token = code.partition(".")[2]
     chance = random.Random(3)
-    # The last character has two bits that say nothing, but it is the text that is hashed: it counts as any other.
+    # The last character has two bits that say nothing, but it is the text that is hashed: it counts as any
+    # other.
     near = [
         token[:place] + chance.choice(ALPHABET.replace(token[place], "")) + token[place + 1 :]
         for place in range(43)
@@ -275,7 +278,9 @@ def _work_of(accounts: AccountsApi) -> Iterator[list[str]]:
 def test_a_registration_asks_the_stores_the_same_whether_the_address_is_known_or_not(
     accounts: AccountsApi,
 ) -> None:
-    """Not the time is compared, which would prove little, but the work: the same statements in the same order."""
+    """Not the time is compared, which would prove little, but the work: the same statements in the same
+    order.
+    """
     accounts.register("known@example.com")
     accounts.press(accounts.parts.codes()[0])
     pending = accounts.register("pending@example.com")

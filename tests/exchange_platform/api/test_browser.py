@@ -1,4 +1,5 @@
-"""A person with a browser: opens the mailed link in headless Chromium and presses the button, with script and without, on a phone and a desktop.
+"""A person with a browser: opens the mailed link in headless Chromium and presses the button, with script and
+without, on a phone and a desktop.
 
 CI installs Chromium (.ci/run). Without one these tests skip.
 """

@@ -1,4 +1,6 @@
-"""The Python client against a server on a real socket: bets placed once, news heard in order, a server that goes away and comes back."""
+"""The Python client against a server on a real socket: bets placed once, news heard in order, a server that
+goes away and comes back.
+"""
 
 from __future__ import annotations
 

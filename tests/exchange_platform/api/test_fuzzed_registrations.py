@@ -1,4 +1,6 @@
-"""Thousands of strange registrations: each is taken or refused with a reason, and what was taken can be mailed and shown. The same ones every time."""
+"""Thousands of strange registrations: each is taken or refused with a reason, and what was taken can be
+mailed and shown. The same ones every time.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The whole API against its own OpenAPI document: nothing that it describes, and nothing it does not, is answered with a 5xx.
+"""The whole API against its own OpenAPI document: nothing that it describes, and nothing it does not, is
+answered with a 5xx.
 
 Every route is covered without being named here, but those whose answer never ends (text/event-stream).
 """

@@ -1,4 +1,6 @@
-"""Attacks on tokens: in wrong places and forms, near a good one, too long, revoked, expired; and what callers do to the log of who was refused."""
+"""Attacks on tokens: in wrong places and forms, near a good one, too long, revoked, expired; and what callers
+do to the log of who was refused.
+"""
 
 from __future__ import annotations
 

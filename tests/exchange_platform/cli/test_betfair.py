@@ -1,4 +1,6 @@
-"""The command `betfair`, as a process, against a stream server, a Kinesis stream and a feed; and what it refuses."""
+"""The command `betfair`, as a process, against a stream server, a Kinesis stream and a feed; and what it
+refuses.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`tokens` and `security-events`: a token is printed once and kept nowhere, what can't be made is refused in so many words."""
+"""`tokens` and `security-events`: a token is printed once and kept nowhere, what can't be made is refused in
+so many words.
+"""
 
 from __future__ import annotations
 

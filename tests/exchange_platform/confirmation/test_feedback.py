@@ -1,4 +1,6 @@
-"""SES's bounces and complaints, as they come through SNS into the queue: read strictly, applied once, never lost."""
+"""SES's bounces and complaints, as they come through SNS into the queue: read strictly, applied once, never
+lost.
+"""
 
 from __future__ import annotations
 

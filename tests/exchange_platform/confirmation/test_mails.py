@@ -1,4 +1,6 @@
-"""What a wish for a confirmation becomes when it leaves, and that a hostile registration says nothing in it."""
+"""What a wish for a confirmation becomes when it leaves, and that a hostile registration says nothing
+in it.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,9 @@ def _refuse(parts: AccountParts, account_id: str, reason: str = "550 5.1.1 no su
 def test_a_dead_address_that_is_registered_again_looks_like_a_fresh_dead_one_and_is_tried_once_a_day(
     parts: AccountParts,
 ) -> None:
-    """The account of a known dead address stayed PENDING for ever, that of an unknown one became UNDELIVERABLE: it showed who had an account."""
+    """The account of a known dead address stayed PENDING for ever, that of an unknown one became
+    UNDELIVERABLE: it showed who had an account.
+    """
     first = parts.register()
     parts.service.confirm(parts.codes()[0], CLIENT)
     _refuse(parts, first)

@@ -1,4 +1,6 @@
-"""The run that mails confirmations, with a real SMTP server at its other end: accepted, refused, put off, handed over, told of bounces."""
+"""The run that mails confirmations, with a real SMTP server at its other end: accepted, refused, put off,
+handed over, told of bounces.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Registering, asking again, confirming, closing: what holds whoever does it how often at the same time. On SQLite and MariaDB."""
+"""Registering, asking again, confirming, closing: what holds whoever does it how often at the same time. On
+SQLite and MariaDB.
+"""
 
 from __future__ import annotations
 

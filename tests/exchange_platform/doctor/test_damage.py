@@ -1,4 +1,6 @@
-"""Each file of a data directory, damaged in each way: doctor names it, its true cause and a remedy that works; `up` and the check agree."""
+"""Each file of a data directory, damaged in each way: doctor names it, its true cause and a remedy that
+works; `up` and the check agree.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ DAMAGES = (
     unreadable,
 )
 MISSED = ("operational.sqlite", "lake/catalog.sqlite", "simulated-exchange.sqlite", "exchange-feed.sqlite")
-"""Files that are missed when they are deleted. Nothing shows that the others were there, and the next start makes them again."""
+"""Files that are missed when they are deleted. Nothing shows that the others were there, and the next start
+makes them again.
+"""
 
 
 @pytest.fixture(scope="module")

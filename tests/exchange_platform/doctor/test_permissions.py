@@ -1,4 +1,6 @@
-"""What the doctor tries on AWS: each trial goes well where all is there, changes nothing, and names what to do where it fails."""
+"""What the doctor tries on AWS: each trial goes well where all is there, changes nothing, and names what to
+do where it fails.
+"""
 
 from __future__ import annotations
 

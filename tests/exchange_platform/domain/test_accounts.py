@@ -1,4 +1,6 @@
-"""Which states follow which, and what an address and a display name may be, for any text that anybody types."""
+"""Which states follow which, and what an address and a display name may be, for any text that anybody
+types.
+"""
 
 from __future__ import annotations
 

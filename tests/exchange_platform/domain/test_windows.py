@@ -1,4 +1,6 @@
-"""Windows as the domain knows them: which one an instant is in, what a row says, when a market's windows have passed."""
+"""Windows as the domain knows them: which one an instant is in, what a row says, when a market's windows have
+passed.
+"""
 
 from __future__ import annotations
 

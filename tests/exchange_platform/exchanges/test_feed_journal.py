@@ -1,4 +1,6 @@
-"""The feed's journal: cursors without a gap whoever appends, nothing lost to a kill, what was replaced may go."""
+"""The feed's journal: cursors without a gap whoever appends, nothing lost to a kill, what was replaced may
+go.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Each fault of the machine is said once when it begins and once when it is over, and a full disk holds whoever writes much."""
+"""Each fault of the machine is said once when it begins and once when it is over, and a full disk holds
+whoever writes much.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Machine:
         )
 
     def look(self) -> tuple[list[str], list[str], bool]:
-        """One look, five seconds after the last one: what has begun, what is over, and whether there is room."""
+        """One look, five seconds after the last one: what has begun, what is over, and whether there
+        is room.
+        """
         self.clock.pass_s(LOOK_S)
         news = self.watch.look(self.states)
         return news.begun, news.over, news.has_room

@@ -1,4 +1,6 @@
-"""Processes are restarted when they die, and none is left when `up` ends, however it ends. Real processes throughout."""
+"""Processes are restarted when they die, and none is left when `up` ends, however it ends. Real processes
+throughout.
+"""
 
 from __future__ import annotations
 
@@ -228,7 +230,9 @@ finally:
 
 @pytest.mark.long
 def test_on_a_full_disk_every_program_lives_and_logs_go_on_when_there_is_room(tmp_path: Path) -> None:
-    """supervisord died of its logs, over and over, and killed everything with it: the in-memory streams too."""
+    """supervisord died of its logs, over and over, and killed everything with it: the in-memory
+    streams too.
+    """
     said = in_a_small_file_system("4m", FULL, tmp_path / "disk")
     assert said.splitlines() == ["True None []", "True"]
 

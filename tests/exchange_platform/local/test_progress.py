@@ -1,4 +1,6 @@
-"""A slow start is waited for as long as something moves; one in which nothing moves is given up, with what was seen."""
+"""A slow start is waited for as long as something moves; one in which nothing moves is given up, with what
+was seen.
+"""
 
 from __future__ import annotations
 

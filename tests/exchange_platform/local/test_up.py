@@ -1,4 +1,6 @@
-"""`up` refuses what it can't do before it starts anything, survives the death of any process, and leaves none behind."""
+"""`up` refuses what it can't do before it starts anything, survives the death of any process, and leaves none
+behind.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def test_an_installed_package_says_that_up_needs_a_checkout(
 
 
 def assert_all_agrees(data_dir: Path) -> None:
-    """Money and bets are conserved, and lake and windows tell what the operational database does, once nothing runs any more."""
+    """Money and bets are conserved, and lake and windows tell what the operational database does, once
+    nothing runs any more.
+    """
     settings = load_settings(data_dir)
     database, lake = Database(settings.operational_database_url), Lake.from_settings(settings, read_only=True)
     try:
@@ -142,6 +146,7 @@ def start_up(tmp_path: Path) -> Iterator[StartUp]:
 
 
 @pytest.mark.faults
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
 def test_a_signal_stops_all_within_seconds_and_leaves_no_process(start_up: StartUp, number: int) -> None:
@@ -159,6 +164,7 @@ def test_a_signal_stops_all_within_seconds_and_leaves_no_process(start_up: Start
 
 
 @pytest.mark.faults
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_kill_9_of_up_leaves_no_process_and_the_next_up_goes_on(start_up: StartUp) -> None:
     first = start_up("--exchange", "none")
@@ -189,6 +195,7 @@ def process_of(up_id: str, command: str) -> int:
 
 
 @pytest.mark.faults
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_any_process_may_be_killed_and_all_is_counted_once(start_up: StartUp) -> None:
     up = start_up("--rate", "20")
@@ -220,6 +227,7 @@ def test_any_process_may_be_killed_and_all_is_counted_once(start_up: StartUp) ->
 
 
 @pytest.mark.faults
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_a_timed_run_that_did_not_go_well_says_why_and_exits_with_1(start_up: StartUp) -> None:
     up = start_up("--for", "8")

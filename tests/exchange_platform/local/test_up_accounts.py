@@ -1,4 +1,6 @@
-"""The whole platform as people use it: an account registered over HTTP, its mail, its link opened in a browser, the button pressed."""
+"""The whole platform as people use it: an account registered over HTTP, its mail, its link opened in a
+browser, the button pressed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from tests.exchange_platform.local.conftest import wait_until
 from tests.exchange_platform.local.test_up import StartUp, start_up
 from tests.support.account_parts import codes_in, mailed_texts
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.alone, pytest.mark.timeout(300)]
 
 __all__ = ["start_up"]
 

@@ -1,4 +1,6 @@
-"""The example application bets on the whole platform: each of its bets comes to an end, and wallet, mails, profile view and lake tell the same."""
+"""The example application bets on the whole platform: each of its bets comes to an end, and wallet, mails,
+profile view and lake tell the same.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from tests.exchange_platform.local.conftest import wait_until
 from tests.exchange_platform.local.test_up import StartUp, assert_all_agrees, start_up
 from tests.support.account_parts import codes_in, mailed_texts
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.faults, pytest.mark.alone, pytest.mark.timeout(900)]
 
 __all__ = ["start_up"]
 

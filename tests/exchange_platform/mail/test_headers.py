@@ -1,4 +1,6 @@
-"""No header of any mail can be written by whoever chose a name: every kind of mail, every field that reaches a header, over SMTP."""
+"""No header of any mail can be written by whoever chose a name: every kind of mail, every field that reaches
+a header, over SMTP.
+"""
 
 from __future__ import annotations
 

@@ -99,7 +99,9 @@ def test_only_what_is_wrong_with_the_mail_itself_is_held_against_it(
 
 @contextmanager
 def answering(status: int, code: str = "") -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """A server in SES's place: where it is, and what it was asked. It answers so to whoever takes an address off the list."""
+    """A server in SES's place: where it is, and what it was asked. It answers so to whoever takes an address
+    off the list.
+    """
     asked: list[tuple[str, str]] = []
 
     class Ses(BaseHTTPRequestHandler):

@@ -1,4 +1,6 @@
-"""SMTP servers that never end a reply, drip it, or take nothing: the sender gives up in bounded time and memory."""
+"""SMTP servers that never end a reply, drip it, or take nothing: the sender gives up in bounded time and
+memory.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from exchange_platform.settings import Settings
 from tests.exchange_platform.mail.mails import outgoing
 
 SECOND_S = 0.4
-"""The sender's time-out in these tests: far below what the servers would take, far above what a busy machine needs to notice."""
+"""The sender's time-out in these tests: far below what the servers would take, far above what a busy machine
+needs to notice.
+"""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,6 @@
-"""The run that notifies, on real parts: every change becomes its mail and its message, whatever the server or the topic does."""
+"""The run that notifies, on real parts: every change becomes its mail and its message, whatever the server or
+the topic does.
+"""
 
 from __future__ import annotations
 

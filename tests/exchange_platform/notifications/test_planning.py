@@ -1,4 +1,6 @@
-"""Which mails changes make, whatever happens in which order: every change once, in the bet's order, fills together."""
+"""Which mails changes make, whatever happens in which order: every change once, in the bet's order, fills
+together.
+"""
 
 from __future__ import annotations
 

@@ -102,7 +102,9 @@ def delivered(database: Database, sns: FaultySns, rounds: int = 30) -> TopicChan
 
 
 def test_a_topic_that_refuses_every_message_for_one_reason_makes_no_dead_letter(outbox: Database) -> None:
-    """As a topic without the attribute that a filter asks for, or a parameter of ours that SNS does not know."""
+    """As a topic without the attribute that a filter asks for, or a parameter of ours that SNS does
+    not know.
+    """
     sns = FaultySns()
     for number in range(20):
         for version in (1, 2, 3):

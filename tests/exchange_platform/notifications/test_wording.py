@@ -1,4 +1,6 @@
-"""What mails say is what the books say, to the penny, for any life of a bet; and nobody's text becomes markup."""
+"""What mails say is what the books say, to the penny, for any life of a bet; and nobody's text becomes
+markup.
+"""
 
 from __future__ import annotations
 

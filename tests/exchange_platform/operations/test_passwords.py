@@ -1,4 +1,5 @@
-"""A database's password becomes another while processes run that know the old one: they notice, and those that are restarted go on.
+"""A database's password becomes another while processes run that know the old one: they notice, and those
+that are restarted go on.
 
 MariaDB and PostgreSQL are installed and started by CI (.ci/run).
 """
@@ -36,7 +37,9 @@ OLD, NEW = "an-old-password", "a-new-password"
 
 @dataclass
 class User:
-    """A user of MariaDB with a database; whoever administers the server changes the password and ends its connections."""
+    """A user of MariaDB with a database; whoever administers the server changes the password and ends its
+    connections.
+    """
 
     server: sa.Engine
     account: str

@@ -62,7 +62,9 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def stores(tmp_path: Path) -> Iterator[Stores]:
-    """Both stores with the same records, the lake's in several files, its windows closed and every file looked at."""
+    """Both stores with the same records, the lake's in several files, its windows closed and every file
+    looked at.
+    """
     stores = make_stores(tmp_path)
     size = len(RECORDS) // PARTS + 1
     for start in range(0, len(RECORDS), size):

@@ -1,4 +1,6 @@
-"""How many runs must be able to run at once, by the settings, and what `doctor` says of an instance that allows fewer."""
+"""How many runs must be able to run at once, by the settings, and what `doctor` says of an instance that
+allows fewer.
+"""
 
 from __future__ import annotations
 

@@ -216,7 +216,9 @@ def test_a_hung_run_is_replaced_and_ended_within_a_minute_and_a_look() -> None:
 
 
 def test_a_clock_that_jumps_forward_ends_no_process_that_runs() -> None:
-    """Or the machine slept: every heartbeat is hours old at the first look, and new ones come before the third."""
+    """Or the machine slept: every heartbeat is hours old at the first look, and new ones come before the
+    third.
+    """
     hour = 3_600 * S
     requests, now_us = Requests(), NOW + hour
     for _ in range(20):

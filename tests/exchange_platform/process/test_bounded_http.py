@@ -1,4 +1,6 @@
-"""HTTP peers without an end: a body, a header block, a line, or a byte now and then. Whoever calls them gives up in bounded time and memory."""
+"""HTTP peers without an end: a body, a header block, a line, or a byte now and then. Whoever calls them gives
+up in bounded time and memory.
+"""
 
 from __future__ import annotations
 

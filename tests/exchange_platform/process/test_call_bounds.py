@@ -1,4 +1,6 @@
-"""Peers without an end behind other libraries than httpx: boto3's, Elasticsearch's and Betfair's. Each is left in bounded time and memory."""
+"""Peers without an end behind other libraries than httpx: boto3's, Elasticsearch's and Betfair's. Each is
+left in bounded time and memory.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ from tests.exchange_platform.process.test_bounded_http import (
 from tests.support.certificates import Certificate
 
 BOUND_S = 0.4
-"""The time-outs in these tests; what is read drips faster than that, so that no single read ever times out."""
+"""The time-outs in these tests; what is read drips faster than that, so that no single read ever times out.
+"""
 PATIENCE_S = 20 * BOUND_S
 Talk = Callable[[socket.socket], None]
 CALLS = {

@@ -1,4 +1,6 @@
-"""Servers of databases that are not this machine show a certificate that an authority signed, for their own name; nobody has to ask for it."""
+"""Servers of databases that are not this machine show a certificate that an authority signed, for their own
+name; nobody has to ask for it.
+"""
 
 from __future__ import annotations
 
@@ -191,7 +193,8 @@ def test_mysql_with_another_authority_or_name_is_refused(mysql_url: str, tmp_pat
         for host, ca in ((elsewhere, own), ("127.0.0.1", Certificate(tmp_path).file)):
             with pytest.raises(StoreUnavailable, match=r"certificate verify failed.*DATABASE_CA_FILE"):
                 _mysql(settings(host, ca))
-        # By default no authority but the public ones is believed: as for any server elsewhere, whose certificate is its own.
+        # By default no authority but the public ones is believed: as for any server elsewhere, whose
+        # certificate is its own.
         public = settings("127.0.0.1", Path(PUBLIC))
         with pytest.raises(StoreUnavailable, match=r"self.signed certificate.*DATABASE_CA_FILE"):
             _mysql(public)

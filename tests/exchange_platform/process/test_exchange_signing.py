@@ -1,4 +1,6 @@
-"""The exchange's answers settle bets: none is believed that the shared key has not signed for that very request. Both sides over real sockets."""
+"""The exchange's answers settle bets: none is believed that the shared key has not signed for that very
+request. Both sides over real sockets.
+"""
 
 from __future__ import annotations
 

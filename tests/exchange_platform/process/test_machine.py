@@ -1,4 +1,6 @@
-"""What the machine lacks is found, said with what is needed, and nothing is found where nothing is missing."""
+"""What the machine lacks is found, said with what is needed, and nothing is found where nothing is
+missing.
+"""
 
 from __future__ import annotations
 

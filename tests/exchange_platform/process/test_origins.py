@@ -1,4 +1,6 @@
-"""A page of another site reaches nothing, by whatever kind of request; this server's own pages and programs that are no browser do."""
+"""A page of another site reaches nothing, by whatever kind of request; this server's own pages and programs
+that are no browser do.
+"""
 
 from __future__ import annotations
 

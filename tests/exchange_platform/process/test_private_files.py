@@ -1,4 +1,6 @@
-"""Nobody else on the machine reads the data directory: new files are private, and what an older release left is tightened."""
+"""Nobody else on the machine reads the data directory: new files are private, and what an older release left
+is tightened.
+"""
 
 from __future__ import annotations
 

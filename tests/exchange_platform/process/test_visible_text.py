@@ -1,4 +1,6 @@
-"""Nothing that comes from elsewhere steers a terminal: escape sequences are written out wherever text is printed."""
+"""Nothing that comes from elsewhere steers a terminal: escape sequences are written out wherever text is
+printed.
+"""
 
 from __future__ import annotations
 

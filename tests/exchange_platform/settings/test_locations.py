@@ -1,4 +1,6 @@
-"""A password with an @ or a / that is not escaped is refused before a driver shows its end, and no address shows a password."""
+"""A password with an @ or a / that is not escaped is refused before a driver shows its end, and no address
+shows a password.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def _driver_says(name: str, settings: Settings) -> str:
 
 
 def test_what_is_let_through_means_the_same_to_libpq() -> None:
-    """Every short text of these signs: whatever passes the check, libpq reads to its end, and with no @ in the host."""
+    """Every short text of these signs: whatever passes the check, libpq reads to its end, and with no @ in
+    the host.
+    """
     for signs in itertools.product("a@/:? '=\\", repeat=5):
         text = f"host=h password={''.join(signs)}"
         try:

@@ -230,7 +230,9 @@ STEPS: dict[BetStatus, Sequence[Step]] = {
 
 @st.composite
 def feeds(draw: st.DrawFn) -> list[Bet]:
-    """Several lives interleaved, some versions missing and some repeated out of order; the last of each life is there."""
+    """Several lives interleaved, some versions missing and some repeated out of order; the last of each life
+    is there.
+    """
     whole = [draw(lives(number)) for number in range(draw(st.integers(1, 6)))]
     order = draw(st.permutations([number for number, life in enumerate(whole) for _ in life]))
     waiting = [iter(life) for life in whole]

@@ -1,4 +1,6 @@
-"""Parts for tests of the event index: documents, a clock that stands, a source of documents in memory, both engines."""
+"""Parts for tests of the event index: documents, a clock that stands, a source of documents in memory, both
+engines.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ class Source:
 
 
 def event(name: str, **told: Any) -> EventDocument:
-    """An open football match two days ahead, unless told otherwise; its id is its name, its participants are its sides."""
+    """An open football match two days ahead, unless told otherwise; its id is its name, its participants are
+    its sides.
+    """
     stated: dict[str, Any] = {
         "event_id": name.replace(" ", "-"),
         "version": 1,

@@ -42,7 +42,9 @@ def _worst_outcome(held: dict[int, Position], winners: int, selections: int) -> 
 
 
 def _exposes(bet: Bet) -> Position:
-    """What a live bet wins and loses, its unmatched part at its worst; written again here, not `Bet.position`."""
+    """What a live bet wins and loses, its unmatched part at its worst; written again here, not
+    `Bet.position`.
+    """
     if bet.status not in LIVE:
         return FLAT
     rest_liability = math.ceil(bet.remaining_minor * (bet.odds - 1))

@@ -1,4 +1,6 @@
-"""A refused user name or password is told from other trouble by what drivers say. Not here: servers that refuse (test_passwords.py)."""
+"""A refused user name or password is told from other trouble by what drivers say. Not here: servers that
+refuse (test_passwords.py).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The operational stores on MariaDB: the same tables as on SQLite, fencing, and a server that goes away under load.
+"""The operational stores on MariaDB: the same tables as on SQLite, fencing, and a server that goes away under
+load.
 
 CI installs and starts the server (.ci/run). Without `EXCHANGE_PLATFORM_TEST_MYSQL_URL` these tests skip.
 """
@@ -125,7 +126,9 @@ def test_the_consumer_runs_on_it(mysql_url: str, settings: Settings) -> None:
 
 
 class _Server:
-    """The server that `.ci/run` started: its process, to be shut down and started again with the same arguments."""
+    """The server that `.ci/run` started: its process, to be shut down and started again with the same
+    arguments.
+    """
 
     def __init__(self, pid_file: Path) -> None:
         self._pid_file = pid_file
@@ -153,6 +156,7 @@ class _Server:
 
 
 @pytest.mark.faults
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 def test_a_server_that_is_shut_down_for_thirty_seconds_under_load_and_started_again_loses_nothing(
     mysql_url: str, settings: Settings, tmp_path: Path

@@ -1,4 +1,6 @@
-"""Who asked stands beside what was done: in the ledger, the orders, the transfers, the limits, and the log of security events."""
+"""Who asked stands beside what was done: in the ledger, the orders, the transfers, the limits, and the log of
+security events.
+"""
 
 from __future__ import annotations
 

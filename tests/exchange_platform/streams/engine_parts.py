@@ -1,4 +1,6 @@
-"""Parts for tests of the consumer engine: a hasty clock, stores that outlive consumers, sinks that fail on demand, consumers in threads."""
+"""Parts for tests of the consumer engine: a hasty clock, stores that outlive consumers, sinks that fail on
+demand, consumers in threads.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ class HastyClock:
 
 
 class Store:
-    """What a recording sink keeps: it outlives consumers, and fences them as the contract of stores/checkpoints.py asks."""
+    """What a recording sink keeps: it outlives consumers, and fences them as the contract of
+    stores/checkpoints.py asks.
+    """
 
     def __init__(self) -> None:
         self.written: list[tuple[Place, bytes]] = []
@@ -204,7 +208,9 @@ class Unavailable:
 
 
 class AggregatingSource(MemorySource):
-    """Groups of records share a position and differ in part, as the producer library's aggregated records do."""
+    """Groups of records share a position and differ in part, as the producer library's aggregated
+    records do.
+    """
 
     def __init__(self, *, group: int) -> None:
         super().__init__(EXCHANGE_BETS)

@@ -13,7 +13,9 @@ from exchange_platform.domain.events import FeedUpdate, encode_update
 
 
 class FeedServer:
-    """A feed whose entries are bytes, spliced into its answers as they are: what is no JSON makes the answer none."""
+    """A feed whose entries are bytes, spliced into its answers as they are: what is no JSON makes the answer
+    none.
+    """
 
     def __init__(self) -> None:
         self.feed_id = "feed-1"

@@ -1,4 +1,6 @@
-"""A consumer over a damaged lake: bets go on, the lake goes on without the file, and restoring makes both whole again."""
+"""A consumer over a damaged lake: bets go on, the lake goes on without the file, and restoring makes both
+whole again.
+"""
 
 from __future__ import annotations
 

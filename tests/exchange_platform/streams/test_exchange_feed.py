@@ -1,4 +1,6 @@
-"""The feed's consumer from the exchange to the index: what is told is stored and found, whatever the feed or the index does."""
+"""The feed's consumer from the exchange to the index: what is told is stored and found, whatever the feed or
+the index does.
+"""
 
 from __future__ import annotations
 

@@ -168,7 +168,9 @@ def test_a_batch_that_a_sink_holds_in_part_is_written_in_part(platform: Platform
 
 
 def die_when_shut(platform: Platform, source: MemorySource, *sinks: RecordingSink) -> None:
-    """Run a consumer whose first sink writes all there is while the followers' gates are shut; then let it die."""
+    """Run a consumer whose first sink writes all there is while the followers' gates are shut; then let it
+    die.
+    """
     dying = False
     before = [sink.before for sink in sinks]
 

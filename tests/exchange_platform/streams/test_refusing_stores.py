@@ -1,4 +1,6 @@
-"""A store that refuses everything is down, whatever it says: no good record is buried, and the cause is reported until it is gone."""
+"""A store that refuses everything is down, whatever it says: no good record is buried, and the cause is
+reported until it is gone.
+"""
 
 from __future__ import annotations
 
@@ -190,7 +192,9 @@ def test_a_bad_record_behind_a_repaired_store_is_still_found(platform: Platform)
 
 
 def test_who_dies_before_it_is_decided_who_is_at_fault_buries_nothing(platform: Platform) -> None:
-    """The checkpoint did not pass the suspects, so what is suspected of them is taken back by whoever reads them again."""
+    """The checkpoint did not pass the suspects, so what is suspected of them is taken back by whoever reads
+    them again.
+    """
     source = source_of(60)
     follower = RecordingSink()
     tries = 0

@@ -1,4 +1,6 @@
-"""A recorded match from its files to type-ahead: through the feed's journal, the gateway, the consumer, the database and the index."""
+"""A recorded match from its files to type-ahead: through the feed's journal, the gateway, the consumer, the
+database and the index.
+"""
 
 from __future__ import annotations
 

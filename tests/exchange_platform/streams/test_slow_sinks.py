@@ -1,4 +1,6 @@
-"""A sink that is slow, away or broken holds up nobody but itself, in bounded memory, and every record still reaches it once."""
+"""A sink that is slow, away or broken holds up nobody but itself, in bounded memory, and every record still
+reaches it once.
+"""
 
 from __future__ import annotations
 
@@ -259,7 +261,9 @@ def test_large_records_are_bounded_by_their_bytes(platform: Platform) -> None:
 
 
 class SlowView:
-    """Takes its time for each user, as a view that is written item by item does; the time is the clock's own."""
+    """Takes its time for each user, as a view that is written item by item does; the time is the
+    clock's own.
+    """
 
     name = "profile_view"
     interval_s = 0.4

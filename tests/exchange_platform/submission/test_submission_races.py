@@ -1,4 +1,6 @@
-"""Many at once: threads with money for some of them, processes with one submission id. On SQLite, and on MariaDB where there is one."""
+"""Many at once: threads with money for some of them, processes with one submission id. On SQLite, and on
+MariaDB where there is one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Repeats the audit of a storm that is over: python -m tests.faults.audit EVIDENCE, a file that the storm names where it fails."""
+"""Repeats the audit of a storm that is over: python -m tests.faults.audit EVIDENCE, a file that the storm
+names where it fails.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ JOURNAL = "simulated-exchange.sqlite"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is audited: the data directory of a platform that does not run any more, and what was taken down while it did."""
+    """What is audited: the data directory of a platform that does not run any more, and what was taken down
+    while it did.
+    """
 
     data_dir: Path
     journal_copy: Path

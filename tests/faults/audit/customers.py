@@ -1,4 +1,6 @@
-"""What the customers wrote down of their own: who they are, what they paid in, and which bets were acknowledged to them."""
+"""What the customers wrote down of their own: who they are, what they paid in, and which bets were
+acknowledged to them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A bet as its customer asked for it and was answered. `odds` is None for a market order; a replacement's stake is what was left."""
+    """A bet as its customer asked for it and was answered. `odds` is None for a market order; a replacement's
+    stake is what was left.
+    """
 
     bet_id: str
     market_id: str
@@ -20,7 +24,9 @@ class Acknowledged:
 
 @dataclass(slots=True)
 class Customer:
-    """One customer's notes. Bets and deposits are noted under the ids that they were asked for with, once they were answered."""
+    """One customer's notes. Bets and deposits are noted under the ids that they were asked for with, once
+    they were answered.
+    """
 
     account_id: str
     email: str

@@ -1,4 +1,6 @@
-"""The exchange's own journal: copied from outside while the exchange runs, since it forgets, and read afterwards. Writes nothing to it."""
+"""The exchange's own journal: copied from outside while the exchange runs, since it forgets, and read
+afterwards. Writes nothing to it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ class Told:
     bets: dict[str, dict[int, Bet]] = field(default_factory=lambda: defaultdict(dict))
     executions: dict[str, Execution] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    """Where the exchange contradicts itself, or the copy has a hole: then nothing can be concluded from it."""
+    """Where the exchange contradicts itself, or the copy has a hole: then nothing can be concluded from it.
+    """
 
     def newest(self) -> dict[str, Bet]:
         """Each bet as the exchange left it."""

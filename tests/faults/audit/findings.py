@@ -1,4 +1,6 @@
-"""What the audit found wrong. Printing and counting of findings; what is compared lives in the other modules."""
+"""What the audit found wrong. Printing and counting of findings; what is compared lives in the other
+modules.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One difference: the store that it is in, the kind of difference, the record, and both values where there are two."""
+    """One difference: the store that it is in, the kind of difference, the record, and both values where
+    there are two.
+    """
 
     store: str
     kind: str

@@ -1,4 +1,6 @@
-"""The lake against the exchange: each execution and each version of each bet, once; and the odds windows that follow from the executions."""
+"""The lake against the exchange: each execution and each version of each bet, once; and the odds windows that
+follow from the executions.
+"""
 
 from __future__ import annotations
 

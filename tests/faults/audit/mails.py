@@ -1,4 +1,6 @@
-"""Mails against changes: each change of a customer's bet in one mail, each mail once in the folder under its one Message-ID."""
+"""Mails against changes: each change of a customer's bet in one mail, each mail once in the folder under its
+one Message-ID.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def _read(path: Path) -> Kept:
 def mails(
     db: sqlite3.Connection, data_dir: Path, expected: Expected, *, repeats: int = 0
 ) -> Iterator[Finding]:
-    """Each change of a confirmed customer's bet is in one mail that was sent to its owner; `repeats` mails may be there twice."""
+    """Each change of a confirmed customer's bet is in one mail that was sent to its owner; `repeats` mails
+    may be there twice.
+    """
     rows = {row["mail_id"]: row for row in db.execute("SELECT * FROM mails")}
     owed = {key: one for key, one in expected.changes.items() if one.bet.user_id in expected.accounts}
     used: dict[str, set[str]] = defaultdict(set)

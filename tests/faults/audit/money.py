@@ -1,4 +1,6 @@
-"""Every penny: the ledger entry by entry, its sums on profiles, exposures by enumerated outcomes, and the house's side."""
+"""Every penny: the ledger entry by entry, its sums on profiles, exposures by enumerated outcomes, and the
+house's side.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,9 @@ def exposed(db: sqlite3.Connection, expected: Expected) -> Iterator[Finding]:
 
 
 def profiles(db: sqlite3.Connection, expected: Expected) -> Iterator[Finding]:
-    """Each profile is what its user's bets and deposits come to, in every sum and count; and its version counts each of them once."""
+    """Each profile is what its user's bets and deposits come to, in every sum and count; and its version
+    counts each of them once.
+    """
     exposed_to: Counter[str] = Counter()
     for (user_id, _), amount in exposures(expected.newest.values()).items():
         exposed_to[user_id] += amount
@@ -122,7 +126,9 @@ def profiles(db: sqlite3.Connection, expected: Expected) -> Iterator[Finding]:
 
 
 def house(db: sqlite3.Connection, expected: Expected) -> Iterator[Finding]:
-    """The house holds the opposite of what each customer gained: in cash, by market, in commission; together 0."""
+    """The house holds the opposite of what each customer gained: in cash, by market, in commission; together
+    0.
+    """
     wanted: dict[tuple[str, str], int] = defaultdict(int)
     wanted["cash", ""] = -sum(expected.deposits.values())
     for bet in expected.newest.values():

@@ -1,4 +1,6 @@
-"""The operational database against what should be there: bets, orders, submissions, deposits, accounts, dead letters. Money lives in money.py."""
+"""The operational database against what should be there: bets, orders, submissions, deposits, accounts, dead
+letters. Money lives in money.py.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def orders(db: sqlite3.Connection, taken: dict[str, str]) -> Iterator[Finding]:
 
 
 def submissions(db: sqlite3.Connection, expected: Expected) -> Iterator[Finding]:
-    """Each acknowledged bet is its customer's, once, as it was asked for; and the customers have no other bets."""
+    """Each acknowledged bet is its customer's, once, as it was asked for; and the customers have no other
+    bets.
+    """
     acknowledged: set[str] = set()
     known = {
         (row[0], row[1]): row[2]

@@ -14,7 +14,9 @@ CHANNELS = ("topic", "mail")
 
 
 def changes(db: sqlite3.Connection, expected: Expected) -> Iterator[Finding]:
-    """Each change has one row, which says what changed and how the bet was then; no row is of anything else."""
+    """Each change has one row, which says what changed and how the bet was then; no row is of
+    anything else.
+    """
     missing = dict(expected.changes)
     newest_of: dict[str, int] = {}
     last = 0

@@ -1,4 +1,6 @@
-"""The profile view in DynamoDB, read through the API's own client while it is there, against the profiles and the newest bets."""
+"""The profile view in DynamoDB, read through the API's own client while it is there, against the profiles and
+the newest bets.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""What follows from bets, worked out a second time: changes that owners are notified of, positions, exposures, profiles. Pure.
+"""What follows from bets, worked out a second time: changes that owners are notified of, positions,
+exposures, profiles. Pure.
 
-Exposure is found by going through every outcome of the market, which is slow and shares no formula with the platform.
+Exposure is found by going through every outcome of the market, which is slow and shares no formula with the
+platform.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ class Position:
 
 
 def placed(first: Bet) -> Bet:
-    """A customer's bet at version 1, as the platform recorded it before the exchange answered with `first`."""
+    """A customer's bet at version 1, as the platform recorded it before the exchange answered with
+    `first`.
+    """
     return replace(
         first,
         version=1,

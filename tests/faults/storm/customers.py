@@ -1,4 +1,6 @@
-"""Customers over HTTP: they register, press the mailed button, pay in and bet, and write down what they were answered."""
+"""Customers over HTTP: they register, press the mailed button, pay in and bet, and write down what they were
+answered.
+"""
 
 from __future__ import annotations
 
@@ -154,7 +156,9 @@ class Customers:
         return self._mailbox.newest_code(account_id)
 
     def press(self, code: str | None) -> int | None:
-        """Press the button of the mail that has this code; the answer's status, None where there is no answer."""
+        """Press the button of the mail that has this code; the answer's status, None where there is no
+        answer.
+        """
         try:
             answer = httpx.post(f"{self._url}/confirm", data={"code": code}, timeout=5.0, trust_env=False)
         except httpx.TransportError:
@@ -191,7 +195,9 @@ class _Person:
             self._customers.pause(self._rng.uniform(0.1, 0.6))
 
     def _confirm(self) -> bool:
-        """Press until it is known to be confirmed. Another mail is asked for where the code is worth nothing: the emulator forgets when it dies."""
+        """Press until it is known to be confirmed. Another mail is asked for where the code is worth nothing:
+        the emulator forgets when it dies.
+        """
         void: str | None = None
         while True:
             code = self._customers.newest_code(self._me.account_id)
@@ -273,7 +279,9 @@ class _Person:
         return f"{what}-{self._requests}"
 
     def _answer(self, call: Callable[[], _T], request: str) -> _T | None:
-        """Ask until there is an answer, under the same id; None where it is a refusal. Raises `TooLate` where there is none."""
+        """Ask until there is an answer, under the same id; None where it is a refusal. Raises `TooLate` where
+        there is none.
+        """
         while True:
             try:
                 return call()

@@ -1,4 +1,6 @@
-"""A real `exchange-platform up` in a directory of its own: started, looked at, its exchange stopped, stopped."""
+"""A real `exchange-platform up` in a directory of its own: started, looked at, its exchange stopped,
+stopped.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Waiting until a platform that nobody disturbs any more has caught up with its exchange, and saying for what. Judging it is the audit's."""
+"""Waiting until a platform that nobody disturbs any more has caught up with its exchange, and saying for
+what. Judging it is the audit's.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Settling:
         )
 
     def wait(self, *, patience_s: float, at_most_s: float, say: Callable[[str], None]) -> None:
-        """Wait until nothing is waited for. Gives up once nothing came nearer for `patience_s`, or after `at_most_s`: then the audit says why."""
+        """Wait until nothing is waited for. Gives up once nothing came nearer for `patience_s`, or after
+        `at_most_s`: then the audit says why.
+        """
         told = exchange.read(self._copy)
         wanted = (len(told.executions), sum(map(len, told.bets.values())))
         newest = {bet_id: bet.version for bet_id, bet in told.newest().items()}

@@ -1,4 +1,6 @@
-"""Strikes at random processes of every kind: some are killed, some stopped for a while. What they are lives in running.py."""
+"""Strikes at random processes of every kind: some are killed, some stopped for a while. What they are lives
+in running.py.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Tormentor:
         between_s: tuple[float, float] = BETWEEN_S,
         stopped_s: tuple[float, float] = STOPPED_S,
     ) -> None:
-        """`between_s` and `stopped_s` are the shortest and the longest time between strikes, and that a process is stopped for."""
+        """`between_s` and `stopped_s` are the shortest and the longest time between strikes, and that a
+        process is stopped for.
+        """
         self._find = find
         self._between_s = between_s
         self._stopped_s = stopped_s
@@ -57,7 +61,9 @@ class Tormentor:
         self.strikes: list[Strike] = []
 
     def strike(self, number: int, waiting: threading.Event) -> None:
-        """Strike so often, 2 to 5 s apart; `waiting` set ends it early. Whatever was stopped goes on by the end."""
+        """Strike so often, 2 to 5 s apart; `waiting` set ends it early. Whatever was stopped goes on by the
+        end.
+        """
         try:
             for _ in range(number):
                 if self._wait(self._rng.uniform(*self._between_s), waiting):

@@ -1,8 +1,10 @@
-"""One selection's order book: price-time priority, partial fills. Pure: no clock, no money beyond stakes, no records.
+"""One selection's order book: price-time priority, partial fills. Pure: no clock, no money beyond stakes, no
+records.
 
-A back wants high odds and a lay low ones. A back at `p` meets resting lays at `p` or more, highest first; a lay at `p` meets
-resting backs at `p` or less, lowest first. Orders of one price are met in the order in which they arrived. A fill's odds
-are the resting order's. An order without odds is a market order: it meets whatever there is, and its rest never rests.
+A back wants high odds and a lay low ones. A back at `p` meets resting lays at `p` or more, highest first; a
+lay at `p` meets resting backs at `p` or less, lowest first. Orders of one price are met in the order in which
+they arrived. A fill's odds are the resting order's. An order without odds is a market order: it meets
+whatever there is, and its rest never rests.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ class OrderBook:
         return iter(self._orders.values())
 
     def place(self, number: int, side: Side, odds: Decimal | None, stake_minor: int) -> list[Fill]:
-        """Match an arriving order and let the rest of a limit order rest; the fills in the order they happened.
+        """Match an arriving order and let the rest of a limit order rest; the fills in the order they
+        happened.
 
         What of the stake is in no fill rests if `odds` is given, and is the caller's to cancel if it is not.
         """
@@ -87,7 +90,8 @@ class OrderBook:
         self._rest(RestingOrder(number, side, odds, remaining_minor))
 
     def reduce(self, number: int, by_minor: int | None = None) -> int:
-        """Take so much of a resting order's remainder out, all of it by default; how much went. Its place is kept.
+        """Take so much of a resting order's remainder out, all of it by default; how much went. Its place is
+        kept.
 
         Raises KeyError for an order that does not rest here.
         """

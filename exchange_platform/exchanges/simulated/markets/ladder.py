@@ -1,4 +1,6 @@
-"""Places on the price ladder that orders are held to, and steps along it. Not here: the ladder itself (odds.py)."""
+"""Places on the price ladder that orders are held to, and steps along it. Not here: the ladder itself
+(odds.py).
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""One market: its books and bets, from the first order to the last settlement. Not here: when each happens (lifecycle.py), what
-customers' orders wait for (waiting.py).
+"""One market: its books and bets, from the first order to the last settlement. Not here: when each happens
+(lifecycle.py), what customers' orders wait for (waiting.py).
 
-Whatever changes is told to `Told` as records, in order. The newest record of a bet is its whole state. The exchange knows a bet by a
-number; the bet's id is that number for a trader's, and the platform's own text for one that came from `bet-orders`.
+Whatever changes is told to `Told` as records, in order. The newest record of a bet is its whole state. The
+exchange knows a bet by a number; the bet's id is that number for a trader's, and the platform's own text for
+one that came from `bet-orders`.
 """
 
 from __future__ import annotations
@@ -164,7 +165,8 @@ class LiveMarket:
     def match(
         self, number: int, bet: BetUpdate, amount_minor: int, now: datetime, *, market_order: bool
     ) -> None:
-        """Match so much of a pending bet's remainder, let the rest of a limit order rest; what is beyond the amount is cancelled.
+        """Match so much of a pending bet's remainder, let the rest of a limit order rest; what is beyond the
+        amount is cancelled.
 
         The market is to be open, and the bet's selection one of its own.
         """
@@ -238,8 +240,8 @@ class LiveMarket:
     def settle_some(self, most: int, now: datetime) -> bool:
         """Settle up to `most` of the bets that aren't yet, by `state.winners`; whether all are settled now.
 
-        Outcomes are a function of the bets' matches and the winners alone, so a settlement that was cut off by a
-        restart goes on with the same ones.
+        Outcomes are a function of the bets' matches and the winners alone, so a settlement that was cut off
+        by a restart goes on with the same ones.
         """
         if self._pending is None:
             winners = {self.keys[place] for place in self.state.winners}
@@ -287,7 +289,9 @@ class LiveMarket:
         bet_id: str,
         now: datetime,
     ) -> tuple[int, int]:
-        """Tell each fill and its resting bet; what was matched of the arriving one, and what its backer wins by it."""
+        """Tell each fill and its resting bet; what was matched of the arriving one, and what its backer wins
+        by it.
+        """
         state = self.state
         backs = side is Side.BACK
         matched = winnings = 0

@@ -1,4 +1,6 @@
-"""What a customer asks of the exchange, and why it may refuse. Not here: doing it (market.py, simulated/exchange.py)."""
+"""What a customer asks of the exchange, and why it may refuse. Not here: doing it (market.py,
+simulated/exchange.py).
+"""
 
 from __future__ import annotations
 

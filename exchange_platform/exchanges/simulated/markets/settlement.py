@@ -1,4 +1,6 @@
-"""What a result means for bets: gross profit, and commission per customer and market. Pure. Not here: rounding (money.py)."""
+"""What a result means for bets: gross profit, and commission per customer and market. Pure. Not here:
+rounding (money.py).
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,9 @@ def settle(
 ) -> dict[str, Outcome]:
     """Each matched bet's outcome, by bet id, if these selections win.
 
-    A customer's commission is `max(0, net result in the market) x rate`, rounded half-even to a minor unit, and is shared
-    among the customer's winning bets in proportion to their profit, to the last minor unit. Gross profits sum to 0
-    over a market in which every fill's two bets are given.
+    A customer's commission is `max(0, net result in the market) x rate`, rounded half-even to a minor unit,
+    and is shared among the customer's winning bets in proportion to their profit, to the last minor unit.
+    Gross profits sum to 0 over a market in which every fill's two bets are given.
     """
     profits: dict[str, int] = {}
     results: dict[str, BetResult] = {}
@@ -92,7 +94,9 @@ def unsettled(bet: BetUpdate, at: datetime) -> BetUpdate:
 
 
 def voided(bet: BetUpdate, at: datetime, reason: str) -> BetUpdate:
-    """The next version of a bet whose matched and resting parts are void; what had lapsed or been cancelled stays so."""
+    """The next version of a bet whose matched and resting parts are void; what had lapsed or been cancelled
+    stays so.
+    """
     return msgspec.structs.replace(
         bet,
         version=bet.version + 1,

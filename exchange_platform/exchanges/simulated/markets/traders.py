@@ -1,4 +1,6 @@
-"""The traders: they quote around a drifting true price, cross at the set rate, cancel what is stale. Through orders only."""
+"""The traders: they quote around a drifting true price, cross at the set rate, cancel what is stale. Through
+orders only.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,9 @@ PRICES_QUOTED = 3
 MAX_RESTING = 24
 STALE_AFTER = timedelta(seconds=30)
 FARTHEST_PLACES, MAX_GIVEN_AWAY = 12, 3
-"""A quote that is so many ladder places worse for its owner than the true price, or so far on the other side that nobody
-will take it, is taken back."""
+"""A quote that is so many ladder places worse for its owner than the true price, or so far on the other side
+that nobody will take it, is taken back.
+"""
 _LONGEST_GAP_S = 0.5
 """Time in which nobody could trade is not made up for beyond this."""
 
@@ -50,7 +53,9 @@ class Venue(Protocol):
 
 
 class Traders:
-    """All traders at once: each order is a random one's. The same `Random` and markets give the same orders."""
+    """All traders at once: each order is a random one's. The same `Random` and markets give the same
+    orders.
+    """
 
     def __init__(self, venue: Venue, chance: random.Random, *, rate: float) -> None:
         """`rate` is executions a second."""
@@ -63,7 +68,9 @@ class Traders:
         self._are_traders = frozenset(self._names)
 
     def act(self, markets: Iterable[LiveMarket], elapsed_s: float, now: datetime) -> None:
-        """Do what falls into `elapsed_s` seconds: as many executions as the rate asks for, and the quoting around them."""
+        """Do what falls into `elapsed_s` seconds: as many executions as the rate asks for, and the quoting
+        around them.
+        """
         elapsed_s = min(elapsed_s, _LONGEST_GAP_S)
         places: list[tuple[LiveMarket, int]] = []
         weights: list[float] = []
@@ -131,7 +138,9 @@ class Traders:
         self._order(live, place, side, price_at(at), min(stake, 200_000))
 
     def _tend(self, live: LiveMarket, place: int, now: datetime) -> None:
-        """Look at one book: take stale quotes back, change one now and then, and quote where a side is thin."""
+        """Look at one book: take stale quotes back, change one now and then, and quote where a side
+        is thin.
+        """
         key = live.keys[place]
         book = live.books[key]
         true = place_near(1 / live.state.chances[place])

@@ -1,4 +1,5 @@
-"""Customers' bets that wait for their bet delay: taken, changed, placed when it is over, refused when the market stops meanwhile.
+"""Customers' bets that wait for their bet delay: taken, changed, placed when it is over, refused when the
+market stops meanwhile.
 
 Not here: reading and answering orders (desk.py), matching (market.py).
 """
@@ -70,7 +71,9 @@ def refuse_waiting(live: LiveMarket, now: datetime, why: str) -> None:
 
 
 def place_due(live: LiveMarket, now_us: int, now: datetime) -> None:
-    """Place the bets whose delay is over, in the order in which they were taken. Call while the market is open."""
+    """Place the bets whose delay is over, in the order in which they were taken. Call while the market is
+    open.
+    """
     waiting = live.state.waiting
     if not waiting or waiting[0].due_us > now_us:
         return
@@ -85,7 +88,9 @@ def place_due(live: LiveMarket, now_us: int, now: datetime) -> None:
 
 
 def replace(live: LiveMarket, number: int, bet: BetUpdate, replaced: int, now: datetime) -> None:
-    """Cancel what rests of the replaced bet, up to the new one's stake, and place so much as the new one; both or neither."""
+    """Cancel what rests of the replaced bet, up to the new one's stake, and place so much as the new one;
+    both or neither.
+    """
     old = live.bets.get(replaced)
     if old is None or old.status is not BetStatus.OPEN:
         live.keep(number, refused(bet, "nothing of the replaced bet rests any more", now))

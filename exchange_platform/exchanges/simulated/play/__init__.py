@@ -1,1 +1,3 @@
-"""How events go: each sport's course of play with its scores, chances and result. Pure. Not here: when it happens (programme.py)."""
+"""How events go: each sport's course of play with its scores, chances and result. Pure. Not here: when it
+happens (programme.py).
+"""

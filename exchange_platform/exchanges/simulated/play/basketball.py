@@ -1,4 +1,6 @@
-"""Basketball: four quarters of points, and overtime where they are equal. Chances are those of a normal margin."""
+"""Basketball: four quarters of points, and overtime where they are equal. Chances are those of a normal
+margin.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ _POINTS_A_STEP, _SPREAD_A_STEP = 4.6, 1.75
 
 
 def play(event: Event, chance: random.Random) -> Course:
-    """Play a match with the markets Moneyline and Point Spread, home first; the event's participants are away and home."""
+    """Play a match with the markets Moneyline and Point Spread, home first; the event's participants are away
+    and home.
+    """
     money, spread = event.markets
     line = float(spread.selections[0].handicap)
     whole = _SPREAD_A_STEP * math.sqrt(2 * _STEPS)

@@ -1,4 +1,6 @@
-"""An event's course from start to end: what a sport's play makes, and what the exchange walks along. Not here: any sport."""
+"""An event's course from start to end: what a sport's play makes, and what the exchange walks along. Not
+here: any sport.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ Chances = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From `at`, a share of the time of play, this is how it stands. `jump` says that something happened that suspends markets."""
+    """From `at`, a share of the time of play, this is how it stands. `jump` says that something happened that
+    suspends markets.
+    """
 
     at: float
     phase: str
@@ -25,7 +29,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """All of an event: the first step is the start, the last one the result. `winners` are places of selections, by market."""
+    """All of an event: the first step is the start, the last one the result. `winners` are places of
+    selections, by market.
+    """
 
     steps: tuple[Step, ...]
     winners: tuple[tuple[int, ...], ...]

@@ -1,4 +1,6 @@
-"""Football: goals of two teams in 90 minutes. Chances are those of Poisson goals at rates that fit the first odds."""
+"""Football: goals of two teams in 90 minutes. Chances are those of Poisson goals at rates that fit the first
+odds.
+"""
 
 from __future__ import annotations
 

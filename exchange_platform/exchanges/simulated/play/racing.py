@@ -1,8 +1,9 @@
-"""Horse racing: who comes in when. The order is drawn by the first odds; on the way it shows through, and the chances are what can be
-concluded from that.
+"""Horse racing: who comes in when. The order is drawn by the first odds; on the way it shows through, and the
+chances are what can be concluded from that.
 
-Each horse is seen as noise of a Brownian motion, and one that will win as such a motion with a drift: then the chance of each is its first
-one times exp(drift x what is seen of it), scaled (Bayes). The motion's own time runs ever faster, so that the finish leaves no doubt.
+Each horse is seen as noise of a Brownian motion, and one that will win as such a motion with a drift: then
+the chance of each is its first one times exp(drift x what is seen of it), scaled (Bayes). The motion's own
+time runs ever faster, so that the finish leaves no doubt.
 """
 
 from __future__ import annotations

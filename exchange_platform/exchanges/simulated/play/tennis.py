@@ -1,4 +1,6 @@
-"""Tennis: games and sets, the best of three. Chances follow from one chance a game that fits the first odds."""
+"""Tennis: games and sets, the best of three. Chances follow from one chance a game that fits the
+first odds.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Accounts in the operational database: what is written to them, in the caller's transaction. Not here: who may (confirmation/), or mail (mails/mails.py).
+"""Accounts in the operational database: what is written to them, in the caller's transaction. Not here: who
+may (confirmation/), or mail (mails/mails.py).
 
-Every change of a state asserts the version it was decided on, so of two changes at once one is refused; the unique column
-`holds_email_key` lets one account only hold an address, whoever confirms at the same time.
+Every change of a state asserts the version it was decided on, so of two changes at once one is refused; the
+unique column `holds_email_key` lets one account only hold an address, whoever confirms at the same time.
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ class Accounts:
         return held
 
     def registered_by(self, account_id: str) -> str | None:
-        """The application that registered the account; None where that is not known, or there is no such account."""
+        """The application that registered the account; None where that is not known, or there is no such
+        account.
+        """
         with self._database.read() as connection:
             return connection.execute(
                 sa.select(accounts.c.registered_by).where(accounts.c.account_id == account_id)
@@ -151,7 +154,9 @@ def read(connection: sa.Connection, account_id: str) -> Account | None:
 
 
 def lock(connection: sa.Connection, account_id: str) -> Account:
-    """The account, which nobody else changes until this (writing) transaction ends. Raises `NoSuchAccount`."""
+    """The account, which nobody else changes until this (writing) transaction ends. Raises
+    `NoSuchAccount`.
+    """
     row = connection.execute(
         sa.select(accounts).where(accounts.c.account_id == account_id).with_for_update()
     ).one_or_none()
@@ -173,7 +178,8 @@ def ask_confirmation(connection: sa.Connection, account: Account, now_us: int) -
 def confirm(connection: sa.Connection, account: Account, now_us: int) -> None:
     """Confirm the account as it was read; from then on it holds its address.
 
-    Raises `IllegalTransition` (also when the account has changed since) and `AddressTaken`: roll the transaction back.
+    Raises `IllegalTransition` (also when the account has changed since) and `AddressTaken`: roll the
+    transaction back.
     """
     try:
         _change(
@@ -190,7 +196,8 @@ def confirm(connection: sa.Connection, account: Account, now_us: int) -> None:
 
 
 def close(connection: sa.Connection, account_id: str, now_us: int) -> bool:
-    """Close the account for good and let go of its address; a closed account stays as it is. Says whether that changed anything.
+    """Close the account for good and let go of its address; a closed account stays as it is. Says whether
+    that changed anything.
 
     Raises `NoSuchAccount`, and `AccountInUse` while it has live bets or a balance.
     """
@@ -217,7 +224,9 @@ def close(connection: sa.Connection, account_id: str, now_us: int) -> bool:
 
 
 def choose_mail(connection: sa.Connection, account_id: str, choice: MailChoice) -> Account:
-    """Set which mails the owner wants. Raises `NoSuchAccount`, and `IllegalTransition` for a closed account."""
+    """Set which mails the owner wants. Raises `NoSuchAccount`, and `IllegalTransition` for a closed
+    account.
+    """
     account = lock(connection, account_id)
     if account.state is AccountState.CLOSED:
         raise IllegalTransition("the account is closed: no mail goes out to it")
@@ -232,10 +241,11 @@ def choose_mail(connection: sa.Connection, account_id: str, choice: MailChoice) 
 def mark_undeliverable(
     connection: sa.Connection, account_id: str, reason: str, now_us: int, *, tried: bool = True
 ) -> bool:
-    """The account's address refused a mail for good: no more mail goes out to it. Says whether that changed anything.
+    """The account's address refused a mail for good: no more mail goes out to it. Says whether that changed
+    anything.
 
-    For a sender's refusal (an SMTP 5xx), when it happens; `reason` is for operators and cut to 200 characters. Without `tried` it is an earlier
-    refusal that is taken to hold still.
+    For a sender's refusal (an SMTP 5xx), when it happens; `reason` is for operators and cut to 200
+    characters. Without `tried` it is an earlier refusal that is taken to hold still.
     """
     if tried and (account := read(connection, account_id)) is not None:
         _refused_again(connection, account.email_key, now_us)
@@ -247,7 +257,8 @@ def mark_address_undeliverable(
 ) -> int:
     """The same for every account of an address, told later by someone else (SES); returns how many changed.
 
-    What was observed before an account was confirmed says nothing against it: its owner has read a mail since.
+    What was observed before an account was confirmed says nothing against it: its owner has read a mail
+    since.
     """
     concerned = (accounts.c.email_key == address.lower()) & (
         accounts.c.changed_at_us <= observed_at_us + _CLOCKS_APART_US
@@ -257,7 +268,9 @@ def mark_address_undeliverable(
 
 
 def purge_unconfirmed(database: Database, *, before_us: int, budget: Budget) -> Purged:
-    """Delete accounts that were registered before, never confirmed, and asked for no confirmation since. Each transaction is short."""
+    """Delete accounts that were registered before, never confirmed, and asked for no confirmation since. Each
+    transaction is short.
+    """
     due = sa.select(accounts.c.account_id).where(
         accounts.c.state.in_([AccountState.PENDING.value, AccountState.UNDELIVERABLE.value]),
         accounts.c.created_at_us < before_us,
@@ -279,7 +292,9 @@ def purge_unconfirmed(database: Database, *, before_us: int, budget: Budget) -> 
 
 
 def _refused_again(connection: sa.Connection, email_key: str, observed_at_us: int) -> None:
-    """The account that holds the address was undeliverable, and still is: the pause before the next try begins again."""
+    """The account that holds the address was undeliverable, and still is: the pause before the next try
+    begins again.
+    """
     connection.execute(
         sa.update(accounts)
         .where(

@@ -1,4 +1,6 @@
-"""Applications' tokens, as stored: made, listed, revoked, read by the API. What they grant is api_tokens.py's; who may use them now, http/known_tokens.py's."""
+"""Applications' tokens, as stored: made, listed, revoked, read by the API. What they grant is
+api_tokens.py's; who may use them now, http/known_tokens.py's.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ class StoredToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiTokens:
-    """The tokens. Each call is a transaction of its own; making and revoking stand in the log of security events. Raises `StoreUnavailable`."""
+    """The tokens. Each call is a transaction of its own; making and revoking stand in the log of security
+    events. Raises `StoreUnavailable`.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -123,7 +127,9 @@ class ApiTokens:
     def revoke(
         self, application: str, token_ids: Iterable[str], actor: Actor, now_us: int
     ) -> list[StoredToken]:
-        """Let no one use these tokens of the application any more, or none of its tokens where no ids are given. Raises `NoSuchToken`."""
+        """Let no one use these tokens of the application any more, or none of its tokens where no ids are
+        given. Raises `NoSuchToken`.
+        """
         wanted = frozenset(token_ids)
         with self._database.write() as connection:
             live = [

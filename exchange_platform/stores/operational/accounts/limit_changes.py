@@ -1,4 +1,6 @@
-"""The limits that accounts set for themselves, as stored: every change, in order. Not here: what holds when (betting_limits.py)."""
+"""The limits that accounts set for themselves, as stored: every change, in order. Not here: what holds when
+(betting_limits.py).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def read_limits(connection: sa.Connection, account_ids: Sequence[str], now_us: i
 def write_limit_change(
     connection: sa.Connection, account_id: str, change: LimitChange, application: str
 ) -> None:
-    """Add a change that the application asked for; the caller holds the account's profile, so that changes have one order."""
+    """Add a change that the application asked for; the caller holds the account's profile, so that changes
+    have one order.
+    """
     connection.execute(
         sa.insert(limit_changes).values(
             account_id=account_id,

@@ -1,4 +1,6 @@
-"""What the limits on calls remember, in the operational database, so that several processes share them. Not here: the decision (limits.py)."""
+"""What the limits on calls remember, in the operational database, so that several processes share them. Not
+here: the decision (limits.py).
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,9 @@ def purge_idle(database: Database, now_us: int, budget: Budget) -> Purged:
 
 
 def _hold(connection: sa.Connection, rules: Sequence[Rule]) -> dict[str, list[int]]:
-    """Each rule's hits, its row locked: made where there is none, always in the same order, so that two never wait for each other."""
+    """Each rule's hits, its row locked: made where there is none, always in the same order, so that two never
+    wait for each other.
+    """
     held: dict[str, list[int]] = {}
     for key in sorted({rule.key for rule in rules}):
         values = {"subject": key, "hits": b"", "idle_at_us": 0}

@@ -1,4 +1,5 @@
-"""The log of security events: rows are added, in the transaction of what they say or on their own, read, and purged. Nothing secret is in it.
+"""The log of security events: rows are added, in the transaction of what they say or on their own, read, and
+purged. Nothing secret is in it.
 
 No text that a caller typed is in it either: details are the platform's own words, ids and amounts.
 """
@@ -39,7 +40,9 @@ class SecurityKind(StrEnum):
 
 
 class SecurityEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. `occurrences` is how often it happened since the row before of its kind, application, token and client."""
+    """One row. `occurrences` is how often it happened since the row before of its kind, application, token
+    and client.
+    """
 
     event_id: int = 0
     at_us: int

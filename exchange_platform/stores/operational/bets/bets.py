@@ -1,7 +1,9 @@
-"""What a batch of bet updates changes: bets, positions, ledger, profiles and outbox, in the caller's transaction.
+"""What a batch of bet updates changes: bets, positions, ledger, profiles and outbox, in the caller's
+transaction.
 
-Not here: the checkpoint and the dead letters of the same transaction (streams/exchange_bets.py puts them together), the rules of a
-bet's life (exchange_platform/domain/bets.py), and whether a new bet is accepted (submission/service.py).
+Not here: the checkpoint and the dead letters of the same transaction (streams/exchange_bets.py puts them
+together), the rules of a bet's life (exchange_platform/domain/bets.py), and whether a new bet is accepted
+(submission/service.py).
 """
 
 from __future__ import annotations
@@ -48,11 +50,12 @@ _delete_pending = ByKey(pending_bets)
 def apply_bet_updates(connection: sa.Connection, updates: Sequence[Bet]) -> list[Verdict]:
     """Apply bet updates in order; one verdict each.
 
-    A version not newer than what is known changes nothing. One that contradicts what is known (an illegal transition, a
-    changed stake, another currency than the profile's) is dead, with a reason, and changes nothing. For each applied one the same
-    transaction holds: the bet, its owner's position and exposure in the market, the ledger entries whose sums are the profile's balance and
-    exposure, the profile, and an outbox row if the owner is to be told. What is written depends on the updates' order per bet and
-    market alone, not on how they were batched.
+    A version not newer than what is known changes nothing. One that contradicts what is known (an illegal
+    transition, a changed stake, another currency than the profile's) is dead, with a reason, and changes
+    nothing. For each applied one the same transaction holds: the bet, its owner's position and exposure in
+    the market, the ledger entries whose sums are the profile's balance and exposure, the profile, and an
+    outbox row if the owner is to be told. What is written depends on the updates' order per bet and market
+    alone, not on how they were batched.
     """
     if not updates:
         return []
@@ -72,9 +75,11 @@ def apply_bet_updates(connection: sa.Connection, updates: Sequence[Bet]) -> list
 
 
 class BetFold:
-    """Bet updates folded into what is stored: made in a transaction, given updates, written in the same transaction.
+    """Bet updates folded into what is stored: made in a transaction, given updates, written in the same
+    transaction.
 
-    Making one takes the users' profiles, so that another writer's changes of theirs come before or after, never between.
+    Making one takes the users' profiles, so that another writer's changes of theirs come before or after,
+    never between.
     """
 
     def __init__(
@@ -86,9 +91,11 @@ class BetFold:
         bet_ids: Sequence[str],
         may_be_lost: bool = False,
     ) -> None:
-        """`currencies` are the users', for those who have no profile; `markets` and `bet_ids` are all that the updates will have.
+        """`currencies` are the users', for those who have no profile; `markets` and `bet_ids` are all that
+        the updates will have.
 
-        `may_be_lost`: a bet without a row may have had one; then its row comes back and its effects are not counted twice.
+        `may_be_lost`: a bet without a row may have had one; then its row comes back and its effects are not
+        counted twice.
         """
         users = sorted(currencies)
         self._profiles = ProfileSums(connection, currencies)
@@ -123,7 +130,9 @@ class BetFold:
         return self._profiles.held[user_id].currency
 
     def added_exposure_minor(self, bet: Bet, replaces: Bet | None = None) -> int:
-        """By how much the owner's exposure would change with this new bet, in place of another's rest if one is given."""
+        """By how much the owner's exposure would change with this new bet, in place of another's rest if one
+        is given.
+        """
         change = bet.position()
         if replaces is not None:
             change += Replacements.credit_at_first(replaces, bet)
@@ -134,7 +143,9 @@ class BetFold:
         )
 
     def place(self, bet: Bet, replaces: Bet | None = None, *, application: str | None = None) -> None:
-        """Apply a new bet of the platform's own, which the application asked for. Nothing is asked: the caller has seen that it may be."""
+        """Apply a new bet of the platform's own, which the application asked for. Nothing is asked: the
+        caller has seen that it may be.
+        """
         if replaces is not None:
             self._replacements.begin(replaces, bet)
         self._application = application
@@ -202,7 +213,9 @@ class BetFold:
         outbox.append(connection, self._outbox)
 
     def _restored(self, after: Bet, trace: lost_bets.Trace) -> Bet | None:
-        """The lost bet as it was when its last effects were counted, to be written again; None where that is not known."""
+        """The lost bet as it was when its last effects were counted, to be written again; None where that is
+        not known.
+        """
         state = trace.state if trace.state is not None else after
         if state.version != trace.version:
             return None
@@ -261,7 +274,9 @@ class BetFold:
         return profit - commission
 
     def _count_bets(self) -> None:
-        """Add to the profiles by what each bet's last version counts for more than the one before this transaction."""
+        """Add to the profiles by what each bet's last version counts for more than the one before this
+        transaction.
+        """
         for bet_id, after in self._changed_bets.items():
             before = self._bets_before[bet_id]
             was = _counts(before) if before is not None else _NOTHING

@@ -1,8 +1,10 @@
-"""The books: what each change of a customer's money enters, and the exchange's side of it. Not here: the sums on profiles (profile_sums.py).
+"""The books: what each change of a customer's money enters, and the exchange's side of it. Not here: the sums
+on profiles (profile_sums.py).
 
-Each entry that changes a balance has a counter-entry of the house, so that customers' balances and the house's add up to 0 in each
-currency after every transaction: `cash` holds what came in and went out, `clearing` what a market's winners are owed by its losers
-(0 once the market is settled), `commission` what the exchange earned. The house's side is kept as sums, a row a market.
+Each entry that changes a balance has a counter-entry of the house, so that customers' balances and the
+house's add up to 0 in each currency after every transaction: `cash` holds what came in and went out,
+`clearing` what a market's winners are owed by its losers (0 once the market is settled), `commission` what
+the exchange earned. The house's side is kept as sums, a row a market.
 """
 
 from __future__ import annotations
@@ -44,13 +46,17 @@ class Books:
         self._house: defaultdict[tuple[str, str, str], int] = defaultdict(int)
 
     def post_balance(self, amount_minor: int, cause: str, house: str, reference: Reference) -> None:
-        """Post a change of a customer's balance, and the opposite for the house's account. Nothing for an amount of 0."""
+        """Post a change of a customer's balance, and the opposite for the house's account. Nothing for an
+        amount of 0.
+        """
         if amount_minor:
             self._post("balance", amount_minor, cause, reference)
             self._house[house, reference.market_id, reference.currency] -= amount_minor
 
     def post_exposure(self, amount_minor: int, cause: str, reference: Reference) -> None:
-        """Post a change of a customer's exposure: money set aside, which nobody else gets. Nothing for an amount of 0."""
+        """Post a change of a customer's exposure: money set aside, which nobody else gets. Nothing for an
+        amount of 0.
+        """
         if amount_minor:
             self._post("exposure", amount_minor, cause, reference)
 

@@ -1,4 +1,6 @@
-"""Bets whose rows were lost though their effects are in the books: what is known of them, so that they come back without counting twice."""
+"""Bets whose rows were lost though their effects are in the books: what is known of them, so that they come
+back without counting twice.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _STATE = sa.select(outbox.c.bet).where(
 
 
 class Trace(NamedTuple):
-    """What a lost bet left behind: the newest version that the books or the outbox know, and its state where that is known."""
+    """What a lost bet left behind: the newest version that the books or the outbox know, and its state where
+    that is known.
+    """
 
     version: int
     state: Bet | None

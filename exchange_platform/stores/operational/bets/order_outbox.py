@@ -1,4 +1,6 @@
-"""Orders on their way to the exchange: written with the bet, published after it. Not here: publishing them (order_publishing.py)."""
+"""Orders on their way to the exchange: written with the bet, published after it. Not here: publishing them
+(order_publishing.py).
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class OutboxOrder(NamedTuple):
 def write_orders(
     connection: sa.Connection, orders: Sequence[Order], applications: Sequence[str] = ()
 ) -> list[OutboxOrder]:
-    """Write orders, to be published in this order; in the transaction that makes them true. `applications` are who asked for each."""
+    """Write orders, to be published in this order; in the transaction that makes them true. `applications`
+    are who asked for each.
+    """
     asked_by: Sequence[str | None] = applications or [None] * len(orders)
     encoded = [OutboxOrder(order.order_id, order.market_id, encode_order(order)) for order in orders]
     rows: list[dict[str, Any]] = [
@@ -46,7 +50,9 @@ def write_orders(
 
 
 def unpublished_of(connection: sa.Connection, bet_ids: Sequence[str]) -> list[OutboxOrder]:
-    """What is not known to be published of these bets' orders, oldest first: what must go out before any further order of theirs."""
+    """What is not known to be published of these bets' orders, oldest first: what must go out before any
+    further order of theirs.
+    """
     found = sorted(
         (row.sequence, OutboxOrder(row.order_id, row.market_id, row.data))
         for row in _UNPUBLISHED_OF.rows(connection, bet_ids)
@@ -60,8 +66,8 @@ def mark_published(connection: sa.Connection, order_ids: Iterable[str], now_us: 
 
 
 def mark_lost(database: Database, *, created_at_us: int, since_us: int) -> int:
-    """Note that a stream created then does not have what was published before it: what was published from `since_us` on, and every order of a
-    bet that is still pending, is to be published again. How many orders.
+    """Note that a stream created then does not have what was published before it: what was published from
+    `since_us` on, and every order of a bet that is still pending, is to be published again. How many orders.
     """
     lost = sa.and_(
         order_outbox.c.published_at_us < created_at_us,
@@ -81,7 +87,9 @@ def mark_lost(database: Database, *, created_at_us: int, since_us: int) -> int:
 def unpublished(
     database: Database, *, before_us: int, limit: int, from_us: int | None = None
 ) -> list[OutboxOrder]:
-    """Orders written before one instant, or after another, that are not known to be published, oldest first. Raises `StoreUnavailable`."""
+    """Orders written before one instant, or after another, that are not known to be published, oldest first.
+    Raises `StoreUnavailable`.
+    """
     written = order_outbox.c.ordered_at_us <= before_us
     if from_us is not None:
         written = sa.or_(written, order_outbox.c.ordered_at_us > from_us)
@@ -97,7 +105,9 @@ def unpublished(
 
 
 def purge_published(database: Database, *, before_us: int, budget: Budget) -> Purged:
-    """Delete orders that were published before an instant and whose bets are no longer pending. Each transaction is short."""
+    """Delete orders that were published before an instant and whose bets are no longer pending. Each
+    transaction is short.
+    """
     due = sa.select(order_outbox.c.sequence).where(
         order_outbox.c.published_at_us < before_us,
         order_outbox.c.bet_id.not_in(sa.select(pending_bets.c.bet_id)),

@@ -1,4 +1,5 @@
-"""The outbox of changes: a log that is written in the bets' transactions and read by each channel from its own position.
+"""The outbox of changes: a log that is written in the bets' transactions and read by each channel from its
+own position.
 
 Not here: which changes there are (bets/bets.py), or what is made of them (notifications/).
 """
@@ -29,7 +30,9 @@ _advance = upsert(outbox_sequences, add=["newest"])
 
 @dataclass(frozen=True, slots=True)
 class ChangeRow:
-    """One change of a bet. `bet` is the bet at that version, as JSON; `changed_at_us` the bet update's own time."""
+    """One change of a bet. `bet` is the bet at that version, as JSON; `changed_at_us` the bet update's own
+    time.
+    """
 
     sequence: int
     bet_id: str
@@ -46,9 +49,11 @@ COLUMNS = [outbox.c[name] for name in ChangeRow.__dataclass_fields__]
 
 
 def append(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Append changes inside the caller's transaction, as its last statement: later writers wait for its end. The rows get their `sequence`.
+    """Append changes inside the caller's transaction, as its last statement: later writers wait for its end.
+    The rows get their `sequence`.
 
-    Whoever sees a sequence sees every lower one that will ever be: the number is drawn under a lock that is held to the commit.
+    Whoever sees a sequence sees every lower one that will ever be: the number is drawn under a lock that is
+    held to the commit.
     """
     if not rows:
         return

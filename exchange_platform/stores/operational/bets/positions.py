@@ -1,4 +1,6 @@
-"""What users stand to win and lose in markets, and the exposure that follows. Not here: where a bet moves it (bets.py, exchange_platform/domain/bets.py)."""
+"""What users stand to win and lose in markets, and the exposure that follows. Not here: where a bet moves it
+(bets.py, exchange_platform/domain/bets.py).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""The sums kept on profiles: reading them under their lock, and adding to them. Not here: what is added (bets.py, wallets/wallets.py).
+"""The sums kept on profiles: reading them under their lock, and adding to them. Not here: what is added
+(bets.py, wallets/wallets.py).
 
-Whoever will change a user's bets, positions or money first takes that user's profile row, in the order of the ids, so that two writers
-follow each other. SQLite has one writer at a time anyway; on MySQL the row is locked, and made first where it is missing.
+Whoever will change a user's bets, positions or money first takes that user's profile row, in the order of the
+ids, so that two writers follow each other. SQLite has one writer at a time anyway; on MySQL the row is
+locked, and made first where it is missing.
 """
 
 from __future__ import annotations
@@ -69,7 +71,9 @@ class ProfileSums:
     """The profiles that one transaction changes."""
 
     def __init__(self, connection: sa.Connection, currencies: Mapping[str, str]) -> None:
-        """Take these users' profiles for this transaction; `currencies` are those that users without one may get."""
+        """Take these users' profiles for this transaction; `currencies` are those that users without one may
+        get.
+        """
         self.held: dict[str, Held] = {}
         self._added: dict[str, dict[str, Any]] = {}
         self._made: list[str] = []
@@ -111,7 +115,9 @@ class ProfileSums:
         held.exposure_minor += exposure_minor
 
     def write(self, connection: sa.Connection) -> None:
-        """Write what was added. Profiles that were only made to be locked are gone again unless something was."""
+        """Write what was added. Profiles that were only made to be locked are gone again unless something
+        was.
+        """
         _delete_profiles.execute(connection, [{"user_id": user_id} for user_id in self._made])
         _upsert_profiles.execute(connection, [self._added[user_id] for user_id in sorted(self._added)])
 

@@ -1,4 +1,6 @@
-"""Profiles as readers want them: the sums kept in the operational database, with the newest bets. Not here: how they change (bets.py)."""
+"""Profiles as readers want them: the sums kept in the operational database, with the newest bets. Not here:
+how they change (bets.py).
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class LastBet(msgspec.Struct, frozen=True):
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """A user's sums and newest bets. Amounts in minor units of `currency`; `version` grows with every bet update or transfer."""
+    """A user's sums and newest bets. Amounts in minor units of `currency`; `version` grows with every bet
+    update or transfer.
+    """
 
     user_id: str
     currency: str
@@ -100,7 +104,9 @@ class Profiles:
         return found
 
     def due(self, limit: int = 500) -> dict[str, str]:
-        """Users whose profiles changed other than by the stream since the view took them, with what changed each last."""
+        """Users whose profiles changed other than by the stream since the view took them, with what changed
+        each last.
+        """
         with self._database.read() as connection:
             rows = connection.execute(sa.select(profile_view_due).limit(limit)).all()
         return {row.user_id: row.cause for row in rows}

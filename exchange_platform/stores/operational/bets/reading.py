@@ -33,7 +33,9 @@ def read_bets(
     limit: int,
     statuses: Sequence[BetStatus] = (),
 ) -> BetPage | None:
-    """A page of the account's bets, newest first; None if there is no such account. Raises `StoreUnavailable`, `Invalid` for no page's `after`."""
+    """A page of the account's bets, newest first; None if there is no such account. Raises
+    `StoreUnavailable`, `Invalid` for no page's `after`.
+    """
     wanted = sa.select(bets).where(bets.c.user_id == account_id)
     if statuses:
         wanted = wanted.where(bets.c.status.in_([status.value for status in statuses]))

@@ -1,7 +1,9 @@
-"""Replacements on their way: why a bet and the one that is to replace it do not count twice. Not here: asking for one (submission/service.py).
+"""Replacements on their way: why a bet and the one that is to replace it do not count twice. Not here: asking
+for one (submission/service.py).
 
-Until the exchange answers, the old bet's rest and the new bet both stand, but at most one of them will. The user's position gets a
-credit for the other, so that together they count as the worse of the two, whichever of the two bets' updates arrives first.
+Until the exchange answers, the old bet's rest and the new bet both stand, but at most one of them will. The
+user's position gets a credit for the other, so that together they count as the worse of the two, whichever of
+the two bets' updates arrives first.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class Replacement:
     def credit_of(self, old: Bet, new: Bet) -> Position:
         """What is counted twice as the two bets are now; nothing once the new one is answered.
 
-        Of the old bet's rest, what was since matched, lapsed or voided can't go over to the new bet; what was cancelled since may have.
+        Of the old bet's rest, what was since matched, lapsed or voided can't go over to the new bet; what was
+        cancelled since may have.
         """
         if new.status is not BetStatus.PENDING:
             return FLAT

@@ -1,4 +1,6 @@
-"""Restatements: recorded volume that an exchange took back or re-rated. Not here: telling them from executions (exchanges/)."""
+"""Restatements: recorded volume that an exchange took back or re-rated. Not here: telling them from
+executions (exchanges/).
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class RestatementClass(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Restatement:
-    """One selection's volume as restated at once. `volume_change` is in major units and counts both sides, as the stream does."""
+    """One selection's volume as restated at once. `volume_change` is in major units and counts both sides, as
+    the stream does.
+    """
 
     restatement_id: str
     market_id: str
@@ -49,7 +53,9 @@ class Restatements:
         self._database = database
 
     def add(self, rows: Sequence[Restatement]) -> None:
-        """Store restatements; committed when it returns. Those whose id is known stay as they are. Raises `StoreUnavailable`."""
+        """Store restatements; committed when it returns. Those whose id is known stay as they are. Raises
+        `StoreUnavailable`.
+        """
         if not rows:
             return
         with self._database.write() as connection:

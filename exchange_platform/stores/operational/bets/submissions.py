@@ -1,4 +1,6 @@
-"""What is read to decide about bets, and what is written beside an accepted one. Not here: deciding (acceptance.py), the bet itself (bets.py)."""
+"""What is read to decide about bets, and what is written beside an accepted one. Not here: deciding
+(acceptance.py), the bet itself (bets.py).
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def note_changed_profiles(connection: sa.Connection, causes: dict[str, str]) -> 
 def account_facts(
     connection: sa.Connection, account_ids: Iterable[str], now_us: int
 ) -> dict[str, AccountFacts]:
-    """Those of the accounts that there are, with the limits that hold now. Their states stay as they are until the transaction ends."""
+    """Those of the accounts that there are, with the limits that hold now. Their states stay as they are
+    until the transaction ends.
+    """
     wanted = sorted(set(account_ids))
     limits = read_limits(connection, wanted, now_us)
     return {

@@ -74,9 +74,11 @@ class ConsumerRows:
         name: str | None = None,
         requested_at_us: int | None = None,
     ) -> int:
-        """Enter a new consumer of the source, which runs in this process; returns its epoch, higher than any before. Durable on return.
+        """Enter a new consumer of the source, which runs in this process; returns its epoch, higher than any
+        before. Durable on return.
 
-        Its row goes by the `name` of its share, where several share the source; the epochs are the source's, for all of them.
+        Its row goes by the `name` of its share, where several share the source; the epochs are the source's,
+        for all of them.
         """
         process = this_process()
         with self._database.write() as connection:
@@ -163,7 +165,9 @@ class ConsumerRows:
         return newest
 
     def purge(self, *, before_us: int, budget: Budget) -> Purged:
-        """Delete the rows of consumers whose last heartbeat is older. Each source's newest is kept. Each transaction is short."""
+        """Delete the rows of consumers whose last heartbeat is older. Each source's newest is kept. Each
+        transaction is short.
+        """
         newest = (
             sa.select(consumers.c.source, sa.func.max(consumers.c.epoch).label("epoch"))
             .group_by(consumers.c.source)
@@ -198,7 +202,8 @@ class ConsumerRows:
 
 
 def set_back(database: Database, source: str, shard: str) -> str | None:
-    """Let every sink of this database read the shard from its beginning; returns where the last of them was. Raises `UnknownShard`.
+    """Let every sink of this database read the shard from its beginning; returns where the last of them was.
+    Raises `UnknownShard`.
 
     Whoever holds the shard is superseded at its next commit.
     """
@@ -266,7 +271,9 @@ class Checkpoints:
     def advance(
         self, connection: sa.Connection, source: str, epoch: int, advances: Iterable[Advance], *, now_us: int
     ) -> None:
-        """Advance checkpoints inside the caller's transaction. Raises `Superseded`: roll the transaction back."""
+        """Advance checkpoints inside the caller's transaction. Raises `Superseded`: roll the transaction
+        back.
+        """
         for step in advances:
             at_expected = (
                 checkpoints.c.position.is_(None)
@@ -290,7 +297,9 @@ class Checkpoints:
                 )
 
     def holder(self, source: str, shards: Sequence[str] | None = None) -> int:
-        """The highest epoch that claimed any of these of the source's shards (None: of all); 0 if none did."""
+        """The highest epoch that claimed any of these of the source's shards (None: of all); 0 if
+        none did.
+        """
         newest = sa.select(sa.func.max(checkpoints.c.epoch)).where(
             checkpoints.c.sink == self._sink, checkpoints.c.source == source
         )

@@ -1,4 +1,6 @@
-"""Dead letters: records that could not be decoded or applied, with their bytes and the reason. Not here: replaying them."""
+"""Dead letters: records that could not be decoded or applied, with their bytes and the reason. Not here:
+replaying them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ UNDELIVERED = frozenset({"mail", "topic"})
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One dead record. `position` and `part` say where in the shard it was; `replayed_at_us` when it was applied after all."""
+    """One dead record. `position` and `part` say where in the shard it was; `replayed_at_us` when it was
+    applied after all.
+    """
 
     dead_letter_id: int
     source: str
@@ -51,7 +55,9 @@ def bury(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def bury_again(connection: sa.Connection, row: dict[str, Any]) -> None:
-    """Write a dead letter inside the caller's transaction; one that was replayed and died again waits again, with its newest reason."""
+    """Write a dead letter inside the caller's transaction; one that was replayed and died again waits again,
+    with its newest reason.
+    """
     bury(connection, [row])
     place = (dead_letters.c[name] == row[name] for name in ("source", "shard", "position", "part"))
     connection.execute(
@@ -66,7 +72,9 @@ Place = tuple[str, str, str, int]
 
 
 def restage(connection: sa.Connection, place: Place, stage: str, to: str) -> None:
-    """Give the dead letter of a place another stage, if it is at that one, inside the caller's transaction."""
+    """Give the dead letter of a place another stage, if it is at that one, inside the caller's
+    transaction.
+    """
     connection.execute(sa.update(dead_letters).where(*_at(place, stage)).values(stage=to))
 
 
@@ -137,7 +145,9 @@ class DeadLetters:
             )
 
     def newest_places(self, source: str, shard: str, stage: str) -> Iterable[tuple[str, int]]:
-        """(position, part) of the shard's dead letters of one stage, newest first; stop reading when you have enough."""
+        """(position, part) of the shard's dead letters of one stage, newest first; stop reading when you have
+        enough.
+        """
         oldest: int | None = None
         while True:
             statement = (

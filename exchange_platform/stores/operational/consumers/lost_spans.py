@@ -1,4 +1,6 @@
-"""Spans of a source that were gone before they were read: what is known of each, and who took note. Finding them is engine/losses.py's."""
+"""Spans of a source that were gone before they were read: what is known of each, and who took note. Finding
+them is engine/losses.py's.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,9 @@ lost_spans = sa.Table(
 class Loss:
     """Records of a shard between two positions that nobody can read any more, or may have been there.
 
-    `after` None is the shard's beginning, `before` None its end or not known; so are `from_us` and `until_us`, the times of arrival between
-    which they lie. `records` is None where it is not known how many there were, if any.
+    `after` None is the shard's beginning, `before` None its end or not known; so are `from_us` and
+    `until_us`, the times of arrival between which they lie. `records` is None where it is not known how many
+    there were, if any.
     """
 
     source: str
@@ -65,7 +68,9 @@ class LostSpans:
         self._database = database
 
     def record(self, loss: Loss, *, now_us: int) -> bool:
-        """Keep a loss; says whether it is news. Durable on return. One that has grown has to be acknowledged again. Raises `StoreUnavailable`."""
+        """Keep a loss; says whether it is news. Durable on return. One that has grown has to be acknowledged
+        again. Raises `StoreUnavailable`.
+        """
         after, before = loss.after or "", loss.before or ""
         values = {
             "before_position": before,
@@ -130,7 +135,9 @@ class LostSpans:
             return int(connection.execute(statement).scalar_one())
 
     def acknowledge(self, span_ids: Sequence[int] | None, note: str, *, now_us: int) -> int:
-        """Take note of these (None: of all that stand); returns of how many. Those that were acknowledged before keep their note."""
+        """Take note of these (None: of all that stand); returns of how many. Those that were acknowledged
+        before keep their note.
+        """
         statement = (
             sa.update(lost_spans)
             .where(lost_spans.c.acknowledged_at_us.is_(None))

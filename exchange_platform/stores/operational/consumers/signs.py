@@ -1,4 +1,5 @@
-"""What a consumer or a delivery run says of itself at each heartbeat. Not here: the table (consumers.py), what is made of it (operations/).
+"""What a consumer or a delivery run says of itself at each heartbeat. Not here: the table (consumers.py),
+what is made of it (operations/).
 
 Fields are added, never renamed: a run of another release reads what this one wrote.
 """
@@ -9,7 +10,9 @@ import msgspec
 
 
 class ShardSigns(msgspec.Struct, frozen=True):
-    """One shard. `position` is up to where the first sink holds it; `lag_ms` is null where nothing was read yet."""
+    """One shard. `position` is up to where the first sink holds it; `lag_ms` is null where nothing was read
+    yet.
+    """
 
     position: str | None = None
     lag_ms: float | None = None
@@ -20,7 +23,8 @@ class ShardSigns(msgspec.Struct, frozen=True):
 class SinkSigns(msgspec.Struct, frozen=True):
     """One sink's work since its run began. Lags run from a record's arrival in the stream to its commit.
 
-    `behind_ms` is the age of the oldest record that was read and is not committed, `last_error` what is wrong with the sink now.
+    `behind_ms` is the age of the oldest record that was read and is not committed, `last_error` what is wrong
+    with the sink now.
     """
 
     records: int = 0
@@ -43,7 +47,9 @@ class WindowSigns(msgspec.Struct, frozen=True):
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures beside the ones that have a column of their own. A consumer fills the first four, a delivery run `channels`."""
+    """The figures beside the ones that have a column of their own. A consumer fills the first four, a
+    delivery run `channels`.
+    """
 
     shards: dict[str, ShardSigns] = {}
     sinks: dict[str, SinkSigns] = {}

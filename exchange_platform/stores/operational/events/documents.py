@@ -1,4 +1,6 @@
-"""The event index's documents, read from the operational database. Not here: the index (event_index/index.py), writing events (events.py)."""
+"""The event index's documents, read from the operational database. Not here: the index
+(event_index/index.py), writing events (events.py).
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def count_events(database: Database) -> int:
 
 
 def documents_of(connection: sa.Connection, event_ids: Sequence[str]) -> list[EventDocument]:
-    """The documents of at most 1,000 events as they are in this transaction; those that don't exist are left out."""
+    """The documents of at most 1,000 events as they are in this transaction; those that don't exist are left
+    out.
+    """
     of_event: dict[str, list[Any]] = {}
     for market in connection.execute(
         sa.select(

@@ -1,5 +1,6 @@
-"""Events, markets and selections: what a batch of the feed's updates changes, in the caller's transaction. Not here: reading them
-(reader.py), the checkpoint and the dead letters of the same transaction (sinks/operational.py).
+"""Events, markets and selections: what a batch of the feed's updates changes, in the caller's transaction.
+Not here: reading them (reader.py), the checkpoint and the dead letters of the same transaction
+(sinks/operational.py).
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ def apply_feed_updates(
 ) -> list[Verdict]:
     """Apply updates in order; one verdict each.
 
-    A version not newer than what is known changes nothing. A market's update that contradicts what is known (another event, another currency, a
-    market that takes bets again after it was closed) is dead, with a reason, and changes nothing. A market may come before its event. Each
-    event that changed, or a market of which did, has a higher `index_version` on return: `now_us`, or one more where that is not higher.
+    A version not newer than what is known changes nothing. A market's update that contradicts what is known
+    (another event, another currency, a market that takes bets again after it was closed) is dead, with a
+    reason, and changes nothing. A market may come before its event. Each event that changed, or a market of
+    which did, has a higher `index_version` on return: `now_us`, or one more where that is not higher.
     """
     if not updates:
         return []

@@ -1,4 +1,6 @@
-"""Events with their markets and selections, as readers want them. Not here: how they change (events.py), finding them by words (event_index/index.py)."""
+"""Events with their markets and selections, as readers want them. Not here: how they change (events.py),
+finding them by words (event_index/index.py).
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ _NO_START = 2**62
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
-    """An event as its newest update told it, with its markets, each as its own newest update did, in the order of their ids (`1.9` before `1.10`)."""
+    """An event as its newest update told it, with its markets, each as its own newest update did, in the
+    order of their ids (`1.9` before `1.10`).
+    """
 
     event: EventUpdate
     markets: tuple[MarketUpdate, ...]
@@ -149,7 +153,9 @@ class EventReader:
 def _first(
     connection: sa.Connection, of_one_status: sa.Select[Any], after: tuple[int, str] | None, limit: int
 ) -> list[Any]:
-    """A status's first events behind `after`: by the index on (status, start), those without a start behind the others."""
+    """A status's first events behind `after`: by the index on (status, start), those without a start behind
+    the others.
+    """
     start, event_id = events.c.starts_at_us, events.c.event_id
     scheduled, unscheduled = of_one_status.where(start.is_not(None)), of_one_status.where(start.is_(None))
     if after is not None and after[0] == _NO_START:

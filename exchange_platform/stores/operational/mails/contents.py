@@ -1,4 +1,6 @@
-"""What mails of bets tell, read in bulk: their changes, the ledger's amounts, the names of events. Not here: how that is worded (notifications/)."""
+"""What mails of bets tell, read in bulk: their changes, the ledger's amounts, the names of events. Not here:
+how that is worded (notifications/).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from exchange_platform.stores.operational.upsert import chunks
 
 @dataclass(frozen=True, slots=True)
 class BalanceEntries:
-    """What the ledger says of a bet's balance: at one version, and before it. In minor units, commission negative."""
+    """What the ledger says of a bet's balance: at one version, and before it. In minor units, commission
+    negative.
+    """
 
     profit_minor: int = 0
     commission_minor: int = 0

@@ -1,4 +1,6 @@
-"""How the delivery of changes stands, in figures that cost the same however many were delivered. Not here: who shows or judges them."""
+"""How the delivery of changes stands, in figures that cost the same however many were delivered. Not here:
+who shows or judges them.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,10 @@ from exchange_platform.stores.operational.mails.mails import MAIL, MailQueue
 class NotificationFigures(msgspec.Struct, frozen=True):
     """How the delivery of changes stands.
 
-    `waiting`: mails that should have left and have not; `later`: those that wait for their time (fills, digests, another try); `unread`:
-    changes that were not looked at for mail yet; `unpublished`: those that the topic has yet to get. `oldest_waiting_s`: the age of the oldest of
-    what waits, is unread or unpublished.
+    `waiting`: mails that should have left and have not; `later`: those that wait for their time (fills,
+    digests, another try); `unread`: changes that were not looked at for mail yet; `unpublished`: those that
+    the topic has yet to get. `oldest_waiting_s`: the age of the oldest of what waits, is unread or
+    unpublished.
     """
 
     waiting: int

@@ -1,4 +1,6 @@
-"""The mails that wait, are sent, skipped or dead, in the operational database. Not here: what they say, or sending them (mail/)."""
+"""The mails that wait, are sent, skipped or dead, in the operational database. Not here: what they say, or
+sending them (mail/).
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ class MailOutcome:
 
 @dataclass(frozen=True, slots=True)
 class MailCount:
-    """How many mails there are of a source, by their state. `waiting` are those that wait for whatever reason."""
+    """How many mails there are of a source, by their state. `waiting` are those that wait for whatever
+    reason.
+    """
 
     waiting: int
     sent: int
@@ -137,7 +141,9 @@ class MailQueue:
         self._epoch = epoch
 
     def due(self, limit: int, under_way: Collection[str] = (), *, now_us: int) -> list[WaitingMail]:
-        """Mails to send now, longest due first: of each thread its oldest that waits, and none that is under way (by `mail_id`)."""
+        """Mails to send now, longest due first: of each thread its oldest that waits, and none that is under
+        way (by `mail_id`).
+        """
         earlier = mails.alias("earlier")
         statement = (
             sa.select(*(mails.c[name] for name in WaitingMail.__dataclass_fields__))
@@ -181,7 +187,9 @@ class MailQueue:
                     )
 
     def standing(self, *, now_us: int) -> tuple[int, int | None]:
-        """How many mails wait that are due, and when the oldest of them was due. Costs the same however many there are."""
+        """How many mails wait that are due, and when the oldest of them was due. Costs the same however many
+        there are.
+        """
         statement = sa.select(sa.func.count(), sa.func.min(mails.c.due_at_us)).where(
             mails.c.source == self._source,
             mails.c.state == MailState.WAITING.value,

@@ -1,4 +1,6 @@
-"""The operational database's tables of accounts and of the limits on calls. Not here: what is written to them (accounts/accounts.py, accounts/limits.py)."""
+"""The operational database's tables of accounts and of the limits on calls. Not here: what is written to them
+(accounts/accounts.py, accounts/limits.py).
+"""
 
 from __future__ import annotations
 

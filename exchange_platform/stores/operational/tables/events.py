@@ -1,4 +1,6 @@
-"""The operational database's tables of events, markets and selections. Not here: what is written to them (events/events.py)."""
+"""The operational database's tables of events, markets and selections. Not here: what is written to them
+(events/events.py).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The operational database's tables of mails. Not here: what is written to them (mails/mails.py), or the outbox of changes (database.py)."""
+"""The operational database's tables of mails. Not here: what is written to them (mails/mails.py), or the
+outbox of changes (database.py).
+"""
 
 from __future__ import annotations
 

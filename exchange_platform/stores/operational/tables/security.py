@@ -1,4 +1,6 @@
-"""The operational database's tables of applications' tokens and of security events. Not here: what is written to them (accounts/api_tokens.py, security_events.py)."""
+"""The operational database's tables of applications' tokens and of security events. Not here: what is written
+to them (accounts/api_tokens.py, security_events.py).
+"""
 
 from __future__ import annotations
 

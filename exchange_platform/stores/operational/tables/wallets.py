@@ -1,4 +1,6 @@
-"""The operational database's tables of submissions, orders, transfers and limits. Not here: what is written to them (submissions.py, wallets/wallets.py)."""
+"""The operational database's tables of submissions, orders, transfers and limits. Not here: what is written
+to them (submissions.py, wallets/wallets.py).
+"""
 
 from __future__ import annotations
 

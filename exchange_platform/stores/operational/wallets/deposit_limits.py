@@ -1,4 +1,6 @@
-"""Whether a deposit is within the limits that the account's owner set, of what was deposited before. Not here: setting them (wallets.py), what holds when (betting_limits.py)."""
+"""Whether a deposit is within the limits that the account's owner set, of what was deposited before. Not
+here: setting them (wallets.py), what holds when (betting_limits.py).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from exchange_platform.stores.operational.tables.wallets import wallet_transfers
 def check_deposit_limits(
     connection: sa.Connection, account_id: str, amount_minor: int, currency: str, now_us: int
 ) -> None:
-    """Refuse a deposit that is over a limit of the owner's. Raises `Forbidden`. The caller holds the account's profile."""
+    """Refuse a deposit that is over a limit of the owner's. Raises `Forbidden`. The caller holds the
+    account's profile.
+    """
     limits = read_limits(connection, [account_id], now_us).get(account_id, NO_LIMITS)
     left: list[tuple[int, LimitKind, int]] = []
     for kind, window_us in DEPOSIT_WINDOWS_US.items():

@@ -1,6 +1,7 @@
-"""Accounts' money: deposits, withdrawals, what is available, and the limits that owners set. Not here: what bets do to it (bets/bets.py).
+"""Accounts' money: deposits, withdrawals, what is available, and the limits that owners set. Not here: what
+bets do to it (bets/bets.py).
 
-Each transfer is one transaction: the transfer under the caller's id, its ledger entry with the house's counter-entry, and the profile.
+A transfer is one transaction: itself by the caller's id, its ledger entry and the house's, the profile.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class TransferKind(StrEnum):
 
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):
-    """Money that came in or went out. Amounts in minor units of `currency`; `balance_minor` is the balance after it."""
+    """Money that came in or went out, in minor units of `currency`; `balance_minor` is as of after it."""
 
     transfer_id: str
     account_id: str
@@ -69,11 +70,11 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     balance_minor: int
     transferred_at_us: int
     application: str | None = None
-    """Who asked for it, as its token says; None: an older release does not know. `authorised_by` is what that application said."""
+    """Who asked, as its token says (None: an older release); `authorised_by` is what it said itself."""
 
 
 class TransferPage(msgspec.Struct, frozen=True):
-    """Some of an account's transfers, newest first. `after` is what to ask for the next ones with; None: there are no more."""
+    """Some of an account's transfers, newest first. `after` asks for the next; None: there are none."""
 
     transfers: list[Transfer]
     after: str | None
@@ -82,8 +83,8 @@ class TransferPage(msgspec.Struct, frozen=True):
 class Wallet(msgspec.Struct, frozen=True, kw_only=True):
     """An account's money now, in minor units of `currency`.
 
-    balance = deposited - withdrawn + profit - commission; available = balance - exposure: what may be bet or withdrawn. It is below 0 only where
-    a result was taken back after its winnings were spent.
+    balance = deposited - withdrawn + profit - commission; available = balance - exposure: what may be bet or
+    withdrawn. It is below 0 only where a result was taken back after its winnings were spent.
     """
 
     account_id: str
@@ -114,9 +115,10 @@ _WALLET = (
 
 
 class Wallets:
-    """Reads and changes accounts' money. Thread-safe. What was refused raises a `Refused` and changed nothing; raises `StoreUnavailable`.
+    """Reads and changes accounts' money. Thread-safe. What was refused raises a `Refused` and changed
+    nothing; raises `StoreUnavailable`.
 
-    `actor` is who asks, where it is not this process itself; it stands beside what was done, and in the log of security events.
+    `actor` is who asks, where it is not this process; it is kept with what was done, and in the log.
     """
 
     def __init__(self, database: Database, *, clock: Clock = SYSTEM_CLOCK, draw: DrawId = draw_id) -> None:
@@ -135,10 +137,11 @@ class Wallets:
         authorised_by: str,
         actor: Actor = THIS_PROCESS,
     ) -> Transfer:
-        """Let money in, durably; within the deposit limits that the account's owner set. The account must be confirmed.
+        """Let money in, durably; within the deposit limits that the account's owner set. The account must be
+        confirmed.
 
-        The same `request_id` of the same account with the same content returns the first transfer, for ever. `authorised_by` names who says that the
-        money is there, and is kept.
+        The same `request_id` of the same account with the same content returns the first transfer, for ever.
+        `authorised_by` names who says that the money is there, and is kept.
         """
         return self._transfer(
             TransferKind.DEPOSIT, account_id, request_id, amount_minor, currency, authorised_by, actor
@@ -154,7 +157,7 @@ class Wallets:
         authorised_by: str,
         actor: Actor = THIS_PROCESS,
     ) -> Transfer:
-        """Let money out, durably, of what is available; whatever the account's state. `request_id` as for a deposit."""
+        """Let money out, durably, of what is available, in any state. `request_id` as for a deposit."""
         return self._transfer(
             TransferKind.WITHDRAWAL, account_id, request_id, amount_minor, currency, authorised_by, actor
         )
@@ -205,7 +208,8 @@ class Wallets:
     ) -> Limits:
         """Set a deposit or stake limit, or take it away with None; returns the limits as they hold then.
 
-        A lower limit holds at once, a higher one or none after 24 hours; each change replaces the one of its kind that still waits.
+        A lower limit holds at once, a higher one or none after 24 hours; each change replaces the one of its
+        kind that still waits.
         """
         if kind not in AMOUNTS:
             raise Invalid(
@@ -221,7 +225,8 @@ class Wallets:
         return self._change_limit(account_id, LimitKind(kind), amount_minor, actor)
 
     def take_break(self, account_id: str, until_us: int, *, actor: Actor = THIS_PROCESS) -> Limits:
-        """Take a break from betting until an instant (microseconds since 1970 UTC), at once; it can be made longer, not shorter.
+        """Take a break from betting until an instant (microseconds since 1970 UTC), at once; it can be made
+        longer, not shorter.
 
         Bets that stand stay, and can be cancelled; money can be withdrawn.
         """

@@ -1,4 +1,6 @@
-"""Without a token every route has a limit for each address, and nobody has more than a share of the places."""
+"""Without a token every route has a limit for each address, and nobody has more than a share of the
+places.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Applications of different scopes and accounts: each route needs a scope, and an account out of reach is answered as one that does not exist."""
+"""Applications of different scopes and accounts: each route needs a scope, and an account out of reach is
+answered as one that does not exist.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The board's pages: what is on, what was found, an event; safe whatever the names hold, whole without scripts, nothing from elsewhere."""
+"""The board's pages: what is on, what was found, an event; safe whatever the names hold, whole without
+scripts, nothing from elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The board's colours, light and dark, can be read: text on what it stands on has a contrast of 4.5 or more (WCAG 2.2, AA)."""
+"""The board's colours, light and dark, can be read: text on what it stands on has a contrast of 4.5 or more
+(WCAG 2.2, AA).
+"""
 
 from __future__ import annotations
 

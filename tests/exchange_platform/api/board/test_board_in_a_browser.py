@@ -1,4 +1,5 @@
-"""The board in Debian's Chromium: typing and choosing, figures that follow what is executed, light and dark, phones, no scripts.
+"""The board in Debian's Chromium: typing and choosing, figures that follow what is executed, light and dark,
+phones, no scripts.
 
 Every page is watched: an error on the console, a failed request or one to another host fails its test.
 """

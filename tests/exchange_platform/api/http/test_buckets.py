@@ -1,4 +1,6 @@
-"""A caller may do so much at once and so much a second after that, and callers do not count for each other."""
+"""A caller may do so much at once and so much a second after that, and callers do not count for each
+other.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A kind of work that is slow holds up no other kind: money and the health check answer while the lake does not."""
+"""A kind of work that is slow holds up no other kind: money and the health check answer while the lake does
+not.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ __all__ = ["database"]
 
 
 class SlowLake:
-    """A lake whose reads last until they are let go: whoever waits behind them waits longer than any request here."""
+    """A lake whose reads last until they are let go: whoever waits behind them waits longer than any request
+    here.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go_on = threading.Event()

@@ -1,4 +1,6 @@
-"""The confirmation's page: only its button confirms, it needs no script, and it tells nobody's code to anybody."""
+"""The confirmation's page: only its button confirms, it needs no script, and it tells nobody's code to
+anybody.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Mail preferences behind a signed link: one-click unsubscribing as RFC 8058 has it, and a page for people."""
+"""Mail preferences behind a signed link: one-click unsubscribing as RFC 8058 has it, and a page for
+people.
+"""
 
 from __future__ import annotations
 

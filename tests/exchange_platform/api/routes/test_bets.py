@@ -1,4 +1,6 @@
-"""Bets over HTTP: placed once whatever is repeated, refused in so many words, paged, cancelled, replaced; every bad order has its code."""
+"""Bets over HTTP: placed once whatever is repeated, refused in so many words, paged, cancelled, replaced;
+every bad order has its code.
+"""
 
 from __future__ import annotations
 

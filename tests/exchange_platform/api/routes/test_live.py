@@ -1,4 +1,6 @@
-"""An event followed live over a real connection: what changes is told, nothing is missed, and the stream ends when the server does."""
+"""An event followed live over a real connection: what changes is told, nothing is missed, and the stream ends
+when the server does.
+"""
 
 from __future__ import annotations
 

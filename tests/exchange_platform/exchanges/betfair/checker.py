@@ -1,4 +1,5 @@
-"""The derivation rule once more, written to be unlike the platform's: plain JSON, dictionaries, fractions, one flat state.
+"""The derivation rule once more, written to be unlike the platform's: plain JSON, dictionaries, fractions,
+one flat state.
 
 It shares nothing with exchange_platform, so that a mistake there is not repeated here.
 """

@@ -1,7 +1,9 @@
-"""Betfair's stream over TLS, played from recorded lines, that misbehaves as a plan says. It knows nothing of the platform's code.
+"""Betfair's stream over TLS, played from recorded lines, that misbehaves as a plan says. It knows nothing of
+the platform's code.
 
-A plan is a list of steps over all connections; `cut`, `silence` and the like end a connection, and the next one goes on with the
-plan. A client that names where it was (initialClk, clk) is told what has changed since, as one message; any other gets images.
+A plan is a list of steps over all connections; `cut`, `silence` and the like end a connection, and the next
+one goes on with the plan. A client that names where it was (initialClk, clk) is told what has changed since,
+as one message; any other gets images.
 """
 
 from __future__ import annotations

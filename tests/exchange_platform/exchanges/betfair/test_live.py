@@ -1,4 +1,6 @@
-"""Following Betfair live, against a server that speaks its stream from recordings and misbehaves: the state after each equals the recording's."""
+"""Following Betfair live, against a server that speaks its stream from recordings and misbehaves: the state
+after each equals the recording's.
+"""
 
 from __future__ import annotations
 

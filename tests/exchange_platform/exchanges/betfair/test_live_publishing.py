@@ -1,4 +1,6 @@
-"""What following live derived is published in order, once what takes it is there; what the journal keeps until then."""
+"""What following live derived is published in order, once what takes it is there; what the journal keeps
+until then.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Logging in at Betfair: with a certificate, without, refused, unreachable; secrets stay secret. Against a local TLS server."""
+"""Logging in at Betfair: with a certificate, without, refused, unreachable; secrets stay secret. Against a
+local TLS server.
+"""
 
 from __future__ import annotations
 

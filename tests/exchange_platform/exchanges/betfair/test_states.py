@@ -1,4 +1,6 @@
-"""Events and markets as Betfair's streams tell them: statuses, names, scores, versions; on the recordings and on small streams."""
+"""Events and markets as Betfair's streams tell them: statuses, names, scores, versions; on the recordings and
+on small streams.
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,9 @@ class MadeUpTime:
 
 
 class RunningExchange:
-    """An exchange on a journal, ticked by hand; `pairs` is all it has made public, `feed` all that the feed was told."""
+    """An exchange on a journal, ticked by hand; `pairs` is all it has made public, `feed` all that the feed
+    was told.
+    """
 
     def __init__(
         self,

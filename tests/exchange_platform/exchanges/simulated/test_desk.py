@@ -99,7 +99,9 @@ def replace(
 
 
 def offer(live: LiveMarket, running: RunningExchange, odds: str, stake: int, side: Side = Side.LAY) -> None:
-    """Let a trader offer something on the first selection's book, after everybody else's offers have been taken."""
+    """Let a trader offer something on the first selection's book, after everybody else's offers have been
+    taken.
+    """
     selection = live.state.market.selections[0]
     whole = NewOrder(
         user_id="trader-0001",

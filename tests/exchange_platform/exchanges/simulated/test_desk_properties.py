@@ -1,4 +1,6 @@
-"""Whatever customers order, in whatever order it arrives and whenever the exchange dies: each bet has one legal history."""
+"""Whatever customers order, in whatever order it arrives and whenever the exchange dies: each bet has one
+legal history.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the feed is told in half an hour of the exchange: whole states at growing versions that never lag behind the markets."""
+"""What the feed is told in half an hour of the exchange: whole states at growing versions that never lag
+behind the markets.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The process reads its orders from a real stream: every shard, across a restart and a stream recreated, past what is no order."""
+"""The process reads its orders from a real stream: every shard, across a restart and a stream recreated, past
+what is no order.
+"""
 
 from __future__ import annotations
 

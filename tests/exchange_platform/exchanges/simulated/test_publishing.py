@@ -1,4 +1,6 @@
-"""Publishing to a real emulator: in order, at least once, again when the stream was lost; and the process around it."""
+"""Publishing to a real emulator: in order, at least once, again when the stream was lost; and the process
+around it.
+"""
 
 from __future__ import annotations
 

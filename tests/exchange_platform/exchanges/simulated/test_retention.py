@@ -1,4 +1,6 @@
-"""The journal forgets nothing that the platform has not committed, nor anything within ten minutes of its last publication."""
+"""The journal forgets nothing that the platform has not committed, nor anything within ten minutes of its
+last publication.
+"""
 
 from __future__ import annotations
 

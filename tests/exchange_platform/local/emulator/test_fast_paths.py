@@ -1,4 +1,6 @@
-"""What the emulator answers by a shortcut is what moto answers: the same calls to both, one after the other."""
+"""What the emulator answers by a shortcut is what moto answers: the same calls to both, one after the
+other.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Only whoever has this start's key writes to the emulator: real requests over HTTP, signed by boto3 as AWS's are."""
+"""Only whoever has this start's key writes to the emulator: real requests over HTTP, signed by boto3 as AWS's
+are.
+"""
 
 from __future__ import annotations
 

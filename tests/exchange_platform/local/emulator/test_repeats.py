@@ -1,4 +1,6 @@
-"""A call that is sent again is answered as before, and done once; one that failed for the server's reasons is done again."""
+"""A call that is sent again is answered as before, and done once; one that failed for the server's reasons is
+done again.
+"""
 
 from __future__ import annotations
 

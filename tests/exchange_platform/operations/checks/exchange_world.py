@@ -1,4 +1,6 @@
-"""A simulated exchange in made-up time, its gateway over HTTP, and stores that have taken all that it published."""
+"""A simulated exchange in made-up time, its gateway over HTTP, and stores that have taken all that it
+published.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ class World:
 
 
 def traded_once(directory: Path, *, retention: Retention) -> None:
-    """Leave in a directory what `world_at` goes on from: an exchange that has traded for some minutes, and stores that have it all."""
+    """Leave in a directory what `world_at` goes on from: an exchange that has traded for some minutes, and
+    stores that have it all.
+    """
     with world_at(directory, retention=retention, now_us=START_US) as world:
         for _ in range(4):
             world.trade(60)

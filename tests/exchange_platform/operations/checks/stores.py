@@ -1,4 +1,6 @@
-"""An operational database and a lake that hold the same workload, at the same position, as a consumer would leave them."""
+"""An operational database and a lake that hold the same workload, at the same position, as a consumer would
+leave them.
+"""
 
 from __future__ import annotations
 

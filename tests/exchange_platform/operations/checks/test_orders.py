@@ -1,4 +1,6 @@
-"""Orders that are stuck, reservations without a bet, and books that do not balance are each caught and named."""
+"""Orders that are stuck, reservations without a bet, and books that do not balance are each caught
+and named.
+"""
 
 from __future__ import annotations
 

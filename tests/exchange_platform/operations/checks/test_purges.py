@@ -1,4 +1,6 @@
-"""The check of the purges fails when days of backlog are left, when a round fails, and when rounds are missed; else it is quiet."""
+"""The check of the purges fails when days of backlog are left, when a round fails, and when rounds are
+missed; else it is quiet.
+"""
 
 from __future__ import annotations
 

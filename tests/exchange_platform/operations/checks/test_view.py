@@ -1,4 +1,6 @@
-"""`view_agrees`: an item of the profile view that was deleted or changed by hand is named, and written again."""
+"""`view_agrees`: an item of the profile view that was deleted or changed by hand is named, and
+written again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The event index on a real Elasticsearch: its alias and template, refreshes, writers side by side, what is in the way or away."""
+"""The event index on a real Elasticsearch: its alias and template, refreshes, writers side by side, what is
+in the way or away.
+"""
 
 from __future__ import annotations
 

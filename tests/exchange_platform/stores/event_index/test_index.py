@@ -1,6 +1,7 @@
 """What the event index finds and in which order, versions, rebuilds: the same on both engines.
 
-Elasticsearch is installed and started by CI (.ci/run); without `EXCHANGE_PLATFORM_TEST_ELASTICSEARCH_URL` its half skips.
+Elasticsearch is installed and started by CI (.ci/run); without `EXCHANGE_PLATFORM_TEST_ELASTICSEARCH_URL` its
+half skips.
 """
 
 from __future__ import annotations

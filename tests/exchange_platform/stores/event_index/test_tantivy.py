@@ -1,4 +1,6 @@
-"""The embedded index as files: one writer at a time, readers that follow, a directory that is deleted under all of them."""
+"""The embedded index as files: one writer at a time, readers that follow, a directory that is deleted under
+all of them.
+"""
 
 from __future__ import annotations
 

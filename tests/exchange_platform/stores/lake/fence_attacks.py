@@ -1,4 +1,6 @@
-"""What somebody tries who may type SQL into the lake and wants more than its tables. Each is refused; the names in braces are filled in by the test."""
+"""What somebody tries who may type SQL into the lake and wants more than its tables. Each is refused; the
+names in braces are filled in by the test.
+"""
 
 from __future__ import annotations
 

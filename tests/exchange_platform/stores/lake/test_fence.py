@@ -1,4 +1,6 @@
-"""Analysts' SQL reads the lake and nothing else, on a SQLite catalog; on PostgreSQL: test_lake_fence_postgres.py."""
+"""Analysts' SQL reads the lake and nothing else, on a SQLite catalog; on PostgreSQL:
+test_lake_fence_postgres.py.
+"""
 
 from __future__ import annotations
 

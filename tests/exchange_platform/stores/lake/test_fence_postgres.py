@@ -1,4 +1,6 @@
-"""Analysts' SQL reads the lake and nothing else, on a PostgreSQL catalog: with a role that can only SELECT, and with the writers' own."""
+"""Analysts' SQL reads the lake and nothing else, on a PostgreSQL catalog: with a role that can only SELECT,
+and with the writers' own.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class Platform:
     settings: Settings
 
     def state(self) -> tuple[object, ...]:
-        """Every table and role of the server's database, how many snapshots the lake has, and the files beside it."""
+        """Every table and role of the server's database, how many snapshots the lake has, and the files
+        beside it.
+        """
         return (
             self.postgres.rows(self.database, "SELECT schemaname, tablename FROM pg_tables ORDER BY 1, 2"),
             self.postgres.rows(self.database, "SELECT rolname, rolsuper FROM pg_roles ORDER BY 1"),

@@ -203,7 +203,9 @@ def test_any_duckdb_reads_the_lake_under_any_name(reader: Lake, tmp_path: Path) 
 
 
 def examples() -> list[str]:
-    """The statements that docs/analysts.md shows, but for the one that asks for a past which a new lake does not have."""
+    """The statements that docs/analysts.md shows, but for the one that asks for a past which a new lake does
+    not have.
+    """
     page = (ROOT / "docs" / "analysts.md").read_text()
     block = page.partition("```sql")[2].partition("```")[0]
     return [sql.strip() for sql in block.split(";") if sql.strip() and "AT (TIMESTAMP" not in sql]
@@ -251,7 +253,9 @@ def test_writers_in_two_processes_wait_for_each_other(lake: Lake, tmp_path: Path
 
 
 def read_while_writing(lake: Lake, directory: Path, queries: int, pause_s: float) -> list[float]:
-    """Query from a second process while this one commits 100 executions at a time, closes windows and does maintenance."""
+    """Query from a second process while this one commits 100 executions at a time, closes windows and does
+    maintenance.
+    """
     feed = Feed(lake)
     feed.commit([execution(n) for n in range(100)])
     reader = start(READER, directory, queries)

@@ -1,4 +1,6 @@
-"""An analyst's query ends in bounded time, memory and disk, with a message that says why; the next one is answered."""
+"""An analyst's query ends in bounded time, memory and disk, with a message that says why; the next one is
+answered.
+"""
 
 from __future__ import annotations
 

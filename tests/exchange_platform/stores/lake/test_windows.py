@@ -1,4 +1,6 @@
-"""Odds windows in the lake: live, closed, re-opened, recomputed; always what the reference (windows.aggregate) gives."""
+"""Odds windows in the lake: live, closed, re-opened, recomputed; always what the reference
+(windows.aggregate) gives.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Each kind of task logs in to the databases as a user of its own, which can do that task's work and nothing else. Against MariaDB and PostgreSQL."""
+"""Each kind of task logs in to the databases as a user of its own, which can do that task's work and nothing
+else. Against MariaDB and PostgreSQL.
+"""
 
 from __future__ import annotations
 

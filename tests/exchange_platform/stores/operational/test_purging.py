@@ -28,7 +28,9 @@ from tests.support.prepared import prepare_database
 from tests.support.stepping_clock import NOW_US, SteppingClock
 
 MANY = 7_300
-"""More than the purges of the release before took of accounts or orders in a night, and no multiple of what one transaction deletes."""
+"""More than the purges of the release before took of accounts or orders in a night, and no multiple of what
+one transaction deletes.
+"""
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mysql", marks=pytest.mark.servers)])
@@ -62,7 +64,9 @@ def count(database: Database, table: sa.Table) -> int:
 
 
 def add_changes(database: Database, ages_us: list[int], *, delivered: int | None = None) -> None:
-    """Changes of these ages, in the order of their sequences, delivered by both channels up to there (None: all)."""
+    """Changes of these ages, in the order of their sequences, delivered by both channels up to there (None:
+    all).
+    """
     add(
         database,
         outbox,

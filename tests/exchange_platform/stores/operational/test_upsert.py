@@ -1,4 +1,6 @@
-"""Rows are changed and deleted by their keys: those that are named, and no others, on both databases; on a server in few statements."""
+"""Rows are changed and deleted by their keys: those that are named, and no others, on both databases; on a
+server in few statements.
+"""
 
 from __future__ import annotations
 

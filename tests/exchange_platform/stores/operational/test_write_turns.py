@@ -25,7 +25,9 @@ def is_locked(path: Path) -> bool:
 
 
 def test_whoever_waits_writes_before_whoever_has_just_written(tmp_path: Path) -> None:
-    """Without turns the busy writer comes first nearly every time: the waiting one sleeps between its looks."""
+    """Without turns the busy writer comes first nearly every time: the waiting one sleeps between its
+    looks.
+    """
     with new_database(tmp_path) as busy:
         path = Path(str(busy.engine.url.database))
         other = Database(str(busy.engine.url))

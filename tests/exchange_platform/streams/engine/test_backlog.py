@@ -1,4 +1,6 @@
-"""Cutting and counting batches: no record is lost or doubled at a cut, and a checkpoint never passes half of an aggregated record."""
+"""Cutting and counting batches: no record is lost or doubled at a cut, and a checkpoint never passes half of
+an aggregated record.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,9 @@ def test_the_pace_settles_where_a_step_takes_some_seconds(seconds_a_record: floa
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_steps_do_not_shrink_for_a_cost_that_is_the_commits_own(noise: float) -> None:
-    """A view of 500 users costs the same for 200 records as for 20,000; cut small, it would be written a hundred times as often."""
+    """A view of 500 users costs the same for 200 records as for 20,000; cut small, it would be written a
+    hundred times as often.
+    """
     rng = random.Random(1)
     pace = Pace()
     for _ in range(40):

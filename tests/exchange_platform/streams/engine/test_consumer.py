@@ -1,4 +1,6 @@
-"""The consumer engine: nothing lost and nothing doubled, whatever the sinks and the source do. Hand-over: test_hand_over.py."""
+"""The consumer engine: nothing lost and nothing doubled, whatever the sinks and the source do. Hand-over:
+test_hand_over.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Records that were gone before they were read: noticed at the stream, kept before reading goes on, and said until somebody takes note."""
+"""Records that were gone before they were read: noticed at the stream, kept before reading goes on, and said
+until somebody takes note.
+"""
 
 from __future__ import annotations
 
@@ -164,7 +166,9 @@ NUMBER = 49590338271490256608559692538361571095921575989136588898
 
 
 class Trimmed:
-    """The client of a stream of one shard whose records have these numbers, and that drops its oldest on demand."""
+    """The client of a stream of one shard whose records have these numbers, and that drops its oldest on
+    demand.
+    """
 
     def __init__(self, *numbers: int) -> None:
         self.numbers = list(numbers)

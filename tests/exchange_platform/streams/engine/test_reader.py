@@ -83,7 +83,9 @@ class SlowSource(MemorySource):
 
 
 class Reading(ReaderOwner):
-    """A reader whose batches one sink commits at once, and every instant as of which it was said to be caught up."""
+    """A reader whose batches one sink commits at once, and every instant as of which it was said to be caught
+    up.
+    """
 
     def __init__(
         self,
@@ -362,7 +364,9 @@ def test_children_that_are_not_listed_yet_keep_it_from_being_caught_up() -> None
     clock = MovedClock(ends_s=60.0)
 
     class Resharded(RefusingSource):
-        """Its one open shard is split again and again, each time with a record in the child; a sibling stays at its tip."""
+        """Its one open shard is split again and again, each time with a record in the child; a sibling stays
+        at its tip.
+        """
 
         def read(self, shard: str) -> Read:
             number = len(self.lists)

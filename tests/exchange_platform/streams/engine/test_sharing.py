@@ -1,4 +1,6 @@
-"""Several consumer runs share a stream: who takes which shard, and that splits and merges under load lose and double nothing."""
+"""Several consumer runs share a stream: who takes which shard, and that splits and merges under load lose and
+double nothing.
+"""
 
 from __future__ import annotations
 

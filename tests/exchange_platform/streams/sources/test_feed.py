@@ -1,4 +1,6 @@
-"""The feed as a source: its order and tip, and what it does when the feed falls silent, goes back, repeats or sends nonsense."""
+"""The feed as a source: its order and tip, and what it does when the feed falls silent, goes back, repeats or
+sends nonsense.
+"""
 
 from __future__ import annotations
 

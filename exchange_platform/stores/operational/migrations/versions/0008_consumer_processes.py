@@ -1,4 +1,4 @@
-"""Where a consumer's process runs, and when its run was asked for: so that a live process is not taken for dead"""
+"""Where a consumer's process runs, and when its run was asked for: a live process is not taken for dead."""
 
 from __future__ import annotations
 

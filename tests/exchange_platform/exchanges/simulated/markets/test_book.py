@@ -40,7 +40,9 @@ class _Naive:
 
 
 class _NaiveBook:
-    """The rule as its sentence says it: among all resting orders that fit, the best price, then the first to arrive."""
+    """The rule as its sentence says it: among all resting orders that fit, the best price, then the first to
+    arrive.
+    """
 
     def __init__(self) -> None:
         self.orders: list[_Naive] = []

@@ -1,4 +1,6 @@
-"""The index's documents as they are read from the operational database, and an index rebuilt from it while searches go on."""
+"""The index's documents as they are read from the operational database, and an index rebuilt from it while
+searches go on.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Events in the operational database: versions, contradictions, either order, what the index is told, and reading them back."""
+"""Events in the operational database: versions, contradictions, either order, what the index is told, and
+reading them back.
+"""
 
 from __future__ import annotations
 
