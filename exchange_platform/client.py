@@ -15,13 +15,26 @@ from typing import Any, Self
 
 import msgspec
 
-from exchange_platform.domain.bets import BetResult, BetStatus, Side
+from exchange_platform.domain.bets import Side
+from exchange_platform.domain.views import BetView, WalletView
 from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.bounded_http import AnswerTooLarge, bounded_client
 from exchange_platform.process.errors import Unavailable
 from exchange_platform.process.lean_httpx import httpx
+from exchange_platform.process.private_files import API_FILE
 
-API_FILE = "api.json"
+__all__ = [
+    "ApiError",
+    "ApiUnavailable",
+    "BetView",
+    "Change",
+    "ExchangeClient",
+    "MissingScope",
+    "TokenRefused",
+    "WalletView",
+    "draw_key",
+]
+
 _TRIES = 6
 _MAX_LINE_BYTES = 1024 * 1024
 _PAUSES = BackOff(first_s=0.1, max_s=1.6)
@@ -59,57 +72,6 @@ class ApiUnavailable(Unavailable):
     """The API could not be reached, or was too busy, for as long as was tried. Asking again with the same id
     is right.
     """
-
-
-class BetView(msgspec.Struct, frozen=True):
-    """A bet as the API tells it; amounts in minor units of `currency`."""
-
-    bet_id: str
-    version: int
-    account_id: str
-    event_id: str
-    market_id: str
-    selection_id: int
-    handicap: Decimal
-    side: Side
-    odds: Decimal
-    currency: str
-    status: BetStatus
-    result: BetResult | None
-    stake_minor: int
-    matched_minor: int
-    remaining_minor: int
-    lapsed_minor: int
-    cancelled_minor: int
-    voided_minor: int
-    average_matched_odds: Decimal | None
-    profit_minor: int
-    commission_minor: int
-    reason: str | None
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more is to be expected of it, save that a settlement may be taken back."""
-        return self.status in _OVER
-
-
-_OVER = frozenset(
-    {BetStatus.SETTLED, BetStatus.REJECTED, BetStatus.CANCELLED, BetStatus.LAPSED, BetStatus.VOIDED}
-)
-
-
-class WalletView(msgspec.Struct, frozen=True):
-    """An account's money, in minor units; `available_minor` is what may be bet or withdrawn."""
-
-    account_id: str
-    currency: str
-    balance_minor: int
-    exposure_minor: int
-    available_minor: int
-    deposited_minor: int
-    withdrawn_minor: int
-    profit_minor: int
-    commission_minor: int
 
 
 class Change(msgspec.Struct, frozen=True):

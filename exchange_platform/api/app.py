@@ -17,9 +17,9 @@ from exchange_platform.api.http.headers import Headers, KnownHosts, MostBody
 from exchange_platform.api.pages import confirmation as confirmation_pages
 from exchange_platform.api.pages import documentation, static_files
 from exchange_platform.api.pages import preferences as preference_pages
-from exchange_platform.api.parts import Parts
 from exchange_platform.api.rendering import pages
 from exchange_platform.api.routes import accounts, bets, changes, events, health, live, wallet, windows
+from exchange_platform.api.services import Services
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings import Settings
 
@@ -56,13 +56,13 @@ def create_app(
 
     With `hosts` it answers only when it is called by one of these names.
     """
-    parts = Parts(settings, clock)
+    services = Services(settings, clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        parts.prepare()
+        services.prepare()
         yield
-        parts.close()
+        services.close()
 
     app = FastAPI(
         title="Exchange Platform",
@@ -73,13 +73,13 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # it would redirect to whatever host the request names
     )
-    app.state.parts = parts
+    app.state.services = services
     problems.install(app)
     refusals.install(app)
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(MostBody)
-    app.add_middleware(AnonymousRates, parts=parts)
+    app.add_middleware(AnonymousRates, services=services)
     if hosts is not None:
         app.add_middleware(KnownHosts, allowed=hosts)
     app.add_middleware(Headers, over_tls=settings.public_base_url.startswith("https://"))

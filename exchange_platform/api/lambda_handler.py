@@ -19,7 +19,7 @@ from exchange_platform.settings import load_settings
 from exchange_platform.stores.lake.packed_duckdb import import_late
 
 if TYPE_CHECKING:
-    from exchange_platform.api.parts import Parts
+    from exchange_platform.api.services import Services
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def make_handler() -> Handler:
     return Function()
 
 
-def _made() -> tuple[Parts, Handler]:
+def _made() -> tuple[Services, Handler]:
     # Nothing but /tmp can be written in a function; a stream's clients would each hold one for as long as
     # they stay.
     data_dir = None if "EXCHANGE_PLATFORM_DATA_DIR" in os.environ else Path(tempfile.gettempdir())
@@ -72,12 +72,12 @@ def _made() -> tuple[Parts, Handler]:
     from exchange_platform.api.app import create_app
 
     app = create_app(settings)
-    parts: Parts = app.state.parts
-    parts.prepare()
+    services: Services = app.state.services
+    services.prepare()
     # Lambda ends a process without a word, so nothing is closed; and between events nothing runs, so nothing
     # is started.
     text = [*DEFAULT_TEXT_MIME_TYPES, "application/problem+json"]
-    return parts, Mangum(app, lifespan="off", text_mime_types=text)
+    return services, Mangum(app, lifespan="off", text_mime_types=text)
 
 
 def __getattr__(name: str) -> Handler:

@@ -9,7 +9,7 @@ import socket
 import uvicorn
 
 from exchange_platform.api.app import create_app
-from exchange_platform.api.parts import Parts
+from exchange_platform.api.services import Services
 from exchange_platform.process.origins import LOOPBACK_NAMES, allowed_names
 from exchange_platform.settings import Settings
 
@@ -27,7 +27,7 @@ def names_served(settings: Settings, host: str) -> frozenset[str] | None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which sets `Parts.ending` before it waits for the answers that are still being given."""
+    """uvicorn, which sets `Services.ending` before it waits for the answers that are still being given."""
 
     def __init__(self, settings: Settings, *, host: str, port: int) -> None:
         app = create_app(settings, hosts=names_served(settings, host))
@@ -44,7 +44,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=_GRACE_S,
             )
         )
-        self._parts: Parts = app.state.parts
+        self._parts: Services = app.state.services
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, and to publish orders that some process committed and could not publish."""

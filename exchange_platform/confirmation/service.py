@@ -45,9 +45,11 @@ class Pressed(Enum):
     """What came of pressing the confirmation's button."""
 
     CONFIRMED = "confirmed"
+    """The account is confirmed now."""
     USED = "used"
     """The code had confirmed the account before."""
     EXPIRED = "expired"
+    """The code was the newest, and its time was over."""
     UNKNOWN = "unknown"
     """No such code: never sent, or voided by a newer one, or the account is gone. Which, nobody is told."""
     TAKEN = "taken"

@@ -24,8 +24,11 @@ class Level(StrEnum):
     """How a part is."""
 
     FINE = "fine"
+    """As it should be."""
     NOTE = "note"
+    """Worth knowing; nothing need be done."""
     WRONG = "wrong"
+    """Something has to be done; the finding says what."""
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -49,8 +49,11 @@ class MailChoice(StrEnum):
     """Which mails about bets an owner wants. Voids and re-settlements are sent whatever was chosen."""
 
     ALL = "all"
+    """Every change of a bet, at once or gathered."""
     SETTLEMENTS = "settlements"
+    """Results alone."""
     DIGEST = "digest"
+    """Every change, gathered into digests."""
     NONE = "none"
     """Nothing but what must be sent: what one-click unsubscribing chooses."""
 

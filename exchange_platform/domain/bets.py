@@ -33,7 +33,9 @@ class Side(enum.Enum):
     """Which way a bet stands: `BACK` that the selection wins, or `LAY` that it does not."""
 
     BACK = "back"
+    """It wins if the selection does."""
     LAY = "lay"
+    """It wins if the selection does not."""
 
     __hash__ = object.__hash__  # an enum's own is in Python, and asked for several times a record
 
@@ -42,14 +44,23 @@ class BetStatus(enum.Enum):
     """Where a bet is in its life."""
 
     PENDING = "PENDING"
+    """The platform took it, and reserved for it; the exchange has not answered."""
     OPEN = "OPEN"
+    """Some of it rests on the exchange and can be matched; some may be matched already."""
     MATCHED = "MATCHED"
+    """All that is left of it is matched; its result is awaited."""
     SETTLED = "SETTLED"
+    """Its result is known and booked."""
     UNSETTLED = "UNSETTLED"
+    """Its settlement was taken back: another follows, or it is voided."""
     REJECTED = "REJECTED"
+    """The exchange, or the platform, did not take it."""
     CANCELLED = "CANCELLED"
+    """Its rest was taken out on request, with nothing of it matched."""
     LAPSED = "LAPSED"
+    """Its rest ended by the exchange's rules, with nothing of it matched."""
     VOIDED = "VOIDED"
+    """It counts as never made: stakes are free again."""
 
     __hash__ = object.__hash__  # as above
 
@@ -58,8 +69,11 @@ class BetResult(enum.Enum):
     """How a settled bet ended."""
 
     WON = "won"
+    """It was right."""
     LOST = "lost"
+    """It was wrong."""
     VOID = "void"
+    """It was neither: nothing is won or lost."""
 
     __hash__ = object.__hash__  # as above
 

@@ -25,28 +25,41 @@ class EventStatus(enum.Enum):
     """Where an event is in its life."""
 
     SCHEDULED = "SCHEDULED"
+    """It has not begun, as far as is known."""
     IN_PLAY = "IN_PLAY"
+    """It has begun."""
     FINISHED = "FINISHED"
+    """Its markets are closed, with winners."""
     ABANDONED = "ABANDONED"
+    """Its markets are closed without a winner."""
 
 
 class MarketStatus(enum.Enum):
     """Whether a market takes bets: `OPEN` does, `SUSPENDED` not for now, `CLOSED` never again."""
 
     INACTIVE = "INACTIVE"
+    """Not open yet."""
     OPEN = "OPEN"
+    """It takes bets."""
     SUSPENDED = "SUSPENDED"
+    """It takes no bets for now."""
     CLOSED = "CLOSED"
+    """It takes no bets any more."""
 
 
 class SelectionStatus(enum.Enum):
     """What became of a selection. `PLACED` is a winner of a market of several winners."""
 
     ACTIVE = "ACTIVE"
+    """It can be bet on while its market is open."""
     WINNER = "WINNER"
+    """It won."""
     PLACED = "PLACED"
+    """It is among the winners of a market of several."""
     LOSER = "LOSER"
+    """It lost."""
     REMOVED = "REMOVED"
+    """It does not take part: bets on it are void."""
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

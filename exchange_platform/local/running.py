@@ -16,11 +16,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from exchange_platform.local.orphans import is_alive
-from exchange_platform.process.private_files import is_strangers, tighten
+from exchange_platform.process.private_files import API_FILE, is_strangers, tighten
 from exchange_platform.settings import FAULTS, PLATFORM_FILE, Settings, read_platform_file
 
 LOCK_FILE = "up.lock"
-API_FILE = "api.json"
 _TOKEN_BYTES = 32
 
 

@@ -14,6 +14,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+API_FILE = "api.json"
+"""In a data directory: where the API of the platform that runs there is, and a token for it."""
 UMASK = 0o077
 _OTHERS = 0o077
 _OURS = re.compile(

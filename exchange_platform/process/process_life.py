@@ -25,7 +25,9 @@ class Life(enum.Enum):
     """What can be said of a process."""
 
     LIVES = "lives"
+    """It runs."""
     GONE = "gone"
+    """It does not run any more; another may have its number."""
     UNKNOWN = "unknown"
     """It runs elsewhere, or this system does not say."""
 

@@ -28,6 +28,7 @@ class Condition(enum.Enum):
     """How a consumer is."""
 
     ALIVE = "alive"
+    """Its heartbeats come."""
     QUIET = "quiet"
     """It has missed heartbeats, and not yet for so long that it would be given up."""
     HUNG = "hung"

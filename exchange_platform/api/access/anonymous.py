@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from exchange_platform.api.access.applications import shown_by
 from exchange_platform.api.http.problems import answer
 from exchange_platform.api.http.rates import rates_of
-from exchange_platform.api.parts import Parts
+from exchange_platform.api.services import Services
 
 
 class AnonymousRates:
@@ -20,9 +20,9 @@ class AnonymousRates:
     let through.
     """
 
-    def __init__(self, app: ASGIApp, *, parts: Parts) -> None:
+    def __init__(self, app: ASGIApp, *, services: Services) -> None:
         self._app = app
-        self._parts = parts
+        self._parts = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with 429."""

@@ -20,7 +20,7 @@ from exchange_platform.api.access.clients import client_address
 from exchange_platform.api.http.bulkheads import Work
 from exchange_platform.api.http.known_tokens import MAX_AGE_S, Found
 from exchange_platform.api.http.problems import Problem
-from exchange_platform.api.parts import Parts, PartsOfApp
+from exchange_platform.api.services import AppState, Services
 from exchange_platform.domain.actors import Actor
 from exchange_platform.domain.api_tokens import Grant, Scope, can_be_token, write_scopes
 from exchange_platform.domain.refusals import RefusalCode, Unknown
@@ -53,7 +53,7 @@ class Caller:
 
     grant: Grant
     actor: Actor
-    parts: Parts
+    services: Services
 
     def may_act_for(self, account_id: str) -> bool:
         """Whether the token may act for the account. May ask the database: call it in a thread. Raises
@@ -63,10 +63,10 @@ class Caller:
         if (
             grant.all_accounts
             or account_id in grant.account_ids
-            or self.parts.registrations.are_of(grant.application, account_id)
+            or self.services.registrations.are_of(grant.application, account_id)
         ):
             return True
-        self.parts.security_log.refused(
+        self.services.security_log.refused(
             SecurityKind.ACCOUNT_OUT_OF_REACH,
             "",
             client=self.actor.client,
@@ -84,26 +84,26 @@ class Caller:
         """Whether the token is good yet, as the database said `MAX_AGE_S` ago or later. Raises
         `StoreUnavailable` and `Problem`.
         """
-        await _refreshed(self.parts, MAX_AGE_S)
-        return self.parts.known_tokens.still(self.grant)
+        await _refreshed(self.services, MAX_AGE_S)
+        return self.services.known_tokens.still(self.grant)
 
 
-async def shown_by(scope: AsgiScope, parts: Parts) -> Shown:
+async def shown_by(scope: AsgiScope, services: Services) -> Shown:
     """What the request shows of who calls. It is read once: what stands behind asks for what stood before
     found.
     """
     if _SHOWN not in scope:
-        scope[_SHOWN] = await _read(scope, parts)
+        scope[_SHOWN] = await _read(scope, services)
     shown = scope[_SHOWN]
     assert isinstance(shown, Shown)
     return shown
 
 
-async def _read(scope: AsgiScope, parts: Parts) -> Shown:
+async def _read(scope: AsgiScope, services: Services) -> Shown:
     headers = Headers(scope=scope)
     peer = scope.get("client")
     client = client_address(
-        peer[0] if peer else None, headers.getlist("x-forwarded-for"), parts.settings.trusted_proxies
+        peer[0] if peer else None, headers.getlist("x-forwarded-for"), services.settings.trusted_proxies
     )
     lines = headers.getlist("authorization")
     if not lines:
@@ -114,13 +114,13 @@ async def _read(scope: AsgiScope, parts: Parts) -> Shown:
         found = Found(None, "malformed")
     else:
         try:
-            found = await _whose(token, parts)
+            found = await _whose(token, services)
         except (StoreUnavailable, Problem) as error:
             return Shown(client, failure=error)
     if found.grant is not None:
-        parts.security_log.let_in(found.grant, client)
+        services.security_log.let_in(found.grant, client)
     else:
-        parts.security_log.refused(
+        services.security_log.refused(
             SecurityKind.AUTHENTICATION_FAILED,
             found.why,
             client=client,
@@ -130,32 +130,32 @@ async def _read(scope: AsgiScope, parts: Parts) -> Shown:
     return Shown(client, found)
 
 
-async def _whose(token: str, parts: Parts) -> Found:
-    await _refreshed(parts, MAX_AGE_S)
-    found = parts.known_tokens.find(token)
-    if found.grant is None and parts.known_tokens.may_look_again():
-        await _refreshed(parts, 0.0)
-        found = parts.known_tokens.find(token)
+async def _whose(token: str, services: Services) -> Found:
+    await _refreshed(services, MAX_AGE_S)
+    found = services.known_tokens.find(token)
+    if found.grant is None and services.known_tokens.may_look_again():
+        await _refreshed(services, 0.0)
+        found = services.known_tokens.find(token)
     return found
 
 
-async def _refreshed(parts: Parts, max_age_s: float) -> None:
-    if parts.known_tokens.is_older_than(max_age_s):
-        await parts.bulkheads.run(Work.TOKENS, lambda: parts.known_tokens.refresh(max_age_s))
+async def _refreshed(services: Services, max_age_s: float) -> None:
+    if services.known_tokens.is_older_than(max_age_s):
+        await services.bulkheads.run(Work.TOKENS, lambda: services.known_tokens.refresh(max_age_s))
 
 
 async def _let_in(
     request: Request,
-    parts: PartsOfApp,
+    services: AppState,
     needed: SecurityScopes,
     given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],  # noqa: ARG001  for the OpenAPI document
 ) -> Caller:
-    shown = await shown_by(request.scope, parts)
+    shown = await shown_by(request.scope, services)
     if shown.failure is not None:
         raise shown.failure
     grant = shown.found.grant
     if grant is None:
-        if parts.known_tokens.are_none:
+        if services.known_tokens.are_none:
             raise Problem(
                 503,
                 "no_tokens",
@@ -169,12 +169,12 @@ async def _let_in(
         )
     missing = [scope for scope in needed.scopes if scope not in grant.scopes]
     if missing:
-        raise _missing_scope(parts, shown, grant, missing[0])
-    return Caller(grant, Actor(grant.application, grant.token_id, shown.client), parts)
+        raise _missing_scope(services, shown, grant, missing[0])
+    return Caller(grant, Actor(grant.application, grant.token_id, shown.client), services)
 
 
-def _missing_scope(parts: Parts, shown: Shown, grant: Grant, needed: str) -> Problem:
-    parts.security_log.refused(
+def _missing_scope(services: Services, shown: Shown, grant: Grant, needed: str) -> Problem:
+    services.security_log.refused(
         SecurityKind.SCOPE_MISSING,
         needed,
         client=shown.client,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from exchange_platform.api.parts import PartsOfApp
+from exchange_platform.api.services import AppState
 
 _IPV6_HOME = 64
 """A home or a site has a whole /64 of IPv6 addresses to call from."""
@@ -44,11 +44,11 @@ def _one_callers(text: str) -> str:
     return str(address)
 
 
-async def _client(request: Request, parts: PartsOfApp) -> str:
+async def _client(request: Request, services: AppState) -> str:
     return client_address(
         request.client.host if request.client is not None else None,
         request.headers.getlist("x-forwarded-for"),
-        parts.settings.trusted_proxies,
+        services.settings.trusted_proxies,
     )
 
 

@@ -15,8 +15,8 @@ from exchange_platform.api.board.marks import marked
 from exchange_platform.api.board.rows import Row, SportGroup, by_sport, main_market, row_of
 from exchange_platform.api.event_models import found_event
 from exchange_platform.api.http.bulkheads import Work, pooled
-from exchange_platform.api.parts import Parts, PartsOfApp
 from exchange_platform.api.routes.events import Identifier
+from exchange_platform.api.services import AppState, Services
 from exchange_platform.domain.events import EventStatus
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.event_index.index import LONGEST_QUERY, EventQuery
@@ -44,7 +44,7 @@ class WhatIsOn:
 
 @router.get("/")
 def front(
-    parts: PartsOfApp,
+    services: AppState,
     request: Request,
     q: Annotated[str, Query(max_length=LONGEST_QUERY)] = "",
     sport: SportChosen = "",
@@ -53,14 +53,14 @@ def front(
     than the first few.
     """
     if q.strip():
-        return _found(parts, request, q, sport)
-    return parts.board.answer(request, "front.html", q="", **_lists(parts, sport))
+        return _found(services, request, q, sport)
+    return services.board.answer(request, "front.html", q="", **_lists(services, sport))
 
 
 @router.get("/board/lists")
-def lists(parts: PartsOfApp, request: Request, sport: SportChosen = "") -> Response:
+def lists(services: AppState, request: Request, sport: SportChosen = "") -> Response:
     """The front page's lists alone, as the page asks for them again and again."""
-    return parts.board.answer(request, "lists.html", **_lists(parts, sport))
+    return services.board.answer(request, "lists.html", **_lists(services, sport))
 
 
 @router.get("/board")
@@ -70,13 +70,13 @@ async def board() -> Response:
 
 
 @router.get("/board/events/{event_id}")
-def event(parts: PartsOfApp, request: Request, event_id: Identifier) -> Response:
+def event(services: AppState, request: Request, event_id: Identifier) -> Response:
     """An event's page."""
-    stored = parts.events.get(event_id)
+    stored = services.events.get(event_id)
     if stored is None:
-        return parts.board.answer(request, "unknown.html", status=404, q="", event_id=event_id)
+        return services.board.answer(request, "unknown.html", status=404, q="", event_id=event_id)
     main = main_market(stored.markets)
-    return parts.board.answer(
+    return services.board.answer(
         request,
         "event.html",
         q="",
@@ -92,21 +92,21 @@ def event(parts: PartsOfApp, request: Request, event_id: Identifier) -> Response
     )
 
 
-def _lists(parts: Parts, sport: str) -> dict[str, Any]:
+def _lists(services: Services, sport: str) -> dict[str, Any]:
     chosen = sport or None
-    in_play = parts.events.page(
+    in_play = services.events.page(
         statuses=[EventStatus.IN_PLAY], sport=chosen, newest_first=True, limit=_MAX_IN_PLAY
     )
-    starting = _starting(parts, chosen)
-    finished = parts.events.page(
+    starting = _starting(services, chosen)
+    finished = services.events.page(
         statuses=[EventStatus.FINISHED, EventStatus.ABANDONED],
         sport=chosen,
         newest_first=True,
         limit=_MAX_FINISHED,
     )
     mains = [main_market(stored.markets) for stored in (*in_play, *starting)]
-    last = parts.last_odds.of([market for market in mains if market is not None])
-    counts = parts.events.sports([EventStatus.IN_PLAY, EventStatus.SCHEDULED])
+    last = services.last_odds.of([market for market in mains if market is not None])
+    counts = services.events.sports([EventStatus.IN_PLAY, EventStatus.SCHEDULED])
     if sport:
         counts.setdefault(sport, 0)
     return {
@@ -120,26 +120,28 @@ def _lists(parts: Parts, sport: str) -> dict[str, Any]:
     }
 
 
-def _starting(parts: Parts, sport: str | None) -> list[StoredEvent]:
+def _starting(services: Services, sport: str | None) -> list[StoredEvent]:
     """Those that start next; if they are few, also those whose start has long passed without a word that they
     began.
     """
     scheduled = [EventStatus.SCHEDULED]
-    lately = (parts.clock.now_us() - _LATE_US, "")
-    coming = parts.events.page(statuses=scheduled, sport=sport, after=lately, limit=_MAX_STARTING)
+    lately = (services.clock.now_us() - _LATE_US, "")
+    coming = services.events.page(statuses=scheduled, sport=sport, after=lately, limit=_MAX_STARTING)
     room = _MAX_STARTING - len(coming)
     if not room:
         return coming
-    overdue = parts.events.page(statuses=scheduled, sport=sport, after=lately, newest_first=True, limit=room)
+    overdue = services.events.page(
+        statuses=scheduled, sport=sport, after=lately, newest_first=True, limit=room
+    )
     return coming + overdue
 
 
-def _found(parts: Parts, request: Request, query: str, sport: str) -> Response:
+def _found(services: Services, request: Request, query: str, sport: str) -> Response:
     try:
-        hits = parts.event_index.search(EventQuery(text=query, sport=sport or None, limit=_MAX_FOUND))
+        hits = services.event_index.search(EventQuery(text=query, sport=sport or None, limit=_MAX_FOUND))
     except StoreUnavailable:
-        return parts.board.answer(request, "found.html", status=503, q=query, found=None, marked=marked)
-    return parts.board.answer(
+        return services.board.answer(request, "found.html", status=503, q=query, found=None, marked=marked)
+    return services.board.answer(
         request,
         "found.html",
         q=query,

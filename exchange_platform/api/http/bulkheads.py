@@ -119,21 +119,21 @@ class _PooledRoute(APIRoute):
 
 
 def pooled(work: Work) -> type[APIRoute]:
-    """The `route_class` of a router whose routes do that kind of work. Each takes the application's parts as
-    `parts`.
+    """The `route_class` of a router whose routes do that kind of work. Each takes the application's services
+    as `services`.
     """
     return type(f"{work.value.capitalize()}Route", (_PooledRoute,), {"work": work})
 
 
 def _pooled(endpoint: Callable[..., Any], work: Work) -> Callable[..., Awaitable[Any]]:
-    if "parts" not in inspect.signature(endpoint).parameters:
+    if "services" not in inspect.signature(endpoint).parameters:
         raise TypeError(
-            f"{endpoint.__qualname__} needs `parts: PartsOfApp` to run in the threads for {work.value}"
+            f"{endpoint.__qualname__} needs `services: AppState` to run in the threads for {work.value}"
         )
 
     @functools.wraps(endpoint)
     async def run(**values: Any) -> Any:
-        bulkheads: Bulkheads = values["parts"].bulkheads
+        bulkheads: Bulkheads = values["services"].bulkheads
         return await bulkheads.run(work, functools.partial(endpoint, **values))
 
     return run

@@ -139,7 +139,7 @@ def _methods(request: Request) -> list[str]:
 async def _unavailable(request: Request, error: Exception) -> Response:
     log.warning("%s", error)
     if isinstance(error, CredentialsRefused):
-        request.app.state.parts.note_refusal()
+        request.app.state.services.note_refusal()
     return answer(
         Problem(
             503,

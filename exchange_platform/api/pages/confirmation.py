@@ -15,9 +15,9 @@ from fastapi.responses import HTMLResponse
 
 from exchange_platform.api.access.clients import Client
 from exchange_platform.api.http.bulkheads import Work, pooled
-from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.rendering.pages import HTML as _HTML
 from exchange_platform.api.rendering.pages import UNREADABLE_FORM, page
+from exchange_platform.api.services import AppState
 from exchange_platform.confirmation.service import MAX_CODE, Pressed
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.operational.accounts.limits import TooMany
@@ -53,14 +53,14 @@ async def ask() -> HTMLResponse:
 )
 def confirm(
     client: Client,
-    parts: PartsOfApp,
+    services: AppState,
     code: Annotated[str, Form(description="The code of the mailed link.")] = "",
 ) -> HTMLResponse:
     """Confirm the account whose mailed code this is."""
     if not code.strip():
         return page("confirm.html", code="", notice="empty", status=422)
     try:
-        pressed = parts.accounts.confirm(code, client)
+        pressed = services.accounts.confirm(code, client)
     except TooMany as error:
         return page(
             "confirm.html",

@@ -14,9 +14,9 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse
 
 from exchange_platform.api.http.bulkheads import Work, pooled
-from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.rendering.pages import HTML as _HTML
 from exchange_platform.api.rendering.pages import UNREADABLE_FORM, page
+from exchange_platform.api.services import AppState
 from exchange_platform.domain.accounts import AccountState, MailChoice
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.operational.accounts.accounts import Account, IllegalTransition, NoSuchAccount
@@ -49,11 +49,11 @@ Token = Annotated[str, Query(description="What the link in the mail carries.")]
 
 @router.head("/unsubscribe", include_in_schema=False)
 @router.get("/unsubscribe", responses=_RESPONSES)
-def ask(parts: PartsOfApp, token: Token = "") -> HTMLResponse:
+def ask(services: AppState, token: Token = "") -> HTMLResponse:
     """Show which mail comes, and the choice. Changes nothing."""
-    account_id = _account_id(parts, token)
+    account_id = _account_id(services, token)
     try:
-        account = parts.account_reader.get(account_id) if account_id is not None else None
+        account = services.account_reader.get(account_id) if account_id is not None else None
     except StoreUnavailable:
         return _unavailable()
     if account is None or account.state is AccountState.CLOSED:
@@ -63,7 +63,7 @@ def ask(parts: PartsOfApp, token: Token = "") -> HTMLResponse:
 
 @router.post("/unsubscribe", responses=_RESPONSES)
 def choose(
-    parts: PartsOfApp,
+    services: AppState,
     bare: Annotated[bool, Depends(_is_bare)],
     token: Token = "",
     one_click: Annotated[
@@ -78,17 +78,17 @@ def choose(
     A body without a choice comes from a mail program, and some send it empty or without its type: it
     unsubscribes too.
     """
-    account_id = _account_id(parts, token)
+    account_id = _account_id(services, token)
     if account_id is None:
         return _unknown()
     chosen = MailChoice.NONE if bare else _chosen(one_click, choice)
     try:
         if chosen is None:
-            account_now = parts.account_reader.get(account_id)
+            account_now = services.account_reader.get(account_id)
             return (
                 _unknown() if account_now is None else _choices(token, account_now, saved=False, status=422)
             )
-        account = parts.accounts.choose_mail(account_id, chosen)
+        account = services.accounts.choose_mail(account_id, chosen)
     except (NoSuchAccount, IllegalTransition):
         return _unknown()
     except StoreUnavailable:
@@ -107,8 +107,8 @@ def _chosen(one_click: str | None, choice: str | None) -> MailChoice | None:
         return None
 
 
-def _account_id(parts: PartsOfApp, token: str) -> str | None:
-    return parts.preference_links.account_id(token) if len(token) <= _MAX_TOKEN else None
+def _account_id(services: AppState, token: str) -> str | None:
+    return services.preference_links.account_id(token) if len(token) <= _MAX_TOKEN else None
 
 
 def _choices(token: str, account: Account, *, saved: bool, status: int = 200) -> HTMLResponse:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from exchange_platform.api.access.applications import Caller, Operating, Reading
 from exchange_platform.api.http.bulkheads import Work, pooled
 from exchange_platform.api.http.problems import Problem, problems
-from exchange_platform.api.parts import PartsOfApp
+from exchange_platform.api.services import AppState
 from exchange_platform.confirmation.service import Registration
 from exchange_platform.domain.accounts import AccountState, InvalidAddress, InvalidName, MailChoice
 from exchange_platform.domain.money import MINOR_DIGITS, InvalidMoney
@@ -97,7 +97,7 @@ class MailPreferences(BaseModel):
 
 
 @router.post("", status_code=202, responses=problems(401, 403, 422, 429, 503))
-def register(wanted: NewAccount, caller: Operating, parts: PartsOfApp, response: Response) -> Registered:
+def register(wanted: NewAccount, caller: Operating, services: AppState, response: Response) -> Registered:
     """Register an account and mail a confirmation to its address.
 
     The answer is always a fresh account that is `PENDING`; nothing tells whether the address is known. If it
@@ -108,16 +108,16 @@ def register(wanted: NewAccount, caller: Operating, parts: PartsOfApp, response:
         registration = Registration.checked(
             wanted.email, wanted.display_name, wanted.currency, wanted.mail_choice
         )
-        account_id = parts.accounts.register(registration, caller.actor.client or "", actor=caller.actor)
+        account_id = services.accounts.register(registration, caller.actor.client or "", actor=caller.actor)
     response.headers["Location"] = f"accounts/{account_id}"
     return Registered(account_id=account_id, state=AccountState.PENDING)
 
 
 @router.get("/{account_id}", responses=problems(401, 403, 404, 422, 503))
-def read(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> AccountDetails:
+def read(account_id: AccountId, caller: Reading, services: AppState) -> AccountDetails:
     """Tell how an account is."""
     _check(caller, account_id)
-    account = parts.account_reader.get(account_id)
+    account = services.account_reader.get(account_id)
     if account is None:
         raise _no_account(account_id)
     return _details(account)
@@ -126,7 +126,7 @@ def read(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> AccountDe
 @router.post(
     "/{account_id}/confirmation", status_code=202, responses=problems(401, 403, 404, 409, 422, 429, 503)
 )
-def ask_again(account_id: AccountId, caller: Operating, parts: PartsOfApp) -> Registered:
+def ask_again(account_id: AccountId, caller: Operating, services: AppState) -> Registered:
     """Mail another confirmation; when it leaves, the earlier ones are void.
 
     For an account that is `PENDING`, and for one that is `UNDELIVERABLE` once its owner's mailbox is well
@@ -134,8 +134,8 @@ def ask_again(account_id: AccountId, caller: Operating, parts: PartsOfApp) -> Re
     """
     _check(caller, account_id)
     with _refusals():
-        parts.accounts.ask_again(account_id)
-    account = parts.account_reader.get(account_id)
+        services.accounts.ask_again(account_id)
+    account = services.account_reader.get(account_id)
     if account is None:
         raise _no_account(account_id)
     return Registered(account_id=account_id, state=account.state)
@@ -143,16 +143,16 @@ def ask_again(account_id: AccountId, caller: Operating, parts: PartsOfApp) -> Re
 
 @router.put("/{account_id}/mail-preferences", responses=problems(401, 403, 404, 409, 422, 503))
 def choose_mail(
-    account_id: AccountId, preferences: MailPreferences, caller: Operating, parts: PartsOfApp
+    account_id: AccountId, preferences: MailPreferences, caller: Operating, services: AppState
 ) -> AccountDetails:
     """Set which mails about bets the owner wants."""
     _check(caller, account_id)
     with _refusals():
-        return _details(parts.accounts.choose_mail(account_id, preferences.mail_choice))
+        return _details(services.accounts.choose_mail(account_id, preferences.mail_choice))
 
 
 @router.post("/{account_id}/close", responses=problems(401, 403, 404, 409, 422, 503))
-def close(account_id: AccountId, caller: Operating, parts: PartsOfApp) -> AccountDetails:
+def close(account_id: AccountId, caller: Operating, services: AppState) -> AccountDetails:
     """Close an account for good; its address may be registered again. Refused while it has live bets or a
     balance.
 
@@ -160,7 +160,7 @@ def close(account_id: AccountId, caller: Operating, parts: PartsOfApp) -> Accoun
     """
     _check(caller, account_id)
     with _refusals():
-        return _details(parts.accounts.close(account_id, actor=caller.actor))
+        return _details(services.accounts.close(account_id, actor=caller.actor))
 
 
 def _check(caller: Caller, account_id: str) -> None:

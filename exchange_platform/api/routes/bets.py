@@ -14,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from exchange_platform.api.access.applications import Betting, Caller, Reading
 from exchange_platform.api.http.bulkheads import Work, pooled
 from exchange_platform.api.http.problems import Problem, problems
-from exchange_platform.api.parts import Parts, PartsOfApp
 from exchange_platform.api.routes.accounts import AccountId
+from exchange_platform.api.services import AppState, Services
 from exchange_platform.domain.bet_requests import BetOrder
 from exchange_platform.domain.bet_rules import check_own_bet
-from exchange_platform.domain.bets import Bet, BetResult, BetStatus, Side
+from exchange_platform.domain.bets import Bet, BetStatus, Side
 from exchange_platform.domain.refusals import RefusalCode, Unknown
+from exchange_platform.domain.views import BetView
 from exchange_platform.stores.operational.bets.reading import read_bet
 
 router = APIRouter(tags=["bets"], route_class=pooled(Work.MONEY))
@@ -84,41 +85,10 @@ class OtherOdds(BaseModel):
     odds: Decimal
 
 
-class BetDetails(BaseModel):
-    """A bet at a version. stake = matched + remaining + lapsed + cancelled + voided, in minor units of
-    `currency`.
-    """
-
-    bet_id: str
-    version: int
-    account_id: str
-    event_id: str
-    market_id: str
-    selection_id: int
-    handicap: str
-    side: Side
-    odds: str
-    currency: str
-    status: BetStatus
-    result: BetResult | None
-    stake_minor: int
-    matched_minor: int
-    remaining_minor: int
-    lapsed_minor: int
-    cancelled_minor: int
-    voided_minor: int
-    average_matched_odds: str | None
-    profit_minor: int
-    commission_minor: int
-    reason: str | None
-    placed_at: datetime
-    updated_at: datetime
-
-
 class PlacedBet(BaseModel):
     """A bet that was accepted: it is `PENDING` until the exchange answers, its exposure reserved."""
 
-    bet: BetDetails
+    bet: BetView
     replaces: str | None = Field(None, description="The bet whose rest it takes over.")
     submitted_at: datetime
 
@@ -128,7 +98,7 @@ class CancelledBet(BaseModel):
     matched.
     """
 
-    bet: BetDetails
+    bet: BetView
     size_minor: int | None = Field(description="How much is to be taken out; null is all that rests.")
     requested_at: datetime
 
@@ -136,12 +106,12 @@ class CancelledBet(BaseModel):
 class Bets(BaseModel):
     """Some of an account's bets, newest first; `after` asks for the next ones, null if there are no more."""
 
-    bets: list[BetDetails]
+    bets: list[BetView]
     after: str | None
 
 
 @router.post("/bets", status_code=201, responses=problems(400, 401, 402, 403, 404, 409, 422, 503))
-def place(wanted: NewBet, caller: Betting, parts: PartsOfApp, key: IdempotencyKey = None) -> PlacedBet:
+def place(wanted: NewBet, caller: Betting, services: AppState, key: IdempotencyKey = None) -> PlacedBet:
     """Place a bet. When this answers, the bet is recorded, its exposure reserved, and its order on the way,
     whatever dies then.
     """
@@ -152,7 +122,7 @@ def place(wanted: NewBet, caller: Betting, parts: PartsOfApp, key: IdempotencyKe
             "a bet needs an Idempotency-Key header: the caller's own id of it, so that asking again can't double it",
         )
     caller.check_account(wanted.account_id)
-    done = parts.submission.submit(
+    done = services.submission.submit(
         BetOrder(
             account_id=wanted.account_id,
             submission_id=key,
@@ -166,20 +136,20 @@ def place(wanted: NewBet, caller: Betting, parts: PartsOfApp, key: IdempotencyKe
         ),
         actor=caller.actor,
     )
-    return PlacedBet(bet=details(done.bet), replaces=done.replaces, submitted_at=done.submitted_at)
+    return PlacedBet(bet=BetView.of(done.bet), replaces=done.replaces, submitted_at=done.submitted_at)
 
 
 @router.get("/bets/{bet_id}", responses=problems(401, 403, 404, 422, 503))
-def read(bet_id: BetId, caller: Reading, parts: PartsOfApp, account_id: OfAccount = None) -> BetDetails:
+def read(bet_id: BetId, caller: Reading, services: AppState, account_id: OfAccount = None) -> BetView:
     """Tell how a bet is."""
-    return details(_bet(parts, caller, bet_id, account_id))
+    return BetView.of(_bet(services, caller, bet_id, account_id))
 
 
 @router.delete("/bets/{bet_id}", status_code=202, responses=problems(401, 403, 404, 409, 422, 503))
 def cancel(
     bet_id: BetId,
     caller: Betting,
-    parts: PartsOfApp,
+    services: AppState,
     account_id: OfAccount = None,
     size_minor: Annotated[int | None, Query(description="Take out so much of what rests, not all.")] = None,
     key: IdempotencyKey = None,
@@ -187,9 +157,9 @@ def cancel(
     """Ask for what rests of a bet to be taken out. For a part of it give an Idempotency-Key, or a repeat
     takes out another part.
     """
-    owner = _bet(parts, caller, bet_id, account_id).user_id
-    done = parts.submission.cancel(owner, bet_id, size_minor, request_id=key, actor=caller.actor)
-    return CancelledBet(bet=details(done.bet), size_minor=done.size_minor, requested_at=done.requested_at)
+    owner = _bet(services, caller, bet_id, account_id).user_id
+    done = services.submission.cancel(owner, bet_id, size_minor, request_id=key, actor=caller.actor)
+    return CancelledBet(bet=BetView.of(done.bet), size_minor=done.size_minor, requested_at=done.requested_at)
 
 
 @router.patch("/bets/{bet_id}", status_code=202, responses=problems(401, 402, 403, 404, 409, 422, 503))
@@ -197,23 +167,23 @@ def replace(
     bet_id: BetId,
     wanted: OtherOdds,
     caller: Betting,
-    parts: PartsOfApp,
+    services: AppState,
     account_id: OfAccount = None,
     key: IdempotencyKey = None,
 ) -> PlacedBet:
     """Ask for what rests of a bet to be placed at other odds instead: the answer holds the new bet. Both or
     neither.
     """
-    owner = _bet(parts, caller, bet_id, account_id).user_id
-    done = parts.submission.replace(owner, bet_id, wanted.odds, request_id=key, actor=caller.actor)
-    return PlacedBet(bet=details(done.bet), replaces=done.replaces, submitted_at=done.submitted_at)
+    owner = _bet(services, caller, bet_id, account_id).user_id
+    done = services.submission.replace(owner, bet_id, wanted.odds, request_id=key, actor=caller.actor)
+    return PlacedBet(bet=BetView.of(done.bet), replaces=done.replaces, submitted_at=done.submitted_at)
 
 
 @router.get("/accounts/{account_id}/bets", responses=problems(401, 403, 404, 422, 503))
 def read_all(
     account_id: AccountId,
     caller: Reading,
-    parts: PartsOfApp,
+    services: AppState,
     after: Annotated[
         str | None, Query(max_length=_MAX_TEXT, description="A page's own, for the next.")
     ] = None,
@@ -222,53 +192,18 @@ def read_all(
 ) -> Bets:
     """List an account's bets, newest first."""
     caller.check_account(account_id)
-    page = parts.submission.bets(account_id, after=after, limit=limit, statuses=status or ())
-    return Bets(bets=[details(bet) for bet in page.bets], after=page.after)
+    page = services.submission.bets(account_id, after=after, limit=limit, statuses=status or ())
+    return Bets(bets=[BetView.of(bet) for bet in page.bets], after=page.after)
 
 
-def details(bet: Bet) -> BetDetails:
-    """A bet as the API tells it."""
-    average = bet.average_matched_odds
-    return BetDetails(
-        bet_id=bet.bet_id,
-        version=bet.version,
-        account_id=bet.user_id,
-        event_id=bet.event_id,
-        market_id=bet.market_id,
-        selection_id=bet.selection_id,
-        handicap=_text(bet.handicap),
-        side=bet.side,
-        odds=_text(bet.odds),
-        currency=bet.currency,
-        status=bet.status,
-        result=bet.result,
-        stake_minor=bet.stake_minor,
-        matched_minor=bet.matched_minor,
-        remaining_minor=bet.remaining_minor,
-        lapsed_minor=bet.lapsed_minor,
-        cancelled_minor=bet.cancelled_minor,
-        voided_minor=bet.voided_minor,
-        average_matched_odds=_text(average) if average is not None else None,
-        profit_minor=bet.profit_minor,
-        commission_minor=bet.commission_minor,
-        reason=bet.reason,
-        placed_at=bet.placed_at,
-        updated_at=bet.updated_at,
-    )
-
-
-def _text(value: Decimal) -> str:
-    return f"{value.normalize():f}" if value else "0"
-
-
-def _bet(parts: Parts, caller: Caller, bet_id: str, account_id: str | None) -> Bet:
+def _bet(services: Services, caller: Caller, bet_id: str, account_id: str | None) -> Bet:
     """The bet, if the token may act for its account, and it is the account's that was named. Any other is as
     unknown as one that does not exist.
     """
     if account_id is not None:
-        bet = parts.submission.bet(account_id, bet_id)
+        bet = services.submission.bet(account_id, bet_id)
         return bet if caller.may_act_for(account_id) else check_own_bet(None, account_id, bet_id)
-    found = read_bet(parts.database, bet_id)
+    found = read_bet(services.database, bet_id)
     if found is None or not caller.may_act_for(found.user_id):
         raise Unknown(RefusalCode.UNKNOWN_BET, "bet_id", bet_id, "there is no such bet")
     return found

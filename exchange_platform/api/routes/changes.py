@@ -13,16 +13,16 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 from exchange_platform.api.access.applications import Caller, Reading
 from exchange_platform.api.http.headers import STREAM_HEADERS
 from exchange_platform.api.http.problems import Problem, problems
-from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.routes.accounts import AccountId
-from exchange_platform.api.routes.bets import details
+from exchange_platform.api.services import AppState
 from exchange_platform.api.watching.change_feed import ChangeFeed
 from exchange_platform.domain.bets import Bet
+from exchange_platform.domain.views import BetView
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.operational.bets.outbox import ChangeRow
 
@@ -33,6 +33,7 @@ _LOOK_AGAIN_S = 0.5
 """How often a stream looks whether it may go on."""
 
 _bets = msgspec.json.Decoder(Bet)
+_views = TypeAdapter(BetView)
 
 
 def as_event(row: ChangeRow) -> str:
@@ -40,7 +41,7 @@ def as_event(row: ChangeRow) -> str:
     data = {
         "change": row.change,
         "status_before": row.status_before,
-        "bet": details(_bets.decode(row.bet)).model_dump(mode="json"),
+        "bet": _views.dump_python(BetView.of(_bets.decode(row.bet)), mode="json"),
     }
     return f"id: {row.sequence}\nevent: bet\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
 
@@ -59,7 +60,7 @@ def as_event(row: ChangeRow) -> str:
 async def changes(
     account_id: AccountId,
     caller: Reading,
-    parts: PartsOfApp,
+    services: AppState,
     last_event_id: Annotated[
         Annotated[int, Field(ge=0, le=2**63 - 1)] | None,
         BeforeValidator(lambda given: given or None),
@@ -76,7 +77,7 @@ async def changes(
     """
     if not await asyncio.to_thread(_is_there, caller, account_id):
         raise Problem(404, "no_such_account", f"there is no account {account_id}")
-    missed, queue = await parts.change_feed.listen(account_id, last_event_id, caller.grant.application)
+    missed, queue = await services.change_feed.listen(account_id, last_event_id, caller.grant.application)
     return StreamingResponse(
         _told(caller, account_id, missed, queue),
         media_type="text/event-stream",
@@ -85,23 +86,23 @@ async def changes(
 
 
 def _is_there(caller: Caller, account_id: str) -> bool:
-    return caller.may_act_for(account_id) and caller.parts.account_reader.get(account_id) is not None
+    return caller.may_act_for(account_id) and caller.services.account_reader.get(account_id) is not None
 
 
 async def _told(
     caller: Caller, account_id: str, missed: list[ChangeRow], queue: asyncio.Queue[ChangeRow | None]
 ) -> AsyncGenerator[str, None]:
-    parts = caller.parts
-    with _listening(parts.change_feed, account_id, queue):
+    services = caller.services
+    with _listening(services.change_feed, account_id, queue):
         yield "retry: 1000\n\n"
         told = 0
         for row in missed:
             told = row.sequence
             yield as_event(row)
         silent_s = 0.0
-        longest_s = parts.settings.longest_answer_s
-        ends_s = float("inf") if longest_s is None else parts.clock.monotonic_s() + longest_s
-        while not parts.ending.is_set() and parts.clock.monotonic_s() < ends_s:
+        longest_s = services.settings.longest_answer_s
+        ends_s = float("inf") if longest_s is None else services.clock.monotonic_s() + longest_s
+        while not services.ending.is_set() and services.clock.monotonic_s() < ends_s:
             if longest_s is not None and told:
                 return
             try:

@@ -22,7 +22,7 @@ from exchange_platform.api.event_models import (
 from exchange_platform.api.http.answers import as_json, holds, tag_of, unchanged
 from exchange_platform.api.http.bulkheads import Work, pooled
 from exchange_platform.api.http.problems import Problem, problems
-from exchange_platform.api.parts import Parts, PartsOfApp
+from exchange_platform.api.services import AppState, Services
 from exchange_platform.domain.events import EventStatus
 from exchange_platform.stores.event_index.index import LONGEST_QUERY, MAX_HITS, EventQuery
 from exchange_platform.stores.operational.events.reader import StoredEvent
@@ -47,7 +47,7 @@ Sport = Annotated[
     responses=problems(422, 429, 503),
 )
 def search(
-    parts: PartsOfApp,
+    services: AppState,
     request: Request,
     q: Annotated[
         str, Query(max_length=LONGEST_QUERY, description="What was typed so far. Empty: the top events.")
@@ -61,13 +61,13 @@ def search(
     """Find events by the beginnings of words in their names, participants, competitions. Best first; meant to
     be called at each keystroke.
     """
-    hits = parts.event_index.search(EventQuery(text=q, sport=sport, open_only=only_open, limit=limit))
+    hits = services.event_index.search(EventQuery(text=q, sport=sport, open_only=only_open, limit=limit))
     return as_json(request, FoundEvents(query=q, events=[found_event(hit) for hit in hits]))
 
 
 @router.get("/events", response_model=EventPage, responses=problems(422, 503))
 def listed(
-    parts: PartsOfApp,
+    services: AppState,
     request: Request,
     status: Annotated[list[EventStatus] | None, Query(description="Only of these statuses.")] = None,
     sport: Sport = None,
@@ -79,7 +79,7 @@ def listed(
 ) -> Response:
     """List events by their start, those without one last, page by page."""
     after = _read_cursor(cursor, newest_first) if cursor else None
-    found = parts.events.page(
+    found = services.events.page(
         statuses=tuple(status or ()), sport=sport, after=after, newest_first=newest_first, limit=limit + 1
     )
     page = found[:limit]
@@ -92,21 +92,21 @@ def listed(
     response_model=WholeEvent,
     responses={**problems(404, 422, 503), 304: {"description": "Unchanged."}},
 )
-def one(parts: PartsOfApp, request: Request, event_id: Identifier) -> Response:
+def one(services: AppState, request: Request, event_id: Identifier) -> Response:
     """Tell an event with its scores, markets and selections. Its ETag changes with any of them, so asking
     again costs little.
     """
     if "If-None-Match" in request.headers:
-        version = parts.events.versions([event_id]).get(event_id)
+        version = services.events.versions([event_id]).get(event_id)
         if version is not None and holds(request, _tag(event_id, version)):
             return unchanged(_tag(event_id, version))
-    stored = event_or_404(parts, event_id)
+    stored = event_or_404(services, event_id)
     return as_json(request, whole_event(stored), _tag(event_id, stored.index_version))
 
 
-def event_or_404(parts: Parts, event_id: str) -> StoredEvent:
+def event_or_404(services: Services, event_id: str) -> StoredEvent:
     """The event, or the problem that there is none."""
-    stored = parts.events.get(event_id)
+    stored = services.events.get(event_id)
     if stored is None:
         raise Problem(404, "unknown_event", f"there is no event {event_id}")
     return stored

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from exchange_platform.api.http.bulkheads import Work, pooled
 from exchange_platform.api.http.problems import Problem, problems
-from exchange_platform.api.parts import PartsOfApp
+from exchange_platform.api.services import AppState
 
 router = APIRouter(tags=["health"], route_class=pooled(Work.HEALTH))
 
@@ -20,16 +20,16 @@ class Health(BaseModel):
 
 
 @router.get("/health", responses=problems(429, 503))
-def health(parts: PartsOfApp) -> Health:
+def health(services: AppState) -> Health:
     """Say that the API and its database answer; 503 while the database is away, or a store refuses the
     password of this process.
     """
-    if parts.refused:
+    if services.refused:
         raise Problem(
             503,
             "credentials_refused",
             "a store refuses the user name or password of this process; one that is restarted reads them again",
         )
-    with parts.health_database.read() as connection:
+    with services.health_database.read() as connection:
         connection.execute(sa.select(1))
     return Health()

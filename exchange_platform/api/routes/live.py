@@ -16,8 +16,8 @@ from exchange_platform.api.access.clients import Client as CallersAddress
 from exchange_platform.api.http.bulkheads import Work
 from exchange_platform.api.http.headers import STREAM_HEADERS
 from exchange_platform.api.http.problems import Problem, problems
-from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.routes.events import Identifier, event_or_404
+from exchange_platform.api.services import AppState
 from exchange_platform.api.watching.following import Client, Live, TooManyClients, TooManyOfOneAddress
 
 router = APIRouter(tags=["events"])
@@ -47,8 +47,8 @@ class _Stream(StreamingResponse):
             self._live.leave(self._client)
 
 
-async def _known(parts: PartsOfApp, event_id: Identifier) -> str:
-    stored = await parts.bulkheads.run(Work.EVENTS, lambda: event_or_404(parts, event_id))
+async def _known(services: AppState, event_id: Identifier) -> str:
+    stored = await services.bulkheads.run(Work.EVENTS, lambda: event_or_404(services, event_id))
     return stored.event.event_id
 
 
@@ -64,7 +64,7 @@ async def _known(parts: PartsOfApp, event_id: Identifier) -> str:
     },
 )
 async def follow(
-    parts: PartsOfApp, client: CallersAddress, event_id: Annotated[str, Depends(_known)]
+    services: AppState, client: CallersAddress, event_id: Annotated[str, Depends(_known)]
 ) -> _Stream:
     """Follow an event: server-sent events, for a browser's `EventSource`.
 
@@ -73,12 +73,12 @@ async def follow(
     connection. Read the windows once the first `event` is there, and again after `resumed`.
     """
     try:
-        following = parts.live.join(event_id, asyncio.get_running_loop(), address=client)
+        following = services.live.join(event_id, asyncio.get_running_loop(), address=client)
     except TooManyOfOneAddress:
         raise Problem(
             429,
             "too_many_clients",
-            f"{parts.settings.live_clients_per_address} clients of this address follow events already;"
+            f"{services.settings.live_clients_per_address} clients of this address follow events already;"
             f" ask for /events/{event_id} every few seconds instead",
             headers={"Retry-After": "30"},
         ) from None
@@ -86,10 +86,10 @@ async def follow(
         raise Problem(
             503,
             "too_many_clients",
-            f"no more than {parts.settings.live_clients} clients can follow events here; ask for /events/{event_id} every few seconds instead",
+            f"no more than {services.settings.live_clients} clients can follow events here; ask for /events/{event_id} every few seconds instead",
             headers={"Retry-After": "30"},
         ) from None
-    return _Stream(parts.live, following)
+    return _Stream(services.live, following)
 
 
 async def _messages(client: Client) -> AsyncIterator[bytes]:

@@ -13,10 +13,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt
 from exchange_platform.api.access.applications import Operating, Paying, Reading
 from exchange_platform.api.http.bulkheads import Work, pooled
 from exchange_platform.api.http.problems import Problem, problems
-from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.routes.accounts import AccountId
 from exchange_platform.api.routes.bets import IdempotencyKey
+from exchange_platform.api.services import AppState
 from exchange_platform.domain.betting_limits import LimitKind, Limits
+from exchange_platform.domain.views import WalletView
 from exchange_platform.stores.operational.bets.profiles import LastBet, Profile
 from exchange_platform.stores.operational.database import from_us, to_us
 from exchange_platform.stores.operational.wallets import wallets
@@ -72,22 +73,6 @@ class Transfers(BaseModel):
 
     transfers: list[TransferDetails]
     after: str | None
-
-
-class WalletDetails(BaseModel):
-    """An account's money now: balance = deposited - withdrawn + profit - commission; available = balance -
-    exposure.
-    """
-
-    account_id: str
-    currency: str
-    balance_minor: int
-    exposure_minor: int
-    available_minor: int
-    deposited_minor: int
-    withdrawn_minor: int
-    profit_minor: int
-    commission_minor: int
 
 
 class ProfileBet(BaseModel):
@@ -166,12 +151,12 @@ _TRANSFER_PROBLEMS = problems(400, 401, 402, 403, 404, 422, 503)
 
 @router.post("/deposits", status_code=201, responses=_TRANSFER_PROBLEMS)
 def deposit(
-    account_id: AccountId, wanted: NewTransfer, caller: Paying, parts: PartsOfApp, key: IdempotencyKey = None
+    account_id: AccountId, wanted: NewTransfer, caller: Paying, services: AppState, key: IdempotencyKey = None
 ) -> TransferDetails:
     """Let money in, within the deposit limits that the owner set."""
     caller.check_account(account_id)
     return _told(
-        parts.wallets.deposit(
+        services.wallets.deposit(
             account_id,
             _needed(key),
             wanted.amount_minor,
@@ -184,12 +169,12 @@ def deposit(
 
 @router.post("/withdrawals", status_code=201, responses=_TRANSFER_PROBLEMS)
 def withdraw(
-    account_id: AccountId, wanted: NewTransfer, caller: Paying, parts: PartsOfApp, key: IdempotencyKey = None
+    account_id: AccountId, wanted: NewTransfer, caller: Paying, services: AppState, key: IdempotencyKey = None
 ) -> TransferDetails:
     """Let money out, of what is available."""
     caller.check_account(account_id)
     return _told(
-        parts.wallets.withdraw(
+        services.wallets.withdraw(
             account_id,
             _needed(key),
             wanted.amount_minor,
@@ -204,7 +189,7 @@ def withdraw(
 def transfers(
     account_id: AccountId,
     caller: Reading,
-    parts: PartsOfApp,
+    services: AppState,
     after: Annotated[
         str | None, Query(max_length=_MAX_TEXT, description="A page's own, for the next.")
     ] = None,
@@ -212,16 +197,16 @@ def transfers(
 ) -> Transfers:
     """List an account's deposits and withdrawals, newest first."""
     caller.check_account(account_id)
-    page = parts.wallets.transfers(account_id, after=after, limit=limit)
+    page = services.wallets.transfers(account_id, after=after, limit=limit)
     return Transfers(transfers=[_told(one) for one in page.transfers], after=page.after)
 
 
 @router.get("/wallet", responses=problems(401, 403, 404, 422, 503))
-def wallet(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> WalletDetails:
+def wallet(account_id: AccountId, caller: Reading, services: AppState) -> WalletView:
     """Tell an account's money, as it is this moment."""
     caller.check_account(account_id)
-    found = parts.wallets.wallet(account_id)
-    return WalletDetails(
+    found = services.wallets.wallet(account_id)
+    return WalletView(
         account_id=found.account_id,
         currency=found.currency,
         balance_minor=found.balance_minor,
@@ -235,14 +220,14 @@ def wallet(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> WalletD
 
 
 @router.get("/profile", responses=problems(401, 403, 404, 422, 503))
-def profile(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> ProfileDetails:
+def profile(account_id: AccountId, caller: Reading, services: AppState) -> ProfileDetails:
     """Tell an account's profile, from the profile view. An account that never had money or a bet has one of
     zeros.
     """
     caller.check_account(account_id)
-    found = parts.profile_view.get(account_id)
+    found = services.profile_view.get(account_id)
     if found is None:
-        held = parts.wallets.wallet(account_id)  # an account that does not exist is refused
+        held = services.wallets.wallet(account_id)  # an account that does not exist is refused
         return ProfileDetails(
             account_id=account_id, currency=held.currency, last_bets=[], **dict.fromkeys(_COUNTED, 0)
         )
@@ -250,17 +235,17 @@ def profile(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> Profil
 
 
 @router.get("/limits", responses=problems(401, 403, 404, 422, 503))
-def limits(account_id: AccountId, caller: Reading, parts: PartsOfApp) -> AllLimits:
+def limits(account_id: AccountId, caller: Reading, services: AppState) -> AllLimits:
     """Tell the limits that the owner set: those that hold, and those to come."""
     caller.check_account(account_id)
-    return _limits(parts.wallets.limits(account_id))
+    return _limits(services.wallets.limits(account_id))
 
 
 @router.put("/limits/break", responses=problems(401, 403, 404, 422, 503))
-def take_break(account_id: AccountId, wanted: Break, caller: Operating, parts: PartsOfApp) -> AllLimits:
+def take_break(account_id: AccountId, wanted: Break, caller: Operating, services: AppState) -> AllLimits:
     """Take a break from betting, at once. It can be made longer, never shorter."""
     caller.check_account(account_id)
-    return _limits(parts.wallets.take_break(account_id, to_us(wanted.until), actor=caller.actor))
+    return _limits(services.wallets.take_break(account_id, to_us(wanted.until), actor=caller.actor))
 
 
 @router.put("/limits/{kind}", responses=problems(401, 403, 404, 422, 503))
@@ -269,28 +254,16 @@ def set_limit(
     kind: Annotated[LimitKind, Path(description="deposit_24h, deposit_7d, deposit_30d or stake.")],
     wanted: LimitAmount,
     caller: Operating,
-    parts: PartsOfApp,
+    services: AppState,
 ) -> AllLimits:
     """Set or take away a limit of deposits in a rolling 24 hours, 7 or 30 days, or of a bet's stake."""
     caller.check_account(account_id)
-    return _limits(parts.wallets.set_limit(account_id, kind, wanted.amount_minor, actor=caller.actor))
+    return _limits(services.wallets.set_limit(account_id, kind, wanted.amount_minor, actor=caller.actor))
 
 
-_COUNTED = (
-    "version",
-    "balance_minor",
-    "exposure_minor",
-    "profit_minor",
-    "commission_minor",
-    "bets",
-    "open_bets",
-    "matched_bets",
-    "settled_bets",
-    "won_bets",
-    "lost_bets",
-    "staked_minor",
-    "matched_minor",
-)
+_COUNTED = [
+    name for name in ProfileDetails.model_fields if name not in ("account_id", "currency", "last_bets")
+]
 
 
 def _needed(key: str | None) -> str:

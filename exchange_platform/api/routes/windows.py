@@ -14,8 +14,8 @@ from exchange_platform.api.event_models import MarketWindows, window_told
 from exchange_platform.api.http.answers import as_json
 from exchange_platform.api.http.bulkheads import Work, pooled
 from exchange_platform.api.http.problems import Problem, problems
-from exchange_platform.api.parts import PartsOfApp
 from exchange_platform.api.routes.events import Identifier
+from exchange_platform.api.services import AppState
 from exchange_platform.domain.events import MarketUpdate
 from exchange_platform.stores.lake.window_reading import DEFAULT_SPAN, EARLIEST, LATEST, Span, default_since
 from exchange_platform.stores.operational.database import from_us
@@ -30,7 +30,7 @@ LONGEST_SPAN = timedelta(days=31)
     "/markets/{market_id}/windows", response_model=MarketWindows, responses=problems(404, 422, 429, 503)
 )
 def windows(
-    parts: PartsOfApp,
+    services: AppState,
     request: Request,
     market_id: Identifier,
     since: Annotated[
@@ -53,11 +53,11 @@ def windows(
     A window is one selection's executions in five minutes, by their own time. A window without executions is
     left out.
     """
-    market = parts.events.market(market_id)
+    market = services.events.market(market_id)
     if market is None:
         raise Problem(404, "unknown_market", f"there is no market {market_id}")
-    span = _span(market, since, until, from_us(parts.clock.now_us()))
-    found = parts.windows.read(market_id, span, selection_id=selection_id, limit=limit + 1)
+    span = _span(market, since, until, from_us(services.clock.now_us()))
+    found = services.windows.read(market_id, span, selection_id=selection_id, limit=limit + 1)
     return as_json(
         request,
         MarketWindows(

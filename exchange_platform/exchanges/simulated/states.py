@@ -16,13 +16,21 @@ class Phase(enum.Enum):
     """Where a market is in its life."""
 
     PRE_PLAY = "pre-play"
+    """It takes bets; play has not begun."""
     IN_PLAY = "in play"
+    """It takes bets while it is played, but for suspensions."""
     CLOSED = "closed"
+    """Play is over; the result is awaited."""
     SETTLING = "settling"
+    """Its bets are being settled, some each tick."""
     SETTLED = "settled"
+    """Every bet is settled; a correction may follow."""
     UNSETTLING = "unsettling"
+    """Settlements are being taken back."""
     VOIDING = "voiding"
+    """Its bets are being voided."""
     FINISHED = "finished"
+    """Nothing more will happen in it."""
 
 
 TRADED = (Phase.PRE_PLAY, Phase.IN_PLAY)
@@ -32,10 +40,15 @@ class Fate(enum.Enum):
     """What is to become of a market; drawn when it opens."""
 
     SETTLED = "settled"
+    """One result, which stays."""
     CORRECTED = "settled, taken back, settled otherwise"
+    """Two results: the first is taken back."""
     ANNULLED = "settled, taken back, void"
+    """A result that is taken back; then the market is void."""
     VOID = "void at the close"
+    """Void when play is over."""
     ABANDONED = "void in the middle of play"
+    """Void while it is played."""
 
 
 class Waiting(msgspec.Struct, frozen=True):

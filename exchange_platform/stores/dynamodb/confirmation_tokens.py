@@ -30,7 +30,9 @@ class TokenState(Enum):
     """What a token that was shown is worth."""
 
     LIVE = "live"
+    """It confirms its account."""
     EXPIRED = "expired"
+    """It was the newest, and its time is over."""
     UNKNOWN = "unknown"
     """Never drawn, or voided by a newer one, or forgotten: nobody can tell."""
 

@@ -40,7 +40,9 @@ class LossState(StrEnum):
     """How far a loss has come."""
 
     OPEN = "open"
+    """Rows are missing, and nobody has decided about them."""
     RESTORED = "restored"
+    """Every row that was missing is back."""
     ACCEPTED = "accepted"
     """Somebody decided to go on without the rows that are missing."""
 

@@ -28,13 +28,17 @@ class Condition(StrEnum):
     """How a file is."""
 
     WHOLE = "whole"
+    """All of it was looked at, and nothing is wrong."""
     UNFINISHED = "unfinished"
     """Nothing wrong was found in the time that there was."""
     UNKNOWN = "unknown"
     """It could not be looked at now."""
     MISSING = "missing"
+    """It is not there."""
     DAMAGED = "damaged"
+    """SQLite says what is wrong with it."""
     FORBIDDEN = "forbidden"
+    """This process may not read it."""
 
 
 @dataclass(frozen=True, slots=True)

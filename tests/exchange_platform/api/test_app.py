@@ -22,7 +22,7 @@ def test_health_says_that_the_database_answers(anybody: TestClient) -> None:
 
 
 def test_health_says_for_a_minute_that_a_store_refused_the_password(accounts: AccountsApi) -> None:
-    accounts.anybody.app.state.parts.note_refusal()  # type: ignore[attr-defined]
+    accounts.anybody.app.state.services.note_refusal()  # type: ignore[attr-defined]
     refused = accounts.anybody.get("/health")
     assert (refused.status_code, refused.json()["code"]) == (503, "credentials_refused")
     accounts.parts.clock.now += 60_000_000

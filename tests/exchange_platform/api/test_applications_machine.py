@@ -170,7 +170,7 @@ def test_neither_application_reads_or_moves_what_is_the_others(settings: Setting
             Machine.bets, Machine.done = {}, set()
             for account in ("a1", "a2"):
                 add_account(database, account, funds_minor=10_000_000)
-                placed = app.state.parts.submission.submit(order(account_id=account))
+                placed = app.state.services.submission.submit(order(account_id=account))
                 Machine.bets[account] = placed.bet.bet_id
             run_state_machine_as_test(
                 Machine,

@@ -222,7 +222,7 @@ def test_what_is_typed_into_a_page_comes_back_as_text_or_not_at_all(settings: Se
 
 def test_no_page_sends_anybody_elsewhere(accounts: AccountsApi) -> None:
     account_id = accounts.register()
-    token = accounts.anybody.app.state.parts.preference_links.token(account_id)  # type: ignore[attr-defined]
+    token = accounts.anybody.app.state.services.preference_links.token(account_id)  # type: ignore[attr-defined]
     evil = "https://evil.example/"
     named = dict.fromkeys(("next", "url", "redirect", "return", "return_to", "continue"), evil)
     for method, path in (
@@ -248,7 +248,7 @@ def test_no_page_sends_anybody_elsewhere(accounts: AccountsApi) -> None:
 
 def test_a_preference_link_opens_no_other_account(accounts: AccountsApi) -> None:
     mine, other = accounts.register("ann@example.com"), accounts.register("bob@example.com")
-    token = accounts.anybody.app.state.parts.preference_links.token(mine)  # type: ignore[attr-defined]
+    token = accounts.anybody.app.state.services.preference_links.token(mine)  # type: ignore[attr-defined]
     for forged in (token.replace(mine, other), f"{other}.{token}", f"{token}.{other}", f"{other}\0{token}"):
         answer = accounts.anybody.post("/unsubscribe", params={"token": forged}, data={"choice": "none"})
         assert answer.status_code == 404
@@ -259,8 +259,8 @@ def test_a_preference_link_opens_no_other_account(accounts: AccountsApi) -> None
 def _work_of(accounts: AccountsApi) -> Iterator[list[str]]:
     """What is asked of the stores meanwhile: statements, and calls of DynamoDB."""
     work: list[str] = []
-    parts = accounts.anybody.app.state.parts  # type: ignore[attr-defined]
-    database: Database = parts.database
+    services = accounts.anybody.app.state.services  # type: ignore[attr-defined]
+    database: Database = services.database
 
     def statement(_c: object, _cu: object, text: str, *_rest: object) -> None:
         work.append(text)
@@ -269,10 +269,10 @@ def _work_of(accounts: AccountsApi) -> Iterator[list[str]]:
         work.append(str(getattr(model, "name", "")))
 
     sa.event.listen(database.engine, "before_cursor_execute", statement)
-    parts._dynamodb.meta.events.register("before-call.dynamodb", call)
+    services._dynamodb.meta.events.register("before-call.dynamodb", call)
     yield work
     sa.event.remove(database.engine, "before_cursor_execute", statement)
-    parts._dynamodb.meta.events.unregister("before-call.dynamodb", call)
+    services._dynamodb.meta.events.unregister("before-call.dynamodb", call)
 
 
 def test_a_registration_asks_the_stores_the_same_whether_the_address_is_known_or_not(

@@ -214,7 +214,7 @@ def _check_what_was_taken(accounts: AccountsApi, most: int) -> None:
         assert {name.lower() for name in message.keys()} == HEADERS  # noqa: SIM118
         (recipient,) = message["To"].addresses
         assert (recipient.addr_spec, recipient.display_name) == (mail.to_address, "")
-    links = accounts.anybody.app.state.parts.preference_links  # type: ignore[attr-defined]
+    links = accounts.anybody.app.state.services.preference_links  # type: ignore[attr-defined]
     for row in rows[:most]:
         page = accounts.anybody.get("/unsubscribe", params={"token": links.token(row.account_id)}).text
         (shown,) = [line for line in page.splitlines() if "<bdi>" in line]

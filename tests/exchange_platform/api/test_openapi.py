@@ -46,7 +46,7 @@ def app(settings: Settings) -> Iterator[FastAPI]:
     provision(own)
     made = create_app(own)
     yield made
-    made.state.parts.close()
+    made.state.services.close()
 
 
 def _is_endless(context: HasAPIOperation) -> bool:

@@ -71,7 +71,7 @@ def good(database: Database, clock: StandingClock) -> str:
 
 
 def _flushed(api: TestClient, database: Database) -> list[tuple[str, str | None, str, int]]:
-    api.app.state.parts.security_log.flush()  # type: ignore[attr-defined]
+    api.app.state.services.security_log.flush()  # type: ignore[attr-defined]
     return [
         (event.kind.value, event.application, event.detail, event.occurrences)
         for event in read_events(database, Wanted(), limit=1000)
@@ -170,7 +170,7 @@ def test_callers_with_unknown_tokens_do_not_make_the_database_look_at_each(
             return super().list()
 
     with TestClient(create_app(Settings(data_dir=tmp_path), clock=clock)) as api:
-        api.app.state.parts.known_tokens._store = Counting(database)  # type: ignore[attr-defined]
+        api.app.state.services.known_tokens._store = Counting(database)  # type: ignore[attr-defined]
         for _ in range(100):
             api.get(WALLET, headers=bearer(draw_token()))
             clock.now += 10_000

@@ -14,26 +14,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from exchange_platform.stores.operational.bets.profiles import Profile
 from exchange_platform.stores.operational.database import profiles
 from exchange_platform.stores.operational.upsert import ByKey, Lookup, insert, upsert
 
-SUMS = (
-    "version",
-    "balance_minor",
-    "exposure_minor",
-    "profit_minor",
-    "commission_minor",
-    "deposited_minor",
-    "withdrawn_minor",
-    "bets",
-    "open_bets",
-    "matched_bets",
-    "settled_bets",
-    "won_bets",
-    "lost_bets",
-    "staked_minor",
-    "matched_minor",
-)
+_OTHERS = {"user_id", "currency", "last_bet_at_us", "updated_at_us", "last_bets"}
+SUMS = tuple(name for name in Profile.__struct_fields__ if name not in _OTHERS)
+"""A profile's fields that are sums: what a change adds to them is what it writes."""
 
 _upsert_profiles = upsert(profiles, add=SUMS, newest=["last_bet_at_us", "updated_at_us"])
 _insert_missing = insert(profiles, keep_known=True)

@@ -31,9 +31,13 @@ class MailState(Enum):
     """What has become of a mail."""
 
     WAITING = "waiting"
+    """It is to be sent, now or at its next try."""
     SENT = "sent"
+    """The mail server took it."""
     SKIPPED = "skipped"
+    """It was not to be sent after all: the owner chose so, or nothing was left to say."""
     DEAD = "dead"
+    """It was refused for good, or too often: an operator decides."""
 
 
 @dataclass(frozen=True, slots=True)

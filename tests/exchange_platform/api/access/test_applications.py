@@ -119,7 +119,7 @@ def _rows(database: Database) -> dict[str, list[Any]]:
 
 
 def _events(api: TestClient, database: Database, kind: SecurityKind) -> list[Any]:
-    api.app.state.parts.security_log.flush()  # type: ignore[attr-defined]
+    api.app.state.services.security_log.flush()  # type: ignore[attr-defined]
     return read_events(database, Wanted(kind=kind), limit=1000)
 
 
@@ -261,14 +261,14 @@ def test_a_stream_ends_within_the_bound_once_its_token_is_revoked_or_expired(
     settings: Settings, database: Database
 ) -> None:
     clock = StandingClock(SYSTEM_CLOCK.now_us())
-    parts = create_app(settings, clock=clock).state.parts
+    services = create_app(settings, clock=clock).state.services
 
     async def told_after(change: Any) -> int:
         application = f"app-{clock.now}"
         make_token(database, application, lasts_s=3600, now_us=clock.now)
-        parts.known_tokens.refresh(0)
+        services.known_tokens.refresh(0)
         stored = next(one for one in ApiTokens(database).list() if one.application == application)
-        caller = Caller(stored.grant(), Actor(application), parts)
+        caller = Caller(stored.grant(), Actor(application), services)
         queue: asyncio.Queue[Any] = asyncio.Queue()
         told = 0
         async with aclosing(_told(caller, "a1", [], queue)) as stream:
@@ -290,4 +290,4 @@ def test_a_stream_ends_within_the_bound_once_its_token_is_revoked_or_expired(
         assert asyncio.run(told_after(revoke)) == 0
         assert asyncio.run(told_after(expire)) == 0
     finally:
-        parts.close()
+        services.close()

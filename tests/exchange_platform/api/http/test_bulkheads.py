@@ -133,7 +133,7 @@ def test_a_call_that_fails_gives_its_thread_back() -> None:
 
 
 def test_a_route_that_could_not_find_its_threads_is_refused_when_it_is_made() -> None:
-    with pytest.raises(TypeError, match="parts"):
+    with pytest.raises(TypeError, match="services"):
         pooled(Work.MONEY)("/x", lambda: None)
 
 

@@ -13,7 +13,7 @@ from tests.support.account_parts import AccountsApi
 
 
 def _link(accounts: AccountsApi, account_id: str) -> str:
-    url: str = accounts.anybody.app.state.parts.preference_links.url(account_id)  # type: ignore[attr-defined]
+    url: str = accounts.anybody.app.state.services.preference_links.url(account_id)  # type: ignore[attr-defined]
     return url.removeprefix(accounts.parts.settings.public_base_url)
 
 

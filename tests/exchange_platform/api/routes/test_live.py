@@ -133,8 +133,8 @@ def test_more_clients_than_are_allowed_are_refused_until_one_leaves(served: Serv
         one.next("event")
         refused = httpx.get(f"{served.url}/events/e1/live")
         assert (refused.status_code, refused.json()["code"]) == (503, "too_many_clients")
-    parts = served.server.config.app.state.parts  # type: ignore[union-attr]
-    wait_for(lambda: parts.live.clients == 0, what="who has left is forgotten")
+    services = served.server.config.app.state.services  # type: ignore[union-attr]
+    wait_for(lambda: services.live.clients == 0, what="who has left is forgotten")
     with following(served) as again:
         again.next("event")
 

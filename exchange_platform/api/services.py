@@ -41,7 +41,7 @@ from exchange_platform.submission import BetSubmission
 _REFUSED_FOR_S = 60.0
 
 
-class Parts:
+class Services:
     """The stores and services of one API process. Thread-safe: routes run in a pool of threads."""
 
     def __init__(self, settings: Settings, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -237,12 +237,12 @@ class Parts:
                 getattr(self, name).dispose()
 
 
-async def parts_of(connection: HTTPConnection) -> Parts:
-    """The parts of the application that a request came to."""
+async def services_of(connection: HTTPConnection) -> Services:
+    """The services of the application that a request came to."""
     # Async, as all that wait for nothing: others take a thread each.
-    found = connection.app.state.parts
-    assert isinstance(found, Parts)
+    found = connection.app.state.services
+    assert isinstance(found, Services)
     return found
 
 
-PartsOfApp = Annotated[Parts, Depends(parts_of)]
+AppState = Annotated[Services, Depends(services_of)]
