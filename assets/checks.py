@@ -303,7 +303,7 @@ BOOKS_BALANCED = Check(
     "books_balanced",
     "profiles",
     "Customers' balances and the house's add up to 0; a market that is done with owes nobody.",
-    "Compare the market's bets with the exchange's: one that was matched may be a dead letter, or was never told of.",
+    "Compare the market's bets with the exchange's: one that was matched may be a dead letter, or was never reported.",
     _books_balanced,
 )
 ORDERS_PUBLISHED = Check(
@@ -332,7 +332,7 @@ FINISHED_EVENTS_TAKE_NO_BETS = Check(
     "finished_events_take_no_bets",
     "events",
     "No market is open whose event has been over for a minute.",
-    "The exchange told of the event's end and not of its markets': compare those markets with the exchange.",
+    "The exchange reported the event's end and not of its markets': compare those markets with the exchange.",
     _finished_events_take_no_bets,
 )
 

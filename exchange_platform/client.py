@@ -207,12 +207,12 @@ class ExchangeClient:
         return _bet(answer.json()["bet"])
 
     def events(self, **parameters: Any) -> dict[str, Any]:
-        """Events, as `GET /events` tells them."""
+        """Events, as `GET /events` returns them."""
         found: dict[str, Any] = self._call("GET", "/events", params=parameters).json()
         return found
 
     def event(self, event_id: str) -> dict[str, Any]:
-        """An event with its markets and selections, as `GET /events/{id}` tells it."""
+        """An event with its markets and selections, as `GET /events/{id}` returns it."""
         found: dict[str, Any] = self._call("GET", f"/events/{event_id}").json()
         return found
 

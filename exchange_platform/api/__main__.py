@@ -1,4 +1,4 @@
-"""`python -m exchange_platform.api`: serves the API on one address until it is told to end."""
+"""`python -m exchange_platform.api`: serves the API on one address until it is asked to end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API tells of events, markets and windows, as JSON. Not here: the routes (routes/events.py,
+"""What the API shows of events, markets and windows, as JSON. Not here: the routes (routes/events.py,
 routes/windows.py, routes/live.py).
 """
 
@@ -64,7 +64,7 @@ class FoundEvents(BaseModel):
 
 
 class ScoreTold(BaseModel):
-    """One side's score, as its sport tells it."""
+    """One side's score, as its sport gives it."""
 
     name: str
     value: str
@@ -174,7 +174,7 @@ class ChangedWindows(BaseModel):
 
 
 def found_event(hit: EventHit) -> FoundEvent:
-    """A hit of the index, told."""
+    """A hit of the index, as the API shows it."""
     document = hit.document
     return FoundEvent(
         event_id=document.event_id,
@@ -193,19 +193,19 @@ def found_event(hit: EventHit) -> FoundEvent:
 
 
 def event_told(stored: StoredEvent) -> EventTold:
-    """An event without its markets, told."""
+    """An event without its markets, as the API shows it."""
     return EventTold(**_event(stored.event, stored.index_version))
 
 
 def whole_event(stored: StoredEvent) -> WholeEvent:
-    """An event with its markets, told."""
+    """An event with its markets, as the API shows it."""
     return WholeEvent(
         **_event(stored.event, stored.index_version), markets=[_market(market) for market in stored.markets]
     )
 
 
 def window_told(window: MarketWindow) -> Window:
-    """A window, told."""
+    """A window, as the API shows it."""
     row = window.row
     return Window(
         selection_id=row.selection_id,

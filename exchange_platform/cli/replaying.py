@@ -81,7 +81,7 @@ def _say(summary: ReplaySummary, seconds: float, console: Console) -> None:
         f"{summary.executions:,} executions published, stake {summary.stake:,}, from {summary.messages:,} messages"
         f" in {seconds:.1f} s"
     )
-    print(f"{summary.updates:,} updates of {len(summary.events):,} events told")
+    print(f"{summary.updates:,} updates of {len(summary.events):,} events published")
     classes = ", ".join(f"{count} {name}" for name, count in summary.restatement_classes.most_common())
     print(f"{summary.restatements:,} restatements{f' ({classes})' if classes else ''}")
     for damage in summary.damaged.first[:10]:

@@ -1,5 +1,5 @@
-"""What SES tells of mails that it could not deliver: read strictly, as it comes through SNS into a queue. Not
-here: receiving it (feedback_channel.py).
+"""What SES reports of mails that it could not deliver: read strictly, as it comes through SNS into a queue.
+Not here: receiving it (feedback_channel.py).
 
 Formats: the SNS envelope (Amazon SNS, "Fanout to Amazon SQS queues"), and in it SES's notification or event
 ("Amazon SNS notification contents for Amazon SES"; "Contents of event data that Amazon SES publishes to
@@ -79,7 +79,7 @@ _feedbacks = msgspec.json.Decoder(_Feedback)
 
 
 def read_feedback(body: str | bytes, topic: str | None) -> list[Refusal]:
-    """The refusals that a queue's message tells; none for what asks for nothing (deliveries, bounces that
+    """The refusals that a queue's message reports; none for what asks for nothing (deliveries, bounces that
     pass). Raises `UnreadableFeedback`.
 
     `topic` is the name or ARN of the only topic that is believed; None believes whatever the queue's own

@@ -2,7 +2,7 @@
 (feedback.py).
 
 A queue behind the SNS topic needs no public endpoint, keeps what comes while nobody looks, and lets in what
-its policy says. A message is deleted once what it tells is committed; one that comes twice changes nothing
+its policy says. A message is deleted once what it reports is committed; one that comes twice changes nothing
 the second time.
 """
 

@@ -1,4 +1,4 @@
-"""The wish for a confirmation mail, written in the transaction that it belongs to. Not here: what the mail
+"""The request for a confirmation mail, written in the transaction that it belongs to. Not here: what the mail
 says (mails.py).
 """
 

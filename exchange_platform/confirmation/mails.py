@@ -2,8 +2,8 @@
 sending and trying again (mail/).
 
 A token is in clear in this process while its mail is sent, in the mail, and nowhere else: what waits in the
-database is the wish for a mail. A mail that has to be tried again carries another token; those of one wish
-are all good until one is used, as the same mail may arrive twice.
+database is the request for a mail. A mail that has to be tried again carries another token; those of one
+request are all good until one is used, as the same mail may arrive twice.
 """
 
 from __future__ import annotations

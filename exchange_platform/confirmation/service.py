@@ -2,8 +2,8 @@
 Not here: HTTP (api/), or sending (mails.py).
 
 Nobody learns from it whether an address is known. A registration looks nothing up: it writes a new account
-and the wish for a mail, whatever the address, and which mail that will be is decided later, where it is
-rendered. The limit on one address's mails withholds mail and is told to nobody; the limits that are told
+and the request for a mail, whatever the address, and which mail that will be is decided later, where it is
+rendered. The limit on one address's mails withholds mail and is shown to nobody; the limits that are told
 count what the same caller did.
 """
 
@@ -51,7 +51,7 @@ class Pressed(Enum):
     EXPIRED = "expired"
     """The code was the newest, and its time was over."""
     UNKNOWN = "unknown"
-    """No such code: never sent, or voided by a newer one, or the account is gone. Which, nobody is told."""
+    """No such code: never sent, or voided by a newer one, or the account is gone. Which, nobody learns it."""
     TAKEN = "taken"
     """Another account of the same address was confirmed first."""
 
@@ -154,7 +154,7 @@ class AccountService:
     def confirm(self, code: str, client: str) -> Pressed:
         """Confirm the account whose mailed code this is. Raises `TooMany`.
 
-        Of several calls with one code, one is told `CONFIRMED` and the others `USED`.
+        Of several calls with one code, one is answered `CONFIRMED` and the others `USED`.
         """
         now_us = self._clock.now_us()
         with self._database.write() as connection:

@@ -1,5 +1,5 @@
-"""What the owner of a bet is told of: the kinds of change, and the rule by which an update is one. Pure; no
-I/O, no clock.
+"""What the owner of a bet is notified of: the kinds of change, and the rule by which an update is one. Pure;
+no I/O, no clock.
 
 Not here: which changes are mailed (notifications/changes.py), what is said of them
 (notifications/wording.py).
@@ -13,7 +13,7 @@ from exchange_platform.domain.bets import Bet, BetStatus
 
 
 class ChangeKind(StrEnum):
-    """What happened to a bet, as its owner is told."""
+    """What happened to a bet, as its owner is notified of it."""
 
     ACCEPTED = "accepted"
     """The exchange has it, or has it again: it can be matched."""
@@ -45,7 +45,7 @@ _NAMED = {
 
 
 def change_of(before: Bet | None, after: Bet) -> ChangeKind | None:
-    """What the owner is told of; None where nothing that concerns the owner changed."""
+    """What the owner is notified of; None where nothing that concerns the owner changed."""
     status = after.status
     was = before.status if before is not None else None
     if status is BetStatus.SETTLED and (was is not BetStatus.SETTLED or before is None):

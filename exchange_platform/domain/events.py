@@ -1,4 +1,4 @@
-"""Events, markets and selections: their states and what an update of one tells. Pure; no I/O, no clock.
+"""Events, markets and selections: their states and what an update of one says. Pure; no I/O, no clock.
 
 An update is an event's or market's whole state at a version, as the exchange's feed gives it: applying the
 newest alone gives the state, and one that is not newer changes nothing. Not here: how updates travel
@@ -15,6 +15,7 @@ import msgspec
 
 from exchange_platform.domain.bets import Id, Instant, SelectionId, check_handicap, check_instant
 from exchange_platform.domain.records import strictly
+from exchange_platform.domain.schemas import json_schema_of
 
 Version = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -63,7 +64,7 @@ class SelectionStatus(enum.Enum):
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One side's score as its sport tells it: `value` such as `2` or `143/6`, `detail` such as `20.0
+    """One side's score as its sport gives it: `value` such as `2` or `143/6`, `detail` such as `20.0
     overs`.
     """
 
@@ -100,7 +101,7 @@ class EventUpdate(
 
 
 class SelectionState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One selection of a market, as its market's update tells."""
+    """One selection of a market, as its market's update has it."""
 
     selection_id: SelectionId
     handicap: Decimal = Decimal(0)
@@ -173,12 +174,4 @@ def encode_update(update: FeedUpdate) -> bytes:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of what the exchange's feed carries."""
-    (root,), components = msgspec.json.schema_components(
-        [EventUpdate | MarketUpdate], ref_template="#/$defs/{name}"
-    )
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "exchange-feed",
-        **root,
-        "$defs": components,
-    }
+    return json_schema_of("exchange-feed", [EventUpdate | MarketUpdate])

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from exchange_platform.domain.bets import Id, Instant
+from exchange_platform.domain.schemas import json_schema_of
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -88,12 +89,4 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the answers and of what is asked for."""
-    roots, components = msgspec.json.schema_components(
-        [ReportedSpan, ReportedBets, Missing], ref_template="#/$defs/{name}"
-    )
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "exchange-report",
-        "oneOf": list(roots),
-        "$defs": components,
-    }
+    return json_schema_of("exchange-report", [ReportedSpan, ReportedBets, Missing])

@@ -24,6 +24,7 @@ from exchange_platform.domain.bets import (
     check_odds_in_range,
 )
 from exchange_platform.domain.records import UndecodableRecord, strictly
+from exchange_platform.domain.schemas import json_schema_of
 
 Stake = Annotated[int, msgspec.Meta(ge=1, le=10**13)]
 
@@ -116,15 +117,7 @@ def encode_order(order: Order) -> bytes:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of what the stream `bet-orders` carries."""
-    (root,), components = msgspec.json.schema_components(
-        [PlaceOrder | CancelOrder | ReplaceOrder], ref_template="#/$defs/{name}"
-    )
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "bet-orders",
-        **root,
-        "$defs": components,
-    }
+    return json_schema_of("bet-orders", [PlaceOrder | CancelOrder | ReplaceOrder])
 
 
 __all__ = [

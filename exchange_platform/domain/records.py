@@ -23,6 +23,7 @@ from exchange_platform.domain.bets import (
     check_instant,
     check_odds_in_range,
 )
+from exchange_platform.domain.schemas import json_schema_of
 
 MAX_STAKE = Decimal(10) ** 12
 
@@ -123,12 +124,4 @@ def encode(record: Record) -> bytes:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of what the stream `exchange-bets` carries."""
-    (root,), components = msgspec.json.schema_components(
-        [Execution | BetUpdate], ref_template="#/$defs/{name}"
-    )
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "exchange-bets",
-        **root,
-        "$defs": components,
-    }
+    return json_schema_of("exchange-bets", [Execution | BetUpdate])

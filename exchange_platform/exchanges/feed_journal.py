@@ -77,7 +77,9 @@ class FeedPage:
 
 
 class _Head(msgspec.Struct):
-    """What tells an update's entity; whatever is missing or strange is for the feed's readers to refuse."""
+    """What identifies an update's entity; whatever is missing or strange is for the feed's readers to
+    refuse.
+    """
 
     kind: Any = None
     event_id: Any = None
@@ -106,7 +108,7 @@ class FeedJournal:
         with FileLock(path.with_suffix(".lock")):  # two that make it at once would be in each other's way
             self._db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
-            # A cursor that was told must never be another update's, even when the power fails.
+            # A cursor that was given out must never be another update's, even when the power fails.
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
             self._db.execute("INSERT OR IGNORE INTO feed VALUES (1, ?, 0, 1)", (uuid.uuid4().hex,))

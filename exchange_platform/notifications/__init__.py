@@ -1,3 +1,3 @@
-"""What bets' owners and subscribers are told of each change, and the run that delivers it. Not here: sending
-mail (mail/).
+"""How bets' owners and subscribers are notified of each change, and the run that delivers it. Not here:
+sending mail (mail/).
 """

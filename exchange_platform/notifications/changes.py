@@ -1,4 +1,4 @@
-"""Changes of bets as they are told, and which of them an owner gets a mail of. Pure; no I/O, no clock.
+"""Changes of bets as they are reported, and which of them an owner gets a mail of. Pure; no I/O, no clock.
 
 Not here: what a change is (domain/changes.py), when a mail leaves (planning.py), or what it says
 (wording.py).
@@ -72,7 +72,7 @@ def read(row: ChangeRow) -> Change:
 
 
 def telling(change: Change, choice: MailChoice) -> Telling:
-    """How an owner who chose so is told of the change."""
+    """How an owner who chose so is notified of the change."""
     if change.must_be_told or choice is MailChoice.ALL:
         return Telling.AT_ONCE
     if choice is MailChoice.DIGEST:

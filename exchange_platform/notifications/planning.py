@@ -7,8 +7,8 @@ Not here: keeping the plan (collecting.py).
 - Fills of a bet gather in one mail. It leaves once there was no fill for `quiet_s`, `at_most_s` after its
   first fill at the latest, at once with a fill that leaves nothing to match, and before any other change of
   the bet.
-- Mails of one bet leave in the order of its changes. What an owner gets in a digest is told there, whatever
-  else was mailed meanwhile.
+- Mails of one bet leave in the order of its changes. What an owner gets in a digest is reported there,
+  whatever else was mailed meanwhile.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def change_words(
     changes: Sequence[Change], names: BetNames, entries: BalanceEntries, display_name: str
 ) -> ChangeWords:
     """The words of the changes that one mail tells: one, or fills of one bet that followed each other. The
-    newest bet is what is told.
+    newest bet is what is reported.
     """
     change = changes[-1]
     bet = change.bet

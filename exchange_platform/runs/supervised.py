@@ -110,7 +110,7 @@ class SupervisedRun(ABC, Generic[Report]):
 
     @abstractmethod
     def _close(self) -> None:
-        """Let go of what it holds, once its end is told."""
+        """Let go of what it holds, once its end is reported."""
 
     # What its user calls.
 

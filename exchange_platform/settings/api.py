@@ -42,7 +42,7 @@ class Api(Section):
     )
     limit_mails_address: LimitsText = Field(
         "4/minute, 12/day",
-        description="Confirmation mails to one email address; what is over is not sent, and nobody is told.",
+        description="Confirmation mails to one email address; what is over is not sent, and nobody learns it.",
     )
     limit_resends: LimitsText = Field(
         "1/minute, 5/day", description="Confirmation mails of one account, the first included."

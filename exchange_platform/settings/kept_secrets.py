@@ -1,4 +1,4 @@
-"""Settings that are kept in AWS Secrets Manager, read where a process is told only where they lie. Not here:
+"""Settings that are kept in AWS Secrets Manager, read where a process is given only where they lie. Not here:
 which settings there are.
 
 ECS puts a secret's value into the task's environment by itself; Lambda does not, and is given `<NAME>_SECRET`

@@ -29,7 +29,7 @@ _PLACE = re.compile(r"[^@/:?#\[\]]*(?:\[[0-9a-fA-F:.%]*\])?(?::\d*)?")
 
 
 class UnclearAddress(ValueError):
-    """An address whose parts can't be told apart. The message never holds any of it."""
+    """An address whose parts can't be distinguished. The message never holds any of it."""
 
 
 def shown_url(url: str) -> str:
@@ -126,7 +126,7 @@ def postgres_catalog(
 
 
 def postgres_security(host: str | None, *, tls: Tls | None, ca_file: Path | None) -> dict[str, str]:
-    """What libpq is told of TLS to that host."""
+    """What libpq is given of TLS to that host."""
     asked = asked_of(host, tls)
     if asked is None:
         return {}

@@ -165,7 +165,7 @@ class OrderPublishing:
         published: Callable[[Sequence[str]], None],
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """`published` is told the ids of what is in the stream, to have them marked in the outbox."""
+        """`published` is given the ids of what is in the stream, to have them marked in the outbox."""
         self._publisher = publisher
         self._published = published
         self._clock = clock

@@ -47,7 +47,7 @@ class _Unknown(NamedTuple):
 
 
 class _Contradiction(Exception):
-    """What was told can't follow from what is known."""
+    """What was reported can't follow from what is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class Reconciliation:
         return [told] if told is not None else []
 
     def _apply(self, told: Sequence[BetUpdate]) -> str | None:
-        """Apply what was told, and publish it for the other stores; the reason if it contradicts what is
+        """Apply what was reported, and publish it for the other stores; the reason if it contradicts what is
         known.
 
         Published before the commit: what was not committed then comes through the stream.

@@ -14,7 +14,7 @@ CHECK_EACH_TIME = "no-cache"
 
 
 def tag_of(*parts: object) -> str:
-    """An entity tag for what is told by these parts. Weak: two answers with it say the same."""
+    """An entity tag for what is said by these parts. Weak: two answers with it say the same."""
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
     return f'W/"{digest[:24]}"'
 

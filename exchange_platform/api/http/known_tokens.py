@@ -30,7 +30,7 @@ _NOBODYS = b"\0" * 32
 @dataclass(frozen=True, slots=True)
 class Found:
     """Whose a token is. Without a grant it is refused, and `why` says it to operators only; the caller is
-    told the same whatever it is.
+    answered the same whatever it is.
     """
 
     grant: Grant | None

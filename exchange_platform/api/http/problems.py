@@ -83,7 +83,7 @@ def install(app: FastAPI) -> None:
 
 
 def answer(problem: Problem) -> JSONResponse:
-    """The response that tells a problem."""
+    """The response that reports a problem."""
     content = {
         "type": "about:blank",
         "title": problem.title,

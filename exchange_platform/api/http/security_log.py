@@ -2,7 +2,7 @@
 refused, how often. Not here: what is logged with the change that it says (accounts/security_events.py).
 
 Refusals are counted, so that nobody can fill the disk: each kind, application and client is one row at once,
-and one more with the count when `PERIOD_S` is over. At most `MAX_KEYS` of these are told apart in a period
+and one more with the count when `PERIOD_S` is over. At most `MAX_KEYS` of these are distinguished in a period
 for each token, and for all strangers together; what is over counts as from `others`. No request waits for the
 log: a thread of its own writes it.
 """
@@ -81,7 +81,9 @@ class SecurityLog:
             self._turn()
             if key not in self._counts and self._count_of(key) >= MAX_KEYS:
                 # Who was let in is still named: strangers must not hide what a stolen token does.
-                key = _Key(kind, application, token_id, OTHERS, "more kinds of refusals than are told apart")
+                key = _Key(
+                    kind, application, token_id, OTHERS, "more kinds of refusals than are distinguished"
+                )
             if key in self._counts:
                 self._counts[key] += 1
                 return
@@ -90,7 +92,7 @@ class SecurityLog:
         self._begin()
 
     def _count_of(self, key: _Key) -> int:
-        """How many are told apart of the same token; without one, of all strangers together."""
+        """How many are distinguished of the same token; without one, of all strangers together."""
         return sum(
             1
             for one in self._counts

@@ -100,7 +100,7 @@ class MailPreferences(BaseModel):
 def register(wanted: NewAccount, caller: Operating, services: AppState, response: Response) -> Registered:
     """Register an account and mail a confirmation to its address.
 
-    The answer is always a fresh account that is `PENDING`; nothing tells whether the address is known. If it
+    The answer is always a fresh account that is `PENDING`; nothing says whether the address is known. If it
     belongs to an account already, its owner is mailed that, and the new account is never confirmed. An
     account that nobody confirms is deleted after some days.
     """
@@ -115,7 +115,7 @@ def register(wanted: NewAccount, caller: Operating, services: AppState, response
 
 @router.get("/{account_id}", responses=problems(401, 403, 404, 422, 503))
 def read(account_id: AccountId, caller: Reading, services: AppState) -> AccountDetails:
-    """Tell how an account is."""
+    """Return how an account is."""
     _check(caller, account_id)
     account = services.account_reader.get(account_id)
     if account is None:

@@ -141,7 +141,7 @@ def place(wanted: NewBet, caller: Betting, services: AppState, key: IdempotencyK
 
 @router.get("/bets/{bet_id}", responses=problems(401, 403, 404, 422, 503))
 def read(bet_id: BetId, caller: Reading, services: AppState, account_id: OfAccount = None) -> BetView:
-    """Tell how a bet is."""
+    """Return how a bet is."""
     return BetView.of(_bet(services, caller, bet_id, account_id))
 
 

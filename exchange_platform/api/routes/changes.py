@@ -66,7 +66,7 @@ async def changes(
         BeforeValidator(lambda given: given or None),
         Header(
             alias="Last-Event-ID",
-            description="The last id that was seen: what came since is told first. Empty (an `EventSource` that saw none): from now on.",
+            description="The last id that was seen: what came since is sent first. Empty (an `EventSource` that saw none): from now on.",
         ),
     ] = None,
 ) -> StreamingResponse:
@@ -108,7 +108,7 @@ async def _told(
             try:
                 if not await caller.still_let_in():
                     return
-            except (StoreUnavailable, Problem):  # nothing is told until it is known again
+            except (StoreUnavailable, Problem):  # nothing is sent until it is known again
                 await asyncio.sleep(_LOOK_AGAIN_S)
                 continue
             try:

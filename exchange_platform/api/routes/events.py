@@ -93,7 +93,7 @@ def listed(
     responses={**problems(404, 422, 503), 304: {"description": "Unchanged."}},
 )
 def one(services: AppState, request: Request, event_id: Identifier) -> Response:
-    """Tell an event with its scores, markets and selections. Its ETag changes with any of them, so asking
+    """Return an event with its scores, markets and selections. Its ETag changes with any of them, so asking
     again costs little.
     """
     if "If-None-Match" in request.headers:

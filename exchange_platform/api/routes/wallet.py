@@ -203,7 +203,7 @@ def transfers(
 
 @router.get("/wallet", responses=problems(401, 403, 404, 422, 503))
 def wallet(account_id: AccountId, caller: Reading, services: AppState) -> WalletView:
-    """Tell an account's money, as it is this moment."""
+    """Return an account's money, as it is this moment."""
     caller.check_account(account_id)
     found = services.wallets.wallet(account_id)
     return WalletView(
@@ -221,7 +221,7 @@ def wallet(account_id: AccountId, caller: Reading, services: AppState) -> Wallet
 
 @router.get("/profile", responses=problems(401, 403, 404, 422, 503))
 def profile(account_id: AccountId, caller: Reading, services: AppState) -> ProfileDetails:
-    """Tell an account's profile, from the profile view. An account that never had money or a bet has one of
+    """Return an account's profile, from the profile view. An account that never had money or a bet has one of
     zeros.
     """
     caller.check_account(account_id)

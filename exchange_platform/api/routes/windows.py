@@ -46,7 +46,7 @@ def windows(
         ),
     ] = None,
     selection_id: Annotated[int | None, Query(ge=0, le=2**53 - 1)] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_WINDOWS, description="The newest so many are told.")] = 2000,
+    limit: Annotated[int, Query(ge=1, le=MAX_WINDOWS, description="The newest so many are returned.")] = 2000,
 ) -> Response:
     """Tell a market's odds windows: those that are closed, and those still open as they are now.
 

@@ -79,7 +79,7 @@ class ChangeFeed:
             raise Problem(
                 410,
                 "too_long_away",
-                "the changes since that id are too many to be told; read the bets, and listen without Last-Event-ID",
+                "the changes since that id are too many to be sent; read the bets, and listen without Last-Event-ID",
             )
         missed: list[ChangeRow] = []
         while after < read_to:

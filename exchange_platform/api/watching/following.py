@@ -72,13 +72,13 @@ class Client:
 
 @dataclass(slots=True)
 class _Market:
-    """Which windows of a market were told: those that may still change, each by what changes with it."""
+    """Which windows of a market were sent: those that may still change, each by what changes with it."""
 
     floor: datetime
     told: dict[_Key, _Stamp] = field(default_factory=dict)
 
     def changed(self, windows: Iterable[MarketWindow]) -> list[MarketWindow]:
-        """Those of the windows that are not what was told; they are told now. Forgets those that will hardly
+        """Those of the windows that are not what was sent; they are sent now. Forgets those that will hardly
         change.
         """
         changed = []
@@ -111,12 +111,12 @@ class _Followed:
 
 
 class Live:
-    """Tells clients of changes of the events that they follow, and of their markets' windows.
+    """Notifies clients of changes of the events that they follow, and of their markets' windows.
 
     One thread looks for all of them, while there are any: at the events' versions in one statement, and at
     the lake only when it has a new snapshot. A client's first message is the event as it is; a window that
-    changes after that is told, so a client that reads the windows once it has the first message, and again
-    after each `resumed`, misses nothing. A window is told again whenever its executions, revision or finality
+    changes after that is sent, so a client that reads the windows once it has the first message, and again
+    after each `resumed`, misses nothing. A window is sent again whenever its executions, revision or finality
     change.
     """
 
@@ -255,7 +255,7 @@ class Live:
             self._snapshot = snapshot
 
     def _begin(self, unread: list[_Followed]) -> None:
-        """Take the windows of these events' new markets as told: who follows them reads them after the
+        """Take the windows of these events' new markets as sent: who follows them reads them after the
         event's message.
         """
         floors = {market_id: since for one in unread for market_id, since in one.unread.items()}

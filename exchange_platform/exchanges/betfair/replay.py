@@ -98,7 +98,7 @@ class ReplaySummary:
     messages: int = 0
     updates: int = 0
     events: set[str] = field(default_factory=set)
-    """Of which the updates told."""
+    """Of which there were updates."""
     executions: int = 0
     stake: Decimal = Decimal(0)
     restatements: int = 0

@@ -1,9 +1,9 @@
 """What Betfair's streams say of events and markets, as updates of the exchange's feed. Pure. Not here: files
 and sockets, executions.
 
-An update is told when something of it changed. Its version grows with the message's time, and is the same
-whenever the same messages come in the same order; what is told with sports data is newer than the same
-without.
+An update is published when something of it changed. Its version grows with the message's time, and is the
+same whenever the same messages come in the same order; what is published with sports data is newer than the
+same without.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ from exchange_platform.exchanges.betfair.messages import (
 )
 
 TRADED_EVERY_MS = 15_000
-"""How often, in the stream's time, the volume that was traded in a market is told when nothing else changes.
+"""How often, in the stream's time, the volume that was traded in a market is published when nothing else
+changes.
 """
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -102,7 +103,7 @@ class FeedStates:
     """The events and markets of a stream, or of several merged by time. For one thread."""
 
     def __init__(self, *, of_sports_data_alone: bool = False) -> None:
-        """With `of_sports_data_alone`, events are told of which there is no market, too."""
+        """With `of_sports_data_alone`, events are published of which there is no market, too."""
         self._of_sports_data_alone = of_sports_data_alone
         self._events: dict[str, _Event] = {}
         self._event_of: dict[str, str] = {}
@@ -166,7 +167,7 @@ class FeedStates:
         return forgotten
 
     def _told(self, event: _Event, at_ms: int, market_ids: Iterable[str]) -> list[FeedUpdate]:
-        """The event and these of its markets, those that are not what was told last."""
+        """The event and these of its markets, those that are not what was published last."""
         if not event.markets and not self._of_sports_data_alone:
             return []
         markets: list[FeedUpdate] = []
@@ -181,8 +182,8 @@ class FeedStates:
                 market.told, market.told_at_ms, market.traded_told = update, at_ms, market.traded
                 markets.append(update)
         is_new = event.told is None
-        # Told again when a market opens or closes: so its newest version is as new as theirs, with or without
-        # sports data.
+        # Published again when a market opens or closes: so its newest version is as new as theirs, with or
+        # without sports data.
         changed = _if_changed(_event_update(event, at_ms), event.told, event.with_sports_data, or_not=turned)
         if changed is None:
             return markets
@@ -213,7 +214,7 @@ def _learn(event: _Event, change: SportsChange) -> bool:
 
 
 def _if_changed(update: _U, told: _U | None, with_sports_data: bool, *, or_not: bool = False) -> _U | None:
-    """The update at its version, unless it says what was told last."""
+    """The update at its version, unless it says what was published last."""
     if told is None:
         known = 0
     else:

@@ -57,7 +57,7 @@ class VolumeLadders:
     restatement; if not, each rise is an execution of half of it, since volume counts both sides. Either way
     the new sizes are then known.
 
-    The classes of restatements are guesses from what the stream tells, tried in this order: `removed runner`:
+    The classes of restatements are guesses from what the stream says, tried in this order: `removed runner`:
     the selection is REMOVED, or a runner of its market was removed at most a minute of stream time ago;
     `after result`: the market is CLOSED, the selection has a result, or all its volume goes while the market
     is SUSPENDED (Betfair clears volume just before it closes a market); `currency re-rating`: no size fell by

@@ -1,4 +1,4 @@
-"""`python -m exchange_platform.exchanges.gateway`: serves the gateway on 127.0.0.1 until it is told
+"""`python -m exchange_platform.exchanges.gateway`: serves the gateway on 127.0.0.1 until it is asked
 to end.
 """
 

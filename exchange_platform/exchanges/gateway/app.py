@@ -138,7 +138,7 @@ async def _page(journal: FeedJournal, news: News, wanted: FeedRequest) -> FeedPa
     while True:
         page = await run_in_threadpool(journal.read, wanted.after, wanted.limit)
         left_s = until - time.monotonic()
-        # Who is ahead of this feed is told so at once: there is nothing for him to wait for.
+        # Who is ahead of this feed is answered at once: there is nothing for him to wait for.
         if page.updates or page.newest < wanted.after or left_s <= 0:
             return page
         await news.wait(page.newest, left_s)

@@ -287,7 +287,7 @@ class OrderDesk:
         return Waiting(number, now_us + int(delay_s * 1e6), market_order, replaces)
 
     def _can_answer(self, order: Order, bet_id: str, version: int) -> bool:
-        """Whether the bet is a new one, and one that may be told of under its id."""
+        """Whether the bet is a new one, and one that may be reported under its id."""
         if bet_id in self._tick.bets or self._journal.taken_bet(bet_id) is not None:
             self.counts["repeats"] += 1
             return False

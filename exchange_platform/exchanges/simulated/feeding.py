@@ -1,4 +1,4 @@
-"""What the exchange's feed is told: the newest update of each event and market whose public face changed.
+"""What the exchange's feed is given: the newest update of each event and market whose public face changed.
 Pure, save for versions.
 
 Not here: the feed's journal (feed_journal.py), and when it is written (exchange.py commits, process.py
@@ -26,13 +26,13 @@ from exchange_platform.exchanges.simulated.programme import Programme
 from exchange_platform.exchanges.simulated.states import TRADED, EventState, MarketState, Phase
 
 VOLUME_EVERY_S = 3.0
-"""How often a market's traded volume is told where nothing else is new."""
+"""How often a market's traded volume is published where nothing else is new."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Feeding:
-    """Remembers what each event and market was last told as. After a start everything is told again, as a
-    newer version.
+    """Remembers what each event and market was last published as. After a start everything is published
+    again, as a newer version.
     """
 
     def __init__(self, programme: Programme) -> None:

@@ -117,7 +117,7 @@ class Tick:
     """Those that changed."""
     gone_events: Sequence[str] = ()
     updates: Sequence[bytes] = ()
-    """What the feed is to be told."""
+    """What the feed is to be given."""
     orders: Sequence[TakenOrder] = ()
     positions: dict[str, str] = field(default_factory=dict)
     """Up to where the shards of `bet-orders` are taken."""

@@ -27,9 +27,9 @@ class Repeats:
     """Around an application: keeps its answers by the SDK's number of the call.
 
     Now and then (4 in some 2,500 calls on connections that are kept, fewer on others) Terraform's AWS
-    provider (5.100) loses the connection while it reads an answer, and sends its call again. Told then that
-    what it deletes is not there, or what it makes is, it gives up. What failed for the server's own reasons
-    is not kept: that is worth another try.
+    provider (5.100) loses the connection while it reads an answer, and sends its call again. Answered then
+    that what it deletes is not there, or what it makes is, it gives up. What failed for the server's own
+    reasons is not kept: that is worth another try.
     """
 
     def __init__(self, application: Application) -> None:

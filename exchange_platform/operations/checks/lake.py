@@ -47,7 +47,7 @@ def lake_agrees(
     """The newest version of each bet placed in these spans is the same in the lake as in the operational
     database.
 
-    A bet that is only PENDING is left out: the exchange has not told of it yet. Waits up to some seconds for
+    A bet that is only PENDING is left out: the exchange has not reported it yet. Waits up to some seconds for
     the lake to come as far; where it does not, nothing is compared. A difference counts once it was seen
     again and again for as long.
     """

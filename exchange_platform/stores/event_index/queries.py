@@ -1,5 +1,5 @@
-"""What Elasticsearch is told: the event index's mapping, its documents, plans as queries. Not here: asking it
-(elasticsearch.py).
+"""What Elasticsearch is given: the event index's mapping, its documents, plans as queries. Not here: asking
+it (elasticsearch.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What tantivy is told: the schema, documents and plans as queries. Not here: asking it (tantivy.py)."""
+"""What tantivy is given: the schema, documents and plans as queries. Not here: asking it (tantivy.py)."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _SECOND = "epoch_us(placed_at) // 1000000"
 
 
 def _newest(where: str) -> str:
-    """Every bet's newest version. What is only PENDING was not told of by the exchange yet: each store may
+    """Every bet's newest version. What is only PENDING was not reported by the exchange yet: each store may
     lack it.
     """
     return f"""

@@ -179,7 +179,7 @@ class WindowReader:
 
 
 def default_since(updated_at: datetime, now: datetime) -> datetime:
-    """From when on windows are told of a market whose newest update is of then: a day before. A replay tells
+    """From when on windows are shown of a market whose newest update is of then: a day before. A replay tells
     of years ago.
     """
     return max(EARLIEST + DEFAULT_SPAN, min(updated_at, now)) - DEFAULT_SPAN

@@ -255,7 +255,7 @@ outbox = sa.Table(
     sa.Column("bet", LongText, nullable=False, comment="JSON: the bet at that version"),
     sa.Column("changed_at_us", sa.BigInteger, nullable=False),
     sa.UniqueConstraint("bet_id", "bet_version"),
-    comment="One row for each change of a bet that its owner is told of; written in the bet's own transaction.",
+    comment="One row for each change of a bet that its owner is notified of; written in the bet's own transaction.",
 )
 
 outbox_sequences = sa.Table(

@@ -38,7 +38,7 @@ class SinkWorker:
     """Commits to one sink, in order, what it is handed.
 
     While the store is away, or refuses everything, it keeps what it has and tries again; `condition` says so.
-    Once that has gone on for `degraded_limit_s` without the store being away, its owner is told to `fail`
+    Once that has gone on for `degraded_limit_s` without the store being away, its owner has to `fail`
     with a `SinkDegraded`.
     """
 
@@ -104,8 +104,8 @@ class SinkWorker:
         return held
 
     def claim_soon(self, shards: Sequence[str]) -> None:
-        """Have shards claimed by the worker's own thread, as soon as the sink allows it; its owner is told
-        `claimed` then.
+        """Have shards claimed by the worker's own thread, as soon as the sink allows it; its owner is
+        notified by `claimed` then.
         """
         self._to_claim = [*self._to_claim, *shards]
         self._wake.set()

@@ -1,4 +1,4 @@
-"""How dead letters of `exchange-bets` are applied after all. Not here: which, and what is told of it
+"""How dead letters of `exchange-bets` are applied after all. Not here: which, and what is said of it
 (dead_letters.py).
 """
 

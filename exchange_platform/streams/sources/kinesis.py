@@ -50,7 +50,7 @@ class StreamUnavailable(Unavailable):
 
 
 class KinesisSource:
-    """All shards of one stream, each read from where it is told.
+    """All shards of one stream, each read from where it is asked to.
 
     A shard's name is its id and the stream's creation time (`shardId-000000000000@1763948000123`), so
     positions of a stream that was deleted and recreated are never mistaken for the new one's. Reads are not

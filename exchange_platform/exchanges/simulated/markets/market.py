@@ -1,9 +1,9 @@
 """One market: its books and bets, from the first order to the last settlement. Not here: when each happens
 (lifecycle.py), what customers' orders wait for (waiting.py).
 
-Whatever changes is told to `Told` as records, in order. The newest record of a bet is its whole state. The
-exchange knows a bet by a number; the bet's id is that number for a trader's, and the platform's own text for
-one that came from `bet-orders`.
+Whatever changes is reported to `Told` as records, in order. The newest record of a bet is its whole state.
+The exchange knows a bet by a number; the bet's id is that number for a trader's, and the platform's own text
+for one that came from `bet-orders`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ FINAL = (BetStatus.CANCELLED, BetStatus.LAPSED, BetStatus.VOIDED, BetStatus.REJE
 
 
 class Told(Protocol):
-    """Who is told of what happens in markets."""
+    """Who is notified of what happens in markets."""
 
     def executed(self, execution: Execution) -> None:
         """Two bets were matched."""
@@ -119,7 +119,7 @@ class LiveMarket:
     def place(self, order: NewOrder, number: int, now: datetime) -> BetUpdate:
         """Take an order as bet `number`: match it, let the rest of a limit order rest. Raises `OrderRefused`.
 
-        Tells for each fill the execution and the resting bet, then the new bet as it is after all of them.
+        Reports for each fill the execution and the resting bet, then the new bet as it is after all of them.
         """
         self.check(order)
         market = self.state.market

@@ -47,7 +47,7 @@ def reduced(bet: BetUpdate, size_minor: int | None, now: datetime, reason: str |
 
 
 def wait(live: LiveMarket, bet: BetUpdate, waiting: Waiting, now: datetime) -> None:
-    """Let a pending bet wait; its owner is told that the exchange has it."""
+    """Let a pending bet wait; its owner is notified that the exchange has it."""
     live.state.waiting = [*live.state.waiting, waiting]
     told = msgspec.structs.replace(
         bet, version=bet.version + 1, updated_at=now, reason=f"bet delay of {live.state.bet_delay_s:g} s"

@@ -255,7 +255,8 @@ def mark_undeliverable(
 def mark_address_undeliverable(
     connection: sa.Connection, address: str, reason: str, *, observed_at_us: int, now_us: int
 ) -> int:
-    """The same for every account of an address, told later by someone else (SES); returns how many changed.
+    """The same for every account of an address, reported later by someone else (SES); returns how many
+    changed.
 
     What was observed before an account was confirmed says nothing against it: its owner has read a mail
     since.

@@ -54,8 +54,8 @@ def apply_bet_updates(connection: sa.Connection, updates: Sequence[Bet]) -> list
     transition, a changed stake, another currency than the profile's) is dead, with a reason, and changes
     nothing. For each applied one the same transaction holds: the bet, its owner's position and exposure in
     the market, the ledger entries whose sums are the profile's balance and exposure, the profile, and an
-    outbox row if the owner is to be told. What is written depends on the updates' order per bet and market
-    alone, not on how they were batched.
+    outbox row if the owner is to be notified. What is written depends on the updates' order per bet and
+    market alone, not on how they were batched.
     """
     if not updates:
         return []

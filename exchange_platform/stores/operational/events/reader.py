@@ -32,7 +32,7 @@ _NO_START = 2**62
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
-    """An event as its newest update told it, with its markets, each as its own newest update did, in the
+    """An event as its newest update has it, with its markets, each as its own newest update did, in the
     order of their ids (`1.9` before `1.10`).
     """
 

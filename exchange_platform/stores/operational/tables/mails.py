@@ -47,7 +47,7 @@ mail_changes = sa.Table(
         autoincrement=False,
     ),
     sa.Column("mail_id", Position, nullable=False, index=True),
-    comment="Which changes of the outbox each mail tells; a change is told by one mail at most.",
+    comment="Which changes of the outbox each mail reports; a change is reported by one mail at most.",
 )
 
 mail_counts = sa.Table(
