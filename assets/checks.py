@@ -9,7 +9,7 @@ import dagster as dg
 
 from exchange_platform.confirmation.mail_requests import CONFIRMATIONS
 from exchange_platform.operations import checks
-from exchange_platform.operations.checks import EVERYTHING, CheckOutcome, Scope
+from exchange_platform.operations.checks import EVERYTHING, CheckOutcome, CheckScope
 from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.stores.checkpoints import StoreDamaged
 from exchange_platform.stores.lake import Lake
@@ -30,11 +30,13 @@ class Check:
     asset: str
     description: str
     remedy: str
-    ask: Callable[[PlatformResource, Scope], CheckOutcome]
+    ask: Callable[[PlatformResource, CheckScope], CheckOutcome]
     ask_dagster: Callable[[dg.DagsterInstance], CheckOutcome] | None = None
     """Of a check that looks at Dagster itself, in place of `ask`."""
 
-    def outcome(self, platform: PlatformResource, scope: Scope, instance: dg.DagsterInstance) -> CheckOutcome:
+    def outcome(
+        self, platform: PlatformResource, scope: CheckScope, instance: dg.DagsterInstance
+    ) -> CheckOutcome:
         """Evaluate it: a damaged store that it reads fails it. Raises what the stores do otherwise."""
         try:
             return self.ask(platform, scope) if self.ask_dagster is None else self.ask_dagster(instance)
@@ -73,29 +75,29 @@ class Check:
         return shown
 
 
-def _no_platform_needed(_platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+def _no_platform_needed(_platform: PlatformResource, _scope: CheckScope) -> CheckOutcome:
     raise NotImplementedError("this check asks Dagster: see Check.outcome")
 
 
-def _lake(platform: PlatformResource, scope: Scope) -> AbstractContextManager[Lake]:
+def _lake(platform: PlatformResource, scope: CheckScope) -> AbstractContextManager[Lake]:
     """The lake, in the memory of a code server (a sensor looks at a share), or of a run (at all)."""
     return platform.lake(memory_mb=None if scope is EVERYTHING else SENSOR_LAKE_MB)
 
 
-def _money_conserved(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+def _money_conserved(platform: PlatformResource, scope: CheckScope) -> CheckOutcome:
     return checks.money_conserved(platform.database, scope.users)
 
 
-def _bets_conserved(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+def _bets_conserved(platform: PlatformResource, scope: CheckScope) -> CheckOutcome:
     return checks.bets_conserved(platform.database, scope.users)
 
 
-def _lake_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+def _lake_agrees(platform: PlatformResource, scope: CheckScope) -> CheckOutcome:
     with _lake(platform, scope) as lake:
         return checks.lake_agrees(platform.database, lake, scope.placed)
 
 
-def _exchange_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+def _exchange_agrees(platform: PlatformResource, scope: CheckScope) -> CheckOutcome:
     progress = scope.reached("exchange_agrees")
     if platform.settings.exchange_url is None:
         none = "not compared: no exchange is configured that could give a report (EXCHANGE_URL)"
@@ -107,71 +109,71 @@ def _exchange_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
         return CheckOutcome(False, f"not compared: {error}", compared=False)
 
 
-def _view_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+def _view_agrees(platform: PlatformResource, scope: CheckScope) -> CheckOutcome:
     with platform.profile_view() as view:
         return checks.view_agrees(platform.database, view, scope.reached("view_agrees"), wait=time.sleep)
 
 
-def _windows_agree(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+def _windows_agree(platform: PlatformResource, scope: CheckScope) -> CheckOutcome:
     with _lake(platform, scope) as lake:
         return checks.windows_agree(lake, scope.hours)
 
 
-def _lake_files_whole(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+def _lake_files_whole(platform: PlatformResource, scope: CheckScope) -> CheckOutcome:
     memory_mb = None if scope is EVERYTHING else SENSOR_LAKE_MB
     with platform.lake(read_only=False, memory_mb=memory_mb) as lake:
         return checks.lake_files_whole(lake, SYSTEM_CLOCK, everything=scope.whole_files)
 
 
-def _databases_whole(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+def _databases_whole(platform: PlatformResource, scope: CheckScope) -> CheckOutcome:
     return checks.databases_whole(platform.settings, SYSTEM_CLOCK, everything=scope.whole_files)
 
 
-def _index_agrees(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+def _index_agrees(platform: PlatformResource, scope: CheckScope) -> CheckOutcome:
     with platform.event_index() as index:
         return checks.index_agrees(platform.database, index, scope.events, wait=time.sleep)
 
 
-def _finished_events_take_no_bets(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+def _finished_events_take_no_bets(platform: PlatformResource, _scope: CheckScope) -> CheckOutcome:
     return checks.finished_events_take_no_bets(platform.database, SYSTEM_CLOCK)
 
 
-def _no_new_dead_letters(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+def _no_new_dead_letters(platform: PlatformResource, _scope: CheckScope) -> CheckOutcome:
     return checks.no_new_dead_letters(platform.database, SYSTEM_CLOCK)
 
 
-def _orders_published(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+def _orders_published(platform: PlatformResource, _scope: CheckScope) -> CheckOutcome:
     return checks.orders_published(platform.database, SYSTEM_CLOCK)
 
 
-def _orders_answered(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+def _orders_answered(platform: PlatformResource, _scope: CheckScope) -> CheckOutcome:
     return checks.orders_answered(platform.database, platform.settings, SYSTEM_CLOCK)
 
 
-def _reservations_backed(platform: PlatformResource, scope: Scope) -> CheckOutcome:
+def _reservations_backed(platform: PlatformResource, scope: CheckScope) -> CheckOutcome:
     return checks.reservations_backed(platform.database, scope.users)
 
 
-def _books_balanced(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+def _books_balanced(platform: PlatformResource, _scope: CheckScope) -> CheckOutcome:
     return checks.books_balanced(platform.database)
 
 
-def _machine_well(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+def _machine_well(platform: PlatformResource, _scope: CheckScope) -> CheckOutcome:
     return checks.machine_well(platform.settings)
 
 
-def _notifications_delivered(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+def _notifications_delivered(platform: PlatformResource, _scope: CheckScope) -> CheckOutcome:
     return checks.notifications_delivered(platform.database, SYSTEM_CLOCK)
 
 
-def _purges_keep_up(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+def _purges_keep_up(platform: PlatformResource, _scope: CheckScope) -> CheckOutcome:
     return checks.purges_keep_up(platform.database, platform.settings, SYSTEM_CLOCK)
 
 
 def consumer_alive(source: str, asset: str, job: str) -> Check:
     """The check that a source has a live consumer, shown on one of the assets that `job` keeps."""
 
-    def ask(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+    def ask(platform: PlatformResource, _scope: CheckScope) -> CheckOutcome:
         return checks.consumer_alive(ConsumerRows(platform.database), source, platform.settings, SYSTEM_CLOCK)
 
     return Check(
@@ -195,7 +197,7 @@ CONSUMERS_ALIVE = (
 def no_lost_spans(source: str, asset: str) -> Check:
     """The check that no record of a source was gone before it was read, shown on `asset`."""
 
-    def ask(platform: PlatformResource, _scope: Scope) -> CheckOutcome:
+    def ask(platform: PlatformResource, _scope: CheckScope) -> CheckOutcome:
         return checks.no_lost_spans(platform.database, source)
 
     return Check(

@@ -18,7 +18,7 @@ from exchange_platform.stores.event_index.opening import open_event_index
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.operational.database import Database
 from exchange_platform.streams.engine.consumer import Consumer
-from exchange_platform.submission.exchange_asking import ExchangeClient, exchange_of
+from exchange_platform.submission.exchange_asking import ExchangeLookup, exchange_of
 
 
 class PlatformResource(dg.ConfigurableResource[Settings]):
@@ -51,7 +51,7 @@ class PlatformResource(dg.ConfigurableResource[Settings]):
             lake.close()
 
     @contextmanager
-    def exchange(self) -> Iterator[ExchangeClient]:
+    def exchange(self) -> Iterator[ExchangeLookup]:
         """The exchange, to be asked for a while. Raises `ExchangeUnavailable` where it is not configured."""
         exchange = exchange_of(self.settings)
         try:

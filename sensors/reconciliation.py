@@ -25,7 +25,7 @@ from assets.checks import (
     Check,
 )
 from exchange_platform.operations.acknowledging import acknowledge
-from exchange_platform.operations.checks import AT_A_GLANCE, CheckOutcome, Rounds, Scope
+from exchange_platform.operations.checks import AT_A_GLANCE, CheckOutcome, CheckScope, Rounds
 from exchange_platform.process.clock import SYSTEM_CLOCK, elapsed_s
 from exchange_platform.stores.checkpoints import StoreDamaged, StoreUnavailable
 from exchange_platform.submission.exchange_asking import ExchangeUnavailable
@@ -126,7 +126,7 @@ def reconciliation_sensor(context: dg.SensorEvaluationContext, platform: Platfor
     return dg.SkipReason(_summary(outcomes, memory, len(asked)))
 
 
-def _scope(context: dg.SensorEvaluationContext, platform: PlatformResource, rounds: Rounds) -> Scope:
+def _scope(context: dg.SensorEvaluationContext, platform: PlatformResource, rounds: Rounds) -> CheckScope:
     with platform.lake(memory_mb=SENSOR_LAKE_MB) as lake:
         try:
             acknowledge(platform.settings, platform.database, lake)
@@ -139,7 +139,7 @@ def _outcomes(
     context: dg.SensorEvaluationContext,
     platform: PlatformResource,
     asked: Iterable[Check],
-    scope: Scope,
+    scope: CheckScope,
     memory: _Memory,
     now_us: int,
 ) -> dict[Check, CheckOutcome]:

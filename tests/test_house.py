@@ -54,5 +54,13 @@ def test_no_module_is_too_long() -> None:
     assert long == set()
 
 
+def test_a_class_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for file in modules():
+        for name in re.findall(r"^class ([A-Za-z]\w*)", file.read_text(), re.MULTILINE):
+            places.setdefault(name, []).append(str(file.relative_to(LIBRARY)))
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
 def test_the_picture_of_imports_is_as_the_code_is() -> None:
     assert PAGE.read_text() == page(), "python -m tests.support.import_graph draws it again"

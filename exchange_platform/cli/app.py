@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from exchange_platform.cli import arguments
-from exchange_platform.cli.arguments import AsJson, DataDir, Exchange, Format
+from exchange_platform.cli.arguments import AsJson, DataDir, ExchangeKind, Format
 from exchange_platform.cli.dead_letters import app as dead_letters
 from exchange_platform.cli.lost_spans import app as lost_spans
 from exchange_platform.cli.mail import app as mail
@@ -38,9 +38,9 @@ app.command("security-events")(security_events)
 def up(
     data_dir: DataDir = None,
     exchange: Annotated[
-        Exchange,
+        ExchangeKind,
         typer.Option(help="The exchange to start: a simulated one, or none (then `replay` feeds it)."),
-    ] = Exchange.SIMULATED,
+    ] = ExchangeKind.SIMULATED,
     rate: Annotated[
         float | None,
         typer.Option(
@@ -79,15 +79,21 @@ def up(
     ] = None,
 ) -> int:
     """Start everything here, in the foreground, with live status. Ctrl-C stops all of it."""
-    from exchange_platform.local.up import DEFAULT_API_PORT, DEFAULT_PORT, DEFAULT_RATE, Wanted, run_platform
+    from exchange_platform.local.up import (
+        DEFAULT_API_PORT,
+        DEFAULT_PORT,
+        DEFAULT_RATE,
+        ToStart,
+        run_platform,
+    )
     from exchange_platform.settings import load_settings
 
-    if rate is not None and exchange is Exchange.NONE:
+    if rate is not None and exchange is ExchangeKind.NONE:
         raise typer.BadParameter(
             "it sets the simulated exchange's rate, and --exchange none starts none", param_hint="'--rate'"
         )
-    wanted = Wanted(
-        simulated_exchange=exchange is Exchange.SIMULATED,
+    wanted = ToStart(
+        simulated_exchange=exchange is ExchangeKind.SIMULATED,
         rate=DEFAULT_RATE if rate is None else rate,
         for_s=for_s,
         port=DEFAULT_PORT if port is None else port,

@@ -14,7 +14,11 @@ from exchange_platform.domain.api_tokens import write_scopes
 from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.accounts.api_tokens import ApiTokens, NewToken, StoredToken
-from exchange_platform.stores.operational.accounts.security_events import SecurityEvent, Wanted, read_events
+from exchange_platform.stores.operational.accounts.security_events import (
+    SecurityEvent,
+    WantedEvents,
+    read_events,
+)
 from exchange_platform.stores.operational.database import from_us
 
 
@@ -71,7 +75,7 @@ def revoke_tokens(settings: Settings, application: str, token_ids: list[str], *,
     return 0
 
 
-def show_events(settings: Settings, wanted: Wanted, limit: int, *, as_json: bool) -> int:
+def show_events(settings: Settings, wanted: WantedEvents, limit: int, *, as_json: bool) -> int:
     """Print the newest security events, newest first."""
     database = opened(settings)
     try:

@@ -16,7 +16,7 @@ MAX_RATE = 2000.0
 MAX_NOTE = 500
 
 
-class Exchange(StrEnum):
+class ExchangeKind(StrEnum):
     """Which exchange `up` starts."""
 
     SIMULATED = "simulated"

@@ -18,7 +18,7 @@ from exchange_platform.exchanges.betfair.live import LiveStream, Login, Subscrip
 from exchange_platform.exchanges.betfair.live_book import LiveBook
 from exchange_platform.exchanges.betfair.live_journal import LIVE_FILE, LiveJournal
 from exchange_platform.exchanges.betfair.live_publishing import LivePublishing, PublishingWaits
-from exchange_platform.exchanges.betfair.login import Account, AccountLogin, GivenToken
+from exchange_platform.exchanges.betfair.login import AccountLogin, BetfairAccount, GivenToken
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from exchange_platform.local.running import require_stream
 from exchange_platform.process.clock import SYSTEM_CLOCK
@@ -91,7 +91,7 @@ def login_of(settings: Settings) -> Login:
         if path is not None and not path.is_file():
             raise InvalidSettings(f"{name}: {path} is no file")
     return AccountLogin(
-        Account(
+        BetfairAccount(
             app_key=app_key_of(settings),
             username=settings.betfair_username,
             password=settings.betfair_password,

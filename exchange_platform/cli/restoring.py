@@ -9,15 +9,15 @@ import typer
 
 from exchange_platform.cli import output
 from exchange_platform.local.running import data_dir_held, is_running
-from exchange_platform.operations.restoring import Restored, restore_lake, set_aside
+from exchange_platform.operations.restoring import RestoredRows, restore_lake, set_aside
 from exchange_platform.settings import Settings
 from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.data_files import CATALOG, examinations
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake.files import LakeDamaged
-from exchange_platform.stores.lake.losses import Loss, LossState
+from exchange_platform.stores.lake.losses import LakeLoss, LossState
 from exchange_platform.stores.operational.database import Database
-from exchange_platform.stores.operational.sqlite_files import Condition
+from exchange_platform.stores.operational.sqlite_files import FileCondition
 from exchange_platform.streams.engine.source import Source
 from exchange_platform.streams.sources.kinesis import KinesisSource
 from exchange_platform.streams.sources.names import EXCHANGE_BETS
@@ -74,7 +74,7 @@ def _catalog_damage(settings: Settings) -> str | None:
     """
     if settings.lake_catalog is None:
         for _, _, fault in examinations(settings.data_dir, _EXAMINED_S, (CATALOG,)):
-            if fault is not None and fault.state.condition is Condition.DAMAGED:
+            if fault is not None and fault.state.condition is FileCondition.DAMAGED:
                 return fault.found
     lake = Lake.from_settings(settings, read_only=True)
     try:
@@ -92,7 +92,7 @@ def _stream(settings: Settings) -> Source | None:
     return KinesisSource(aws_client(settings, "kinesis"), settings.bets_stream, name=EXCHANGE_BETS)
 
 
-def _fields(restored: Restored) -> dict[str, object]:
+def _fields(restored: RestoredRows) -> dict[str, object]:
     return {
         "taken_out": [file.path for loss in restored.taken_out for file in loss.files],
         "added": restored.added,
@@ -103,7 +103,7 @@ def _fields(restored: Restored) -> dict[str, object]:
     }
 
 
-def _show(restored: Restored) -> None:
+def _show(restored: RestoredRows) -> None:
     if not restored.losses and not restored.added:
         typer.echo("The lake is whole: every file was read.")
         return
@@ -119,7 +119,7 @@ def _show(restored: Restored) -> None:
         typer.echo(f"Not asked or not readable: {said}")
 
 
-def _show_loss(loss: Loss) -> None:
+def _show_loss(loss: LakeLoss) -> None:
     if loss.state is LossState.RESTORED:
         typer.echo(f"Restored: all {loss.rows:,} rows of {loss.table} {loss.span}")
         return

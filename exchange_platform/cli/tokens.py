@@ -168,7 +168,7 @@ def security_events(
     """
     from exchange_platform.cli.applications import show_events
     from exchange_platform.settings import load_settings
-    from exchange_platform.stores.operational.accounts.security_events import SecurityKind, Wanted
+    from exchange_platform.stores.operational.accounts.security_events import SecurityKind, WantedEvents
 
-    wanted = Wanted(application, SecurityKind(kind) if kind is not None else None)
+    wanted = WantedEvents(application, SecurityKind(kind) if kind is not None else None)
     return show_events(load_settings(data_dir), wanted, limit or 50, as_json=as_json)

@@ -33,7 +33,7 @@ class UnreadableFeedback(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class MailRefusal:
     """An address that mail does not reach, or whose reader complained; why, and when that was observed."""
 
     address: str
@@ -78,7 +78,7 @@ _envelopes = msgspec.json.Decoder(_Envelope)
 _feedbacks = msgspec.json.Decoder(_Feedback)
 
 
-def read_feedback(body: str | bytes, topic: str | None) -> list[Refusal]:
+def read_feedback(body: str | bytes, topic: str | None) -> list[MailRefusal]:
     """The refusals that a queue's message reports; none for what asks for nothing (deliveries, bounces that
     pass). Raises `UnreadableFeedback`.
 
@@ -113,12 +113,12 @@ def read_feedback(body: str | bytes, topic: str | None) -> list[Refusal]:
     return []
 
 
-def _of_bounce(bounce: _Bounce) -> list[Refusal]:
+def _of_bounce(bounce: _Bounce) -> list[MailRefusal]:
     """Only what is permanent: a full mailbox or a slow server passes, and SES has tried again by itself."""
     if bounce.bounce_type != "Permanent":
         return []
     return [
-        Refusal(
+        MailRefusal(
             address,
             _line("bounced", recipient.diagnostic_code or recipient.status or bounce.bounce_sub_type),
             at,
@@ -127,12 +127,12 @@ def _of_bounce(bounce: _Bounce) -> list[Refusal]:
     ]
 
 
-def _of_complaint(complaint: _Complaint) -> list[Refusal]:
+def _of_complaint(complaint: _Complaint) -> list[MailRefusal]:
     """Every complaint but that a mail was taken for spam by mistake."""
     if complaint.complaint_feedback_type == "not-spam":
         return []
     return [
-        Refusal(address, _line(COMPLAINED, complaint.complaint_feedback_type or "as spam"), at)
+        MailRefusal(address, _line(COMPLAINED, complaint.complaint_feedback_type or "as spam"), at)
         for _, address, at in _addresses(complaint.complained_recipients, complaint.timestamp)
     ]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.confirmation.feedback import Refusal, UnreadableFeedback, read_feedback
+from exchange_platform.confirmation.feedback import MailRefusal, UnreadableFeedback, read_feedback
 from exchange_platform.delivery.delivery import Figures, Lease
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.settings.aws import error_code
@@ -83,7 +83,7 @@ class FeedbackChannel:
         transaction.
         """
         now_us = self._clock.now_us()
-        refusals: list[Refusal] = []
+        refusals: list[MailRefusal] = []
         unreadable: list[tuple[str, str, str]] = []
         for message_id, body in messages:
             try:

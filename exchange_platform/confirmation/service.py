@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from exchange_platform.confirmation.mail_requests import request_mail
 from exchange_platform.domain.accounts import AccountState, Address, MailChoice, parse_address, parse_name
 from exchange_platform.domain.actors import THIS_PROCESS, Actor
-from exchange_platform.domain.limits import Limit, parse_limits
+from exchange_platform.domain.limits import RateLimit, parse_limits
 from exchange_platform.domain.money import InvalidMoney, digits
 from exchange_platform.mail.mail_domains import AnyDomain, MailDomains
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
@@ -29,7 +29,7 @@ from exchange_platform.stores.operational.accounts import accounts
 from exchange_platform.stores.operational.accounts.accounts import (
     Account,
     AddressTaken,
-    IllegalTransition,
+    IllegalAccountTransition,
     NoSuchAccount,
 )
 from exchange_platform.stores.operational.accounts.limits import Rule, count, count_if_allowed
@@ -90,7 +90,7 @@ class AccountService:
         self._tokens = tokens
         self._domains = domains or AnyDomain()
         self._clock = clock
-        self._limits: dict[str, tuple[Limit, ...]] = {
+        self._limits: dict[str, tuple[RateLimit, ...]] = {
             name: parse_limits(getattr(settings, f"limit_{name}"))
             for name in (
                 "registrations",
@@ -138,13 +138,13 @@ class AccountService:
         """Have another confirmation mailed; when it leaves, the earlier ones are void.
 
         For an account that is pending, or whose address was undeliverable and is well again. Raises
-        `NoSuchAccount`, `IllegalTransition` for another one, and `TooMany`.
+        `NoSuchAccount`, `IllegalAccountTransition` for another one, and `TooMany`.
         """
         now_us = self._clock.now_us()
         with self._database.write() as connection:
             account = accounts.lock(connection, account_id)
             if account.state not in (AccountState.PENDING, AccountState.UNDELIVERABLE):
-                raise IllegalTransition(
+                raise IllegalAccountTransition(
                     f"the account is {account.state.value}: only a PENDING or UNDELIVERABLE one can be confirmed"
                 )
             count(connection, [self._rule("resends", account_id)], now_us)
@@ -177,15 +177,15 @@ class AccountService:
                     )
                     return Pressed.USED if was_it else Pressed.UNKNOWN
                 accounts.confirm(connection, account, now_us)
-        except (NoSuchAccount, IllegalTransition):
+        except (NoSuchAccount, IllegalAccountTransition):
             return Pressed.UNKNOWN
         except AddressTaken:
             return Pressed.TAKEN
         return Pressed.CONFIRMED
 
     def choose_mail(self, account_id: str, choice: MailChoice) -> Account:
-        """Set which mails the owner wants. Raises `NoSuchAccount`, and `IllegalTransition` for a closed
-        account.
+        """Set which mails the owner wants. Raises `NoSuchAccount`, and `IllegalAccountTransition` for a
+        closed account.
         """
         with self._database.write() as connection:
             return accounts.choose_mail(connection, account_id, choice)

@@ -48,7 +48,7 @@ class LimitChange(msgspec.Struct, frozen=True):
     effective_at_us: int
 
 
-class Limit(msgspec.Struct, frozen=True):
+class BettingLimit(msgspec.Struct, frozen=True):
     """What holds of one kind, and what will: `value` None is no limit; `changes_at_us` None is no change to
     come.
     """
@@ -62,7 +62,7 @@ class Limit(msgspec.Struct, frozen=True):
 class Limits(msgspec.Struct, frozen=True):
     """Every limit of an account at an instant, one a kind."""
 
-    limits: dict[LimitKind, Limit] = {}
+    limits: dict[LimitKind, BettingLimit] = {}
 
     def value(self, kind: LimitKind) -> int | None:
         """What holds now; None where nothing does."""
@@ -80,18 +80,18 @@ NO_LIMITS = Limits()
 
 def limits_at(changes: Iterable[LimitChange], now_us: int) -> Limits:
     """What holds at an instant, from every change in the order in which they were asked for."""
-    found: dict[LimitKind, Limit] = {}
+    found: dict[LimitKind, BettingLimit] = {}
     for change in changes:
-        before = _arrived(found.get(change.kind, Limit(change.kind)), change.requested_at_us)
+        before = _arrived(found.get(change.kind, BettingLimit(change.kind)), change.requested_at_us)
         found[change.kind] = (
-            Limit(change.kind, change.value)
+            BettingLimit(change.kind, change.value)
             if change.effective_at_us <= change.requested_at_us
-            else Limit(change.kind, before.value, change.value, change.effective_at_us)
+            else BettingLimit(change.kind, before.value, change.value, change.effective_at_us)
         )
     return Limits({kind: _arrived(limit, now_us) for kind, limit in found.items()})
 
 
-def change_of(limit: Limit, value: int | None, now_us: int) -> LimitChange:
+def change_of(limit: BettingLimit, value: int | None, now_us: int) -> LimitChange:
     """The change that sets `limit`, as it holds now, to `value`: at once if that is no higher, else after a
     day.
     """
@@ -105,7 +105,7 @@ def change_of(limit: Limit, value: int | None, now_us: int) -> LimitChange:
     return LimitChange(limit.kind, value, now_us, now_us if at_once else now_us + WAIT_US)
 
 
-def _arrived(limit: Limit, now_us: int) -> Limit:
+def _arrived(limit: BettingLimit, now_us: int) -> BettingLimit:
     if limit.changes_at_us is not None and limit.changes_at_us <= now_us:
-        return Limit(limit.kind, limit.next_value)
+        return BettingLimit(limit.kind, limit.next_value)
     return limit

@@ -19,7 +19,7 @@ class InvalidLimits(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class RateLimit:
     """At most so many times in any period of so many seconds."""
 
     times: int
@@ -30,9 +30,9 @@ class Limit:
         return f"{self.times}/{name}"
 
 
-def parse_limits(text: str) -> tuple[Limit, ...]:
+def parse_limits(text: str) -> tuple[RateLimit, ...]:
     """Read `1/minute, 5/day`: all of them hold. Raises `InvalidLimits`."""
-    limits: list[Limit] = []
+    limits: list[RateLimit] = []
     for part in text.split(","):
         found = _FORM.fullmatch(part.strip())
         if found is None or not 1 <= int(found[1]) <= MAX_TIMES:
@@ -40,11 +40,11 @@ def parse_limits(text: str) -> tuple[Limit, ...]:
                 f"{part.strip()!r} is no limit: it is written TIMES/PERIOD, with 1 to {MAX_TIMES} times and a second, minute,"
                 " hour or day; several are separated by commas, as in 1/minute, 5/day"
             )
-        limits.append(Limit(int(found[1]), PERIODS_S[found[2]]))
+        limits.append(RateLimit(int(found[1]), PERIODS_S[found[2]]))
     return tuple(limits)
 
 
-def wait_us(hits: Sequence[int], limits: Sequence[Limit], now_us: int) -> int:
+def wait_us(hits: Sequence[int], limits: Sequence[RateLimit], now_us: int) -> int:
     """How many microseconds until one more is allowed; 0: it is now. `hits` are the earlier times, ascending.
 
     Exact for every period, wherever it begins. Hits later than now (another machine's clock) count as well,
@@ -61,7 +61,7 @@ def wait_us(hits: Sequence[int], limits: Sequence[Limit], now_us: int) -> int:
     return longest
 
 
-def remembered(hits: Sequence[int], limits: Sequence[Limit], now_us: int) -> list[int]:
+def remembered(hits: Sequence[int], limits: Sequence[RateLimit], now_us: int) -> list[int]:
     """The hits that can still count: of the longest period before now or after, and no more than the largest
     limit.
     """

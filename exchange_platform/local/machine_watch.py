@@ -59,7 +59,7 @@ class Reserve:
 
 
 @dataclass(slots=True)
-class News:
+class MachineNews:
     """What a look found: `begun` and `over` are lines to be said once, `faults` is everything that is wrong
     now.
     """
@@ -97,16 +97,16 @@ class MachineWatch:
         self._deaths: dict[str, int] = {}
         self._times: tuple[int, float] | None = None
         self._remembered: dict[str, tuple[Fault, float]] = {}
-        self._news = News()
+        self._news = MachineNews()
         self._looked_at_s: float | None = None
 
-    def look(self, states: Sequence[ProcessState]) -> News:
+    def look(self, states: Sequence[ProcessState]) -> MachineNews:
         """What is wrong now; what was found less than `LOOK_S` ago is returned again, with nothing
         new in it.
         """
         now_s = self._clock.monotonic_s()
         if self._looked_at_s is not None and now_s - self._looked_at_s < LOOK_S:
-            return News(faults=self._news.faults, has_room=self._news.has_room)
+            return MachineNews(faults=self._news.faults, has_room=self._news.has_room)
         self._looked_at_s = now_s
         jumped_s = self._jumped_s(now_s)
         self._remember(_jump_fault(jumped_s), now_s)
@@ -115,7 +115,7 @@ class MachineWatch:
         disk = next((fault for fault in faults if fault.part == "disk"), None)
         self._hold_or_go_on(full=disk is not None and disk.stops)
         faults += [fault for fault, until_s in self._remembered.values() if now_s < until_s]
-        news = News(faults=faults, has_room=not self._held, set_back=jumped_s < 0)
+        news = MachineNews(faults=faults, has_room=not self._held, set_back=jumped_s < 0)
         for fault in faults:
             if self._said.get(fault.part) is None or (fault.stops and not self._said[fault.part]):
                 news.begun.append(fault.text)

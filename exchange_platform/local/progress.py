@@ -36,7 +36,7 @@ class Signs:
     runs: Mapping[str, str] = field(default_factory=dict)
 
 
-class Patience:
+class StartPatience:
     """Knows how long nothing has moved."""
 
     def __init__(
@@ -70,7 +70,7 @@ class Patience:
         return None
 
 
-class Work:
+class StartWork:
     """Looks at processes: does any of them use, or want, a core or the disk?"""
 
     def __init__(self, pids: Callable[[], list[int]], *, clock: Clock = SYSTEM_CLOCK) -> None:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from exchange_platform.local.display import status_line, status_view
 from exchange_platform.local.processes import ProcessState
-from exchange_platform.local.verdict import Verdict
+from exchange_platform.local.verdict import RunVerdict
 from exchange_platform.operations.status import PlatformStatus
 from exchange_platform.process.visible_text import visible
 
@@ -88,7 +88,7 @@ class Screen:
             self._line_at = time.monotonic()
             self.say(f"{time.strftime('%H:%M:%S')} {status_line(status, processes)}")
 
-    def show_verdict(self, verdict: Verdict) -> None:
+    def show_verdict(self, verdict: RunVerdict) -> None:
         """Print the summary of a timed run, and the reasons why it did not go well on standard error."""
         table = Table(box=None, pad_edge=False, show_header=False)
         for what, figure in verdict.lines:

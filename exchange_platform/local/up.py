@@ -22,7 +22,7 @@ from exchange_platform.local.damage import refuse_damage
 from exchange_platform.local.display import status_line
 from exchange_platform.local.failures import Failures
 from exchange_platform.local.health import CODE_LOADED, Health
-from exchange_platform.local.machine_watch import MachineWatch, News
+from exchange_platform.local.machine_watch import MachineNews, MachineWatch
 from exchange_platform.local.orphans import end, marked, marked_for
 from exchange_platform.local.processes import Processes
 from exchange_platform.local.programs import (
@@ -38,7 +38,7 @@ from exchange_platform.local.programs import (
     remove_code_socket,
     write_dagster_home,
 )
-from exchange_platform.local.progress import Patience, Signs, Work
+from exchange_platform.local.progress import Signs, StartPatience, StartWork
 from exchange_platform.local.running import (
     CannotStart,
     data_dir_held,
@@ -70,7 +70,7 @@ INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ToStart:
     """What to start: `rate` in executions a second; `for_s` None runs until it is stopped; `port` of the
     Dagster UI, `api_port` of the API.
     """
@@ -82,7 +82,7 @@ class Wanted:
     api_port: int = DEFAULT_API_PORT
 
 
-def run_platform(settings: Settings, wanted: Wanted) -> int:
+def run_platform(settings: Settings, wanted: ToStart) -> int:
     """Run the platform in the foreground until `wanted.for_s` is over or a signal asks for the end; nothing
     is left behind.
 
@@ -130,7 +130,12 @@ class _Platform:
     """One platform from start to end."""
 
     def __init__(
-        self, data_dir: Path, checkout: Path, wanted: Wanted, ending: threading.Event, warnings: Sequence[str]
+        self,
+        data_dir: Path,
+        checkout: Path,
+        wanted: ToStart,
+        ending: threading.Event,
+        warnings: Sequence[str],
     ) -> None:
         self._wanted = wanted
         self._warnings = warnings
@@ -259,7 +264,7 @@ class _Platform:
             exchange_url=self._exchange_url,
             began_s=self._began_s,
         )
-        patience, work = Patience(), Work(lambda: marked(self._up_id))
+        patience, work = StartPatience(), StartWork(lambda: marked(self._up_id))
         sensors_looked_at = False
         try:
             while waiting := health.waiting_for():
@@ -296,7 +301,7 @@ class _Platform:
         looks = 0
         healthy_at = time.monotonic()
         flowing_at = None if self._wanted.simulated_exchange else healthy_at
-        patience, work = Patience(stall_s=FLOW_S), Work(lambda: marked(self._up_id))
+        patience, work = StartPatience(stall_s=FLOW_S), StartWork(lambda: marked(self._up_id))
         status: PlatformStatus | None = None
         while not self._ending.is_set():
             self._mend()
@@ -356,7 +361,7 @@ class _Platform:
         """Dagster would wait until the clock is again where it was."""
         self._processes.run_aside("set-back-clock", "-m", "deployments.set_back_clock")
 
-    def _hold_the_exchange(self, news: News) -> None:
+    def _hold_the_exchange(self, news: MachineNews) -> None:
         """On a full disk nobody writes who need not, so that there is room for saying so."""
         if not self._wanted.simulated_exchange or news.has_room is not self._holds_exchange:
             return

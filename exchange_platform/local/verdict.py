@@ -71,7 +71,7 @@ class Lags:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RunVerdict:
     """How it went: (what, figure) lines, and the reasons why it did not go well (none: it did)."""
 
     lines: list[tuple[str, str]]
@@ -88,7 +88,7 @@ def judge(
     before: PlatformStatus,
     lags: Lags,
     data_expected: bool,
-) -> Verdict:
+) -> RunVerdict:
     """Judge a platform whose exchange has stopped: wait until it is caught up, then look at everything.
 
     `before` is its status when it began; older dead letters are not held against it.
@@ -141,7 +141,7 @@ def judge(
         ("mails", f"{status.notifications.sent - before.notifications.sent:,} sent"),
         *((name, outcome.description) for name, outcome in outcomes.items()),
     ]
-    return Verdict(lines, reasons)
+    return RunVerdict(lines, reasons)
 
 
 def _caught_up(reader: StatusReader) -> PlatformStatus:

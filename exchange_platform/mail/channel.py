@@ -18,7 +18,7 @@ from typing import Protocol
 
 from exchange_platform.delivery.delivery import Figures, Lease
 from exchange_platform.mail.message import OutgoingMail
-from exchange_platform.mail.rates import Rate
+from exchange_platform.mail.rates import SendingRate
 from exchange_platform.mail.refusals import RefusedInARow
 from exchange_platform.mail.sender import (
     MessageRefused,
@@ -124,7 +124,7 @@ class MailChannel:
         self._retries = BackOff(retry_first_s, max(_RETRY_MAX_S, retry_first_s), factor=_RETRY_FACTOR)
         self._give_up_s = give_up_s
         self._clock = clock
-        self._rate = Rate(rate_per_s, clock=clock)
+        self._rate = SendingRate(rate_per_s, clock=clock)
         self._most = connections * _UNDER_WAY_A_CONNECTION
         self._jobs: SimpleQueue[tuple[WaitingMail, OutgoingMail] | None] = SimpleQueue()
         self._under_way: set[str] = set()

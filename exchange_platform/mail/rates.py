@@ -12,7 +12,7 @@ keep within it.
 """
 
 
-class Rate:
+class SendingRate:
     """At most so many a second, over any second, shared by threads; up to `burst` at once after a pause."""
 
     def __init__(self, per_s: float, *, burst: float = 1.0, clock: Clock = SYSTEM_CLOCK) -> None:

@@ -30,7 +30,7 @@ _decoder: msgspec.json.Decoder[Bet] = msgspec.json.Decoder(Bet)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class BetChange:
     """One change of a bet, with the bet as it was then. `sequence` is its place in the outbox."""
 
     sequence: int
@@ -58,11 +58,11 @@ class Change:
         )
 
 
-def read(row: ChangeRow) -> Change:
+def read(row: ChangeRow) -> BetChange:
     """The outbox row as a change. Raises `msgspec.MsgspecError` for a row that this version can't read."""
     before = BetStatus(row.status_before) if row.status_before is not None else None
     again = row.change == ChangeKind.SETTLED and before in (BetStatus.SETTLED, BetStatus.UNSETTLED)
-    return Change(
+    return BetChange(
         row.sequence,
         ChangeKind.SETTLED_AGAIN if again else ChangeKind(row.change),
         _decoder.decode(row.bet),
@@ -71,7 +71,7 @@ def read(row: ChangeRow) -> Change:
     )
 
 
-def telling(change: Change, choice: MailChoice) -> Telling:
+def telling(change: BetChange, choice: MailChoice) -> Telling:
     """How an owner who chose so is notified of the change."""
     if change.must_be_told or choice is MailChoice.ALL:
         return Telling.AT_ONCE

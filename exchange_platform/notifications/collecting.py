@@ -15,12 +15,12 @@ import msgspec
 import sqlalchemy as sa
 
 from exchange_platform.domain.changes import ChangeKind
-from exchange_platform.notifications.changes import Change, read
+from exchange_platform.notifications.changes import BetChange, read
 from exchange_platform.notifications.planning import (
     DIGEST,
     Gathering,
-    Pace,
-    Plan,
+    MailPace,
+    MailPlan,
     bet_thread,
     digest_thread,
     plan,
@@ -48,7 +48,7 @@ _put_off = ByKey(mails, ["mail_id"], change=["due_at_us"], only=f"state = '{Mail
 class Collector:
     """Moves what owners are mailed of from the outbox into the table of mails. For one thread."""
 
-    def __init__(self, database: Database, pace: Pace, clock: Clock) -> None:
+    def __init__(self, database: Database, pace: MailPace, clock: Clock) -> None:
         self._database = database
         self._pace = pace
         self._clock = clock
@@ -92,7 +92,7 @@ class Collector:
     def keep_position(self) -> None:
         """Keep how far the outbox was read. Raises `Superseded`, `StoreUnavailable`."""
         if self._read_to != int(self._kept or 0):
-            self._keep(Plan(), self._read_to)
+            self._keep(MailPlan(), self._read_to)
 
     def behind(self) -> int:
         """How many changes there are that were not read yet."""
@@ -100,8 +100,8 @@ class Collector:
 
     def _planned(
         self, sequences: Sequence[int], owners: dict[str, Account], under_way: Collection[str]
-    ) -> Plan:
-        changes: list[Change] = []
+    ) -> MailPlan:
+        changes: list[BetChange] = []
         for row in self._outbox.rows(sequences):
             try:
                 changes.append(read(row))
@@ -142,7 +142,7 @@ class Collector:
                         found[threads[row.thread]] = Gathering(row.mail_id, row.queued_at_us, row.due_at_us)
         return found
 
-    def _keep(self, planned: Plan, read_to: int) -> None:
+    def _keep(self, planned: MailPlan, read_to: int) -> None:
         now_us = self._clock.now_us()
         with self._database.write() as connection:
             self._checkpoints.advance(

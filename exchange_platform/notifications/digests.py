@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from exchange_platform.notifications.amounts import instant_text, odds_text, side_text, signed_amount
-from exchange_platform.notifications.changes import Change
+from exchange_platform.notifications.changes import BetChange
 from exchange_platform.notifications.wording import Line, change_words
 from exchange_platform.stores.operational.mails.contents import BalanceEntries, BetNames
 
@@ -41,7 +41,7 @@ class DigestWords:
 
 
 def digest_words(
-    changes: Sequence[Change],
+    changes: Sequence[BetChange],
     names: Mapping[str, BetNames],
     entries: Mapping[tuple[str, int], BalanceEntries],
     display_name: str,
@@ -49,7 +49,7 @@ def digest_words(
     """The words of a digest of changes, which come in the outbox's order. At most `MAX_BETS` bets are listed;
     the sums are of all.
     """
-    newest: dict[str, Change] = {}
+    newest: dict[str, BetChange] = {}
     of_bet: dict[str, int] = {}
     of_currency: dict[str, int] = {}
     for change in changes:
@@ -79,7 +79,7 @@ def digest_words(
     )
 
 
-def _bet(change: Change, names: BetNames, moved_minor: int) -> DigestBet:
+def _bet(change: BetChange, names: BetNames, moved_minor: int) -> DigestBet:
     bet = change.bet
     words = change_words([change], names, BalanceEntries(), "")
     return DigestBet(

@@ -13,10 +13,10 @@ import msgspec
 from exchange_platform.mail.channel import Skip, Standing, Unrenderable
 from exchange_platform.mail.message import OutgoingMail
 from exchange_platform.mail.rendering import render
-from exchange_platform.notifications.changes import Change, Telling, read, telling
+from exchange_platform.notifications.changes import BetChange, Telling, read, telling
 from exchange_platform.notifications.collecting import Collector
 from exchange_platform.notifications.digests import digest_words
-from exchange_platform.notifications.planning import DIGEST, Pace
+from exchange_platform.notifications.planning import DIGEST, MailPace
 from exchange_platform.notifications.unsubscribing import PreferenceLinks
 from exchange_platform.notifications.wording import change_words
 from exchange_platform.process.clock import Clock
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class ChangeMails:
     """A `Queue` of a mail channel: the mails of the outbox's changes."""
 
-    def __init__(self, database: Database, links: PreferenceLinks, pace: Pace, clock: Clock) -> None:
+    def __init__(self, database: Database, links: PreferenceLinks, pace: MailPace, clock: Clock) -> None:
         self._clock = clock
         self._links = links
         self._collector = Collector(database, pace, clock)
@@ -53,7 +53,7 @@ class ChangeMails:
     def render(self, mails: Sequence[WaitingMail]) -> Sequence[OutgoingMail | Skip | Unrenderable]:
         """Each mail as it leaves now: to the account as it is now, with what its owner still wants."""
         accounts = self._accounts.get_many({mail.account_id for mail in mails})
-        told: dict[str, list[Change] | str] = {}
+        told: dict[str, list[BetChange] | str] = {}
         for mail_id, rows in self._contents.changes([mail.mail_id for mail in mails]).items():
             try:
                 told[mail_id] = [read(row) for row in rows]
@@ -80,7 +80,7 @@ class ChangeMails:
         self,
         mail: WaitingMail,
         account: Account | None,
-        told: list[Change] | str,
+        told: list[BetChange] | str,
         entries: Mapping[tuple[str, int], BalanceEntries],
         names: Mapping[str, BetNames],
     ) -> OutgoingMail | Skip | Unrenderable:
@@ -103,7 +103,7 @@ class ChangeMails:
 def change_mail(
     mail: WaitingMail,
     account: Account,
-    changes: Sequence[Change],
+    changes: Sequence[BetChange],
     entries: Mapping[tuple[str, int], BalanceEntries],
     names: Mapping[str, BetNames],
     preferences_url: str,

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import time
 
 from exchange_platform.domain.accounts import MailChoice
-from exchange_platform.notifications.changes import Change, Telling, telling
+from exchange_platform.notifications.changes import BetChange, Telling, telling
 from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS
 from exchange_platform.stores.operational.mails.mails import NewMail
 
@@ -26,7 +26,7 @@ DIGEST = "digest"
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class MailPace:
     """How long fills gather, and when digests leave: every `digest_interval_us`, counted from `digest_at`
     (UTC).
     """
@@ -53,7 +53,7 @@ class Gathering:
 
 
 @dataclass(slots=True)
-class Plan:
+class MailPlan:
     """What to write: new mails, which mail tells each change (by its sequence), and when known mails are due
     now.
     """
@@ -64,13 +64,13 @@ class Plan:
 
 
 def plan(
-    changes: Sequence[tuple[Change, MailChoice]],
+    changes: Sequence[tuple[BetChange, MailChoice]],
     fills: Mapping[str, Gathering],
     digests: Mapping[str, Gathering],
-    pace: Pace,
+    pace: MailPace,
     *,
     now_us: int,
-) -> Plan:
+) -> MailPlan:
     """Plan the mails of changes, which come in the outbox's order with their owners' choices.
 
     `fills` are the mails that gather fills, by bet; `digests` those that gather an account's changes, by
@@ -91,15 +91,15 @@ def digest_thread(account_id: str) -> str:
 
 class _Planner:
     def __init__(
-        self, fills: Mapping[str, Gathering], digests: Mapping[str, Gathering], pace: Pace, now_us: int
+        self, fills: Mapping[str, Gathering], digests: Mapping[str, Gathering], pace: MailPace, now_us: int
     ) -> None:
         self._fills = dict(fills)
         self._digests = dict(digests)
         self._pace = pace
         self._now_us = now_us
-        self._plan = Plan()
+        self._plan = MailPlan()
 
-    def plan(self, changes: Sequence[tuple[Change, MailChoice]]) -> Plan:
+    def plan(self, changes: Sequence[tuple[BetChange, MailChoice]]) -> MailPlan:
         for change, choice in changes:
             match telling(change, choice):
                 case Telling.NOT:
@@ -112,13 +112,13 @@ class _Planner:
                     self._at_once(change)
         return self._plan
 
-    def _at_once(self, change: Change) -> None:
+    def _at_once(self, change: BetChange) -> None:
         gathered = self._fills.pop(change.bet.bet_id, None)
         if gathered is not None:
             self._set_due(gathered.mail_id, min(gathered.due_at_us, self._now_us))
         self._tell(change, self._queue(change, change.kind.value, self._now_us))
 
-    def _fill(self, change: Change) -> None:
+    def _fill(self, change: BetChange) -> None:
         bet_id = change.bet.bet_id
         gathered = self._fills.get(bet_id)
         queued_at_us = gathered.queued_at_us if gathered is not None else self._now_us
@@ -137,7 +137,7 @@ class _Planner:
         else:
             self._fills[bet_id] = Gathering(mail_id, queued_at_us, due_at_us)
 
-    def _into_digest(self, change: Change) -> None:
+    def _into_digest(self, change: BetChange) -> None:
         account_id = change.bet.user_id
         gathered = self._digests.get(account_id)
         if gathered is None:
@@ -147,12 +147,12 @@ class _Planner:
             gathered = self._digests[account_id] = Gathering(mail_id, self._now_us, due_at_us)
         self._tell(change, gathered.mail_id)
 
-    def _queue(self, change: Change, kind: str, due_at_us: int) -> str:
+    def _queue(self, change: BetChange, kind: str, due_at_us: int) -> str:
         mail_id = f"{bet_thread(change.bet.bet_id)}.{change.bet.version}"
         self._plan.new[mail_id] = self._new(change, mail_id, kind, bet_thread(change.bet.bet_id), due_at_us)
         return mail_id
 
-    def _new(self, change: Change, mail_id: str, kind: str, thread: str, due_at_us: int) -> NewMail:
+    def _new(self, change: BetChange, mail_id: str, kind: str, thread: str, due_at_us: int) -> NewMail:
         return NewMail(
             mail_id=mail_id,
             source=NOTIFICATIONS,
@@ -180,5 +180,5 @@ class _Planner:
                 due_at_us,
             )
 
-    def _tell(self, change: Change, mail_id: str) -> None:
+    def _tell(self, change: BetChange, mail_id: str) -> None:
         self._plan.tells[change.sequence] = mail_id

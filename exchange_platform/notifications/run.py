@@ -11,7 +11,7 @@ from exchange_platform.mail.channel import MailChannel
 from exchange_platform.mail.rates import NOTIFICATIONS_SHARE
 from exchange_platform.mail.senders import open_sender
 from exchange_platform.notifications.mailing import ChangeMails
-from exchange_platform.notifications.planning import Pace
+from exchange_platform.notifications.planning import MailPace
 from exchange_platform.notifications.topic import Topic, TopicChannel
 from exchange_platform.notifications.unsubscribing import PreferenceLinks
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
@@ -61,9 +61,9 @@ def build_notifier(
     )
 
 
-def pace_of(settings: Settings) -> Pace:
+def pace_of(settings: Settings) -> MailPace:
     """How fast mails leave, as configured."""
-    return Pace(
+    return MailPace(
         fills_quiet_us=int(settings.fills_quiet_s * 1e6),
         fills_at_most_us=int(settings.fills_at_most_s * 1e6),
         digest_interval_us=int(settings.digest_interval_s * 1e6),

@@ -17,7 +17,7 @@ from exchange_platform.domain.bets import Bet, BetResult, BetStatus, Side, winni
 from exchange_platform.domain.changes import ChangeKind
 from exchange_platform.mail.message import OutgoingMail
 from exchange_platform.mail.rendering import render
-from exchange_platform.notifications.changes import Change
+from exchange_platform.notifications.changes import BetChange
 from exchange_platform.notifications.mailing import change_mail
 from exchange_platform.notifications.planning import DIGEST
 from exchange_platform.stores.operational.accounts.accounts import Account
@@ -100,7 +100,7 @@ def samples() -> Iterator[Sample]:
 
 def _sample(
     name: str,
-    *changes: Change,
+    *changes: BetChange,
     names: BetNames = _PLAIN,
     entries: BalanceEntries | None = None,
     kind: str | None = None,
@@ -205,8 +205,8 @@ def _settled(bet: Bet, result: BetResult) -> Bet:
     )
 
 
-def _change(kind: ChangeKind, bet: Bet) -> Change:
-    return Change(bet.version, kind, bet, None, to_us(_NOON))
+def _change(kind: ChangeKind, bet: Bet) -> BetChange:
+    return BetChange(bet.version, kind, bet, None, to_us(_NOON))
 
 
 def _entries(bet: Bet) -> BalanceEntries:

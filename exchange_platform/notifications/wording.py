@@ -16,7 +16,7 @@ from exchange_platform.notifications.amounts import (
     side_text,
     signed_amount,
 )
-from exchange_platform.notifications.changes import Change
+from exchange_platform.notifications.changes import BetChange
 from exchange_platform.notifications.reasons import in_plain_words
 from exchange_platform.stores.operational.database import to_us
 from exchange_platform.stores.operational.mails.contents import BalanceEntries, BetNames
@@ -54,7 +54,7 @@ class ChangeWords:
 
 
 def change_words(
-    changes: Sequence[Change], names: BetNames, entries: BalanceEntries, display_name: str
+    changes: Sequence[BetChange], names: BetNames, entries: BalanceEntries, display_name: str
 ) -> ChangeWords:
     """The words of the changes that one mail tells: one, or fills of one bet that followed each other. The
     newest bet is what is reported.
@@ -86,7 +86,7 @@ def change_words(
 _WITH_REASON = frozenset({_K.REJECTED, _K.CANCELLED, _K.LAPSED, _K.VOIDED})
 
 
-def _said(change: Change, entries: BalanceEntries, *, fills: int) -> tuple[str, str, str]:
+def _said(change: BetChange, entries: BalanceEntries, *, fills: int) -> tuple[str, str, str]:
     """Tag, tone and leading sentence."""
     bet = change.bet
 
@@ -177,7 +177,7 @@ def _void_lead(bet: Bet, entries: BalanceEntries) -> str:
     return f"{amount(bet.voided_minor, bet.currency)} of your bet is void: of that part you neither win nor lose."
 
 
-def _amounts(change: Change, entries: BalanceEntries) -> list[Line]:
+def _amounts(change: BetChange, entries: BalanceEntries) -> list[Line]:
     bet = change.bet
     lines = [_line("Stake", bet.stake_minor, bet)]
     for label, minor in (
@@ -226,7 +226,7 @@ def _prospects(bet: Bet) -> list[Line]:
     ]
 
 
-def _note(change: Change) -> str | None:
+def _note(change: BetChange) -> str | None:
     if change.kind in (_K.SETTLED, _K.SETTLED_AGAIN) and change.bet.commission_minor:
         return "Commission is your share of what the market charges on your net winnings in it."
     if change.kind in (_K.ACCEPTED, _K.MATCHED) and change.bet.side is Side.LAY:

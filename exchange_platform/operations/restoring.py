@@ -32,7 +32,7 @@ from exchange_platform.stores.lake.files import (
     inner_damage,
 )
 from exchange_platform.stores.lake.inspection import inspect
-from exchange_platform.stores.lake.losses import Loss, LossState, LostFile
+from exchange_platform.stores.lake.losses import LakeLoss, LossState, LostFile
 from exchange_platform.stores.lake.restoring import add_missing, add_missing_from_file, reopen
 from exchange_platform.stores.operational.bets.rows import bet_from_row
 from exchange_platform.stores.operational.database import Database, bets, outbox, to_us
@@ -58,12 +58,12 @@ class NothingDecided(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class RestoredRows:
     """What a restoring found and did."""
 
-    taken_out: tuple[Loss, ...]
+    taken_out: tuple[LakeLoss, ...]
     """Losses that were found by it."""
-    losses: tuple[Loss, ...]
+    losses: tuple[LakeLoss, ...]
     """Every loss that was open when it began or was found by it, as it is now."""
     added: dict[str, int]
     """Rows added, by where they came from."""
@@ -90,7 +90,7 @@ def restore_lake(
     say: Say = lambda _: None,
     now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     wait: Callable[[float], None] = time.sleep,
-) -> Restored:
+) -> RestoredRows:
     """Take every damaged file out of the lake and put back what can be had; with `accept`, decide to go on
     without what can't.
 
@@ -118,7 +118,7 @@ def restore_lake(
         decided = tuple(_decide(lake, loss, accept=accept) for loss in losses)
         if accept or not unreadable:
             _mark_imported(asides)
-        return Restored(
+        return RestoredRows(
             tuple(taken_out),
             decided,
             added,
@@ -151,7 +151,7 @@ def set_aside(settings: Settings, now: datetime) -> Path:
     return aside
 
 
-def _take_out(lake: Lake, now_us: int, *, even_all: bool, say: Say) -> list[Loss]:
+def _take_out(lake: Lake, now_us: int, *, even_all: bool, say: Say) -> list[LakeLoss]:
     say("Looking at every file ...")
     found = inspect(lake.connection, now_us, content_bytes=None, outer_files=None)
     if len(found.damaged) == found.files > 1 and _all_gone(found.damaged) and not even_all:
@@ -170,7 +170,7 @@ def _origins(
     lake: Lake,
     database: Database,
     source: Source | None,
-    losses: Sequence[Loss],
+    losses: Sequence[LakeLoss],
     not_asked: list[str],
     wait: Callable[[float], None],
 ) -> Iterator[tuple[str, Callable[[], int]]]:
@@ -188,7 +188,7 @@ def _origins(
     yield "the stream", lambda: _from_stream(lake, source, of_stream, not_asked, wait)
 
 
-def _decide(lake: Lake, loss: Loss, *, accept: bool) -> Loss:
+def _decide(lake: Lake, loss: LakeLoss, *, accept: bool) -> LakeLoss:
     counted = lake_losses.count(lake.connection, loss)
     if loss.table not in _OF_STREAM:
         # Windows are opened again, positions read again: nothing of these is lost for good.
@@ -201,7 +201,7 @@ def _decide(lake: Lake, loss: Loss, *, accept: bool) -> Loss:
     return lake_losses.decide(lake.connection, counted, state)
 
 
-def _from_kept_files(lake: Lake, loss: Loss) -> int:
+def _from_kept_files(lake: Lake, loss: LakeLoss) -> int:
     """From the files that were taken out, where somebody put a whole copy back there, or they were whole
     after all.
     """
@@ -222,7 +222,7 @@ def _is_whole(lake: Lake, file: LostFile) -> bool:
             return False
 
 
-def _from_database(lake: Lake, database: Database, loss: Loss | None) -> int:
+def _from_database(lake: Lake, database: Database, loss: LakeLoss | None) -> int:
     """The bets' newest versions, and those that the outbox still has; of the loss's span, or all."""
     added = 0
     for some in _batches(_bets_of(database, loss)):
@@ -230,7 +230,7 @@ def _from_database(lake: Lake, database: Database, loss: Loss | None) -> int:
     return added
 
 
-def _bets_of(database: Database, loss: Loss | None) -> Iterator[Bet]:
+def _bets_of(database: Database, loss: LakeLoss | None) -> Iterator[Bet]:
     newest = sa.select(bets).where(bets.c.status != BetStatus.PENDING.value).order_by(bets.c.bet_id)
     changes = sa.select(outbox.c.bet).order_by(outbox.c.sequence)
     if loss is not None and loss.since is not None and loss.until is not None:
@@ -248,7 +248,11 @@ def _bets_of(database: Database, loss: Loss | None) -> Iterator[Bet]:
 
 
 def _from_stream(
-    lake: Lake, source: Source, losses: Sequence[Loss], not_asked: list[str], wait: Callable[[float], None]
+    lake: Lake,
+    source: Source,
+    losses: Sequence[LakeLoss],
+    not_asked: list[str],
+    wait: Callable[[float], None],
 ) -> int:
     """What the stream still holds of the losses' spans, up to where the lake has read: the consumer brings
     what comes after.
@@ -266,7 +270,7 @@ def _from_stream(
 
 
 def _records_of(
-    source: Source, held: dict[str, str | None], losses: Sequence[Loss], wait: Callable[[float], None]
+    source: Source, held: dict[str, str | None], losses: Sequence[LakeLoss], wait: Callable[[float], None]
 ) -> Iterator[Record]:
     for shard in source.shards():
         upto = held.get(shard.name)
@@ -301,7 +305,7 @@ def _decoded(data: bytes) -> Record | None:
         return None  # it is a dead letter, and never was in the lake
 
 
-def _is_of(record: Record, loss: Loss) -> bool:
+def _is_of(record: Record, loss: LakeLoss) -> bool:
     if isinstance(record, Execution):
         table, at = "executions", record.executed_at
     else:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from exchange_platform.operations.machine_faults import machine_faults
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
-from exchange_platform.runs.liveness import Condition, condition_here
+from exchange_platform.runs.liveness import RunCondition, condition_here
 from exchange_platform.settings import Settings, read_platform_file
 from exchange_platform.stores.checkpoints import TablesMissing
 from exchange_platform.stores.lake import Lake
@@ -256,7 +256,7 @@ class StatusReader:
     def _consumer(self, row: ConsumerRow, now_us: int, since_us: int | None) -> ConsumerStatus:
         age_s = abs(now_us - row.heartbeat_at_us) / 1e6  # of one that lies ahead: how far
         condition = condition_here(row, now_us=now_us, settings=self._settings)
-        state = row.state if condition in (Condition.ALIVE, Condition.ENDED) else "silent"
+        state = row.state if condition in (RunCondition.ALIVE, RunCondition.ENDED) else "silent"
         needed_us = (
             row.heartbeat_at_us - int(self._settings.stale_heartbeat_s * 1e6)
             if since_us is None

@@ -18,8 +18,8 @@ from exchange_platform.process.clock import elapsed_s
 from exchange_platform.process.process_life import Life
 from exchange_platform.runs.liveness import (
     LEFT_ALONE,
-    Condition,
     Patience,
+    RunCondition,
     condition_of,
     longest_start_s,
     start_s,
@@ -123,7 +123,7 @@ def decide(
         need = "no consumer yet"
     else:
         condition = _condition(newest, lives, now_us, settings)
-        missed = condition in (Condition.QUIET, Condition.HUNG, Condition.SILENT)
+        missed = condition in (RunCondition.QUIET, RunCondition.HUNG, RunCondition.SILENT)
         requests = (
             requests.looked(newest.heartbeat_at_us)
             if missed
@@ -190,9 +190,9 @@ def abandoned(
         silent_s = elapsed_s(consumer.heartbeat_at_us, now_us)
         replaced = number > 0 or requests.attempts > 1
         if (
-            condition is Condition.GONE
-            or (condition is Condition.HUNG and (number > 0 or not _is_too_early(condition, requests)))
-            or (condition is Condition.SILENT and replaced and silent_s >= settings.run_start_s)
+            condition is RunCondition.GONE
+            or (condition is RunCondition.HUNG and (number > 0 or not _is_too_early(condition, requests)))
+            or (condition is RunCondition.SILENT and replaced and silent_s >= settings.run_start_s)
         ):
             ids.append(consumer.run_id)
     return ids
@@ -203,14 +203,14 @@ def _once_more(requests: Requests, now_us: int) -> Requests:
     return msgspec.structs.replace(requests, attempts=requests.attempts + 1, requested_at_us=now_us)
 
 
-def _condition(consumer: ConsumerRow, lives: Lives, now_us: int, settings: Settings) -> Condition:
+def _condition(consumer: ConsumerRow, lives: Lives, now_us: int, settings: Settings) -> RunCondition:
     life = lives.get(consumer.run_id, Life.UNKNOWN)
     return condition_of(consumer, life, now_us=now_us, patience=Patience.from_settings(settings))
 
 
-def _is_too_early(condition: Condition, requests: Requests) -> bool:
+def _is_too_early(condition: RunCondition, requests: Requests) -> bool:
     """Whether a hung consumer has not been looked at often enough to end a process that runs."""
-    return condition is Condition.HUNG and requests.looks < _LOOKS_AT_A_HUNG_ONE
+    return condition is RunCondition.HUNG and requests.looks < _LOOKS_AT_A_HUNG_ONE
 
 
 def _lead_s(newest: ConsumerRow, recent: Sequence[ConsumerRow], settings: Settings) -> float:
@@ -233,15 +233,15 @@ def _failures_in_a_row(recent: Sequence[ConsumerRow]) -> int:
     return failures
 
 
-def _end_text(consumer: ConsumerRow, condition: Condition, now_us: int) -> str:
+def _end_text(consumer: ConsumerRow, condition: RunCondition, now_us: int) -> str:
     run = f"run {consumer.run_id[:8]}"
     silent = _silence(consumer, now_us)
     match condition:
-        case Condition.GONE:
+        case RunCondition.GONE:
             return f"{run} died: its process is gone, {silent}"
-        case Condition.HUNG:
+        case RunCondition.HUNG:
             return f"{run} hangs: its process runs, {silent}"
-        case Condition.SILENT:
+        case RunCondition.SILENT:
             return f"{run} died: {silent}"
     if consumer.state != "failed":
         return f"{run} {consumer.state}"
@@ -261,9 +261,9 @@ def _silence(consumer: ConsumerRow, now_us: int) -> str:
 
 
 def _left_alone_text(
-    consumer: ConsumerRow, condition: Condition, now_us: int, settings: Settings, lives: Lives
+    consumer: ConsumerRow, condition: RunCondition, now_us: int, settings: Settings, lives: Lives
 ) -> str:
-    if condition is not Condition.ALIVE:
+    if condition is not RunCondition.ALIVE:
         return _quiet_text(consumer, now_us, Patience.from_settings(settings), lives)
     text = (
         f"run {consumer.run_id[:8]} alive, heartbeat {elapsed_s(consumer.heartbeat_at_us, now_us):.1f} s ago,"

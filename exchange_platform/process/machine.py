@@ -74,7 +74,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class MachineLimit:
     """A resource limit of processes: below `least` the platform does not work, below `wanted` it works with
     less.
     """
@@ -90,10 +90,12 @@ class Limit:
 
 
 LIMITS = (
-    Limit("open files a process", "-n", resource.RLIMIT_NOFILE, 128, 1024),
-    Limit("address space of a process", "-v", resource.RLIMIT_AS, 3 * GIB, 8 * GIB, unit=1024),
-    Limit("size of a file", "-f", resource.RLIMIT_FSIZE, 256 * MIB, 64 * GIB, unit=1024),
-    Limit("processes and threads of this user", "-u", resource.RLIMIT_NPROC, 256, 1024, exempts_root=True),
+    MachineLimit("open files a process", "-n", resource.RLIMIT_NOFILE, 128, 1024),
+    MachineLimit("address space of a process", "-v", resource.RLIMIT_AS, 3 * GIB, 8 * GIB, unit=1024),
+    MachineLimit("size of a file", "-f", resource.RLIMIT_FSIZE, 256 * MIB, 64 * GIB, unit=1024),
+    MachineLimit(
+        "processes and threads of this user", "-u", resource.RLIMIT_NPROC, 256, 1024, exempts_root=True
+    ),
 )
 """The greatest needs measured: 26 open files, and more for each client that follows an event; between 1.5 and
 1.9 GiB of addresses; 130 threads.
@@ -142,7 +144,7 @@ def room_fault(room: Room) -> Fault | None:
     return None
 
 
-def raise_limits(limits: Iterable[Limit] = LIMITS) -> None:
+def raise_limits(limits: Iterable[MachineLimit] = LIMITS) -> None:
     """Raise this process's soft limits to what the platform wants, as far as the hard limits allow; children
     inherit them.
     """
@@ -153,12 +155,12 @@ def raise_limits(limits: Iterable[Limit] = LIMITS) -> None:
             resource.setrlimit(limit.number, (wanted, hard))
 
 
-def limit_faults(limits: Iterable[Limit] = LIMITS) -> list[Fault]:
+def limit_faults(limits: Iterable[MachineLimit] = LIMITS) -> list[Fault]:
     """The hard limits with which the platform does not work at all; soft ones `up` raises."""
     return [_limit_fault(limit, most) for limit, most in _most_of(limits) if most < limit.least]
 
 
-def limit_notes(limits: Iterable[Limit] = LIMITS) -> list[Fault]:
+def limit_notes(limits: Iterable[MachineLimit] = LIMITS) -> list[Fault]:
     """The hard limits that leave it less than it wants."""
     return [
         _limit_fault(limit, most) for limit, most in _most_of(limits) if limit.least <= most < limit.wanted
@@ -216,7 +218,7 @@ def faults_of(data_dir: Path) -> list[Fault]:
     return [*limit_faults(), *(fault for fault in found if fault is not None)]
 
 
-def _most_of(limits: Iterable[Limit]) -> Iterable[tuple[Limit, int]]:
+def _most_of(limits: Iterable[MachineLimit]) -> Iterable[tuple[MachineLimit, int]]:
     """Each limit that there is, with how far it may be raised."""
     for limit in limits:
         hard = resource.getrlimit(limit.number)[1]
@@ -224,7 +226,7 @@ def _most_of(limits: Iterable[Limit]) -> Iterable[tuple[Limit, int]]:
             yield limit, hard
 
 
-def _limit_fault(limit: Limit, most: int) -> Fault:
+def _limit_fault(limit: MachineLimit, most: int) -> Fault:
     has, least, wants = (f"{value // limit.unit:,}" for value in (most, limit.least, limit.wanted))
     needs = f"needs {least}" if most < limit.least else f"wants {wants}"
     return Fault(

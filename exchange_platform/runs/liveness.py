@@ -24,7 +24,7 @@ costs.
 """
 
 
-class Condition(enum.Enum):
+class RunCondition(enum.Enum):
     """How a consumer is."""
 
     ALIVE = "alive"
@@ -41,7 +41,7 @@ class Condition(enum.Enum):
     """It said that it ended."""
 
 
-LEFT_ALONE = frozenset({Condition.ALIVE, Condition.QUIET})
+LEFT_ALONE = frozenset({RunCondition.ALIVE, RunCondition.QUIET})
 """Whoever is in one of these conditions is not replaced before its time."""
 
 
@@ -80,23 +80,23 @@ def life_by(probes: Iterable[Probe], consumer: ConsumerRow) -> Life:
     return Life.UNKNOWN
 
 
-def condition_of(consumer: ConsumerRow, life: Life, *, now_us: int, patience: Patience) -> Condition:
+def condition_of(consumer: ConsumerRow, life: Life, *, now_us: int, patience: Patience) -> RunCondition:
     """How the consumer is, by what it said itself and by what is known of its process."""
     if consumer.state != "running":
-        return Condition.ENDED
+        return RunCondition.ENDED
     if life is Life.GONE:
-        return Condition.GONE
+        return RunCondition.GONE
     silent_s = elapsed_s(
         consumer.heartbeat_at_us, now_us
     )  # one that lies ahead is none, or a dead consumer would live for as long
     if silent_s < patience.silent_s:
-        return Condition.ALIVE
+        return RunCondition.ALIVE
     if life is Life.LIVES:
-        return Condition.HUNG if silent_s >= patience.hung_s else Condition.QUIET
-    return Condition.SILENT if silent_s >= patience.unknown_s(start_s(consumer)) else Condition.QUIET
+        return RunCondition.HUNG if silent_s >= patience.hung_s else RunCondition.QUIET
+    return RunCondition.SILENT if silent_s >= patience.unknown_s(start_s(consumer)) else RunCondition.QUIET
 
 
-def condition_here(consumer: ConsumerRow, *, now_us: int, settings: Settings) -> Condition:
+def condition_here(consumer: ConsumerRow, *, now_us: int, settings: Settings) -> RunCondition:
     """How the consumer is, as far as this machine can say."""
     return condition_of(
         consumer, this_machine(consumer), now_us=now_us, patience=Patience.from_settings(settings)

@@ -8,12 +8,12 @@ from bisect import insort
 from collections.abc import Callable, Iterable
 
 from exchange_platform.search.documents import EventDocument, EventHit, EventQuery
-from exchange_platform.search.expressions import Plan, Step
+from exchange_platform.search.expressions import SearchPlan, SearchStep
 from exchange_platform.search.highlights import marked
 from exchange_platform.search.plan import Understood, steps, understand
 from exchange_platform.search.ranking import Candidate, OrderKey, most_fit, order_key
 
-Candidates = Callable[[Plan], Iterable[Candidate]]
+Candidates = Callable[[SearchPlan], Iterable[Candidate]]
 """What an engine finds for a plan, most points first: all, or the best `CANDIDATES` of them; an event may
 come again. It is read no further than needed.
 """
@@ -33,7 +33,7 @@ def answer(query: EventQuery, now_us: int, candidates: Candidates) -> tuple[Even
     return tuple(marked(document, words) for document in list(found.values())[: query.limit])
 
 
-def _best(step: Step, words: Understood, wanted: int, candidates: Candidates) -> list[Candidate]:
+def _best(step: SearchStep, words: Understood, wanted: int, candidates: Candidates) -> list[Candidate]:
     """The first of all that a step finds, in order. What can't be among them is not looked up, nor read."""
     best: list[tuple[OrderKey, Candidate]] = []
     seen: set[str] = set()

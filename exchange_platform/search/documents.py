@@ -51,7 +51,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"limit {self.limit} out of range: allowed are 1 to {MAX_HITS}")
 
 
-class Highlight(msgspec.Struct, frozen=True):
+class FieldHighlight(msgspec.Struct, frozen=True):
     """Where a word of the query was found: `[start, end)` in characters (code points) of the field `name` or
     `competition`.
     """
@@ -67,4 +67,4 @@ class EventHit(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     document: EventDocument
-    highlights: tuple[Highlight, ...] = ()
+    highlights: tuple[FieldHighlight, ...] = ()

@@ -69,7 +69,7 @@ class AllOf(msgspec.Struct, frozen=True):
 Expression: TypeAlias = Term | AnyOf | AllOf
 
 
-class Plan(msgspec.Struct, frozen=True):
+class SearchPlan(msgspec.Struct, frozen=True):
     """What to look up. A document that has all that is required scores what it has of both."""
 
     required: tuple[Expression, ...]
@@ -77,17 +77,17 @@ class Plan(msgspec.Struct, frozen=True):
     most: int
     """No document scores more."""
 
-    def with_standing(self, other: Plan) -> Plan:
+    def with_standing(self, other: SearchPlan) -> SearchPlan:
         """Both: what is required and preferred by each."""
-        return Plan(
+        return SearchPlan(
             (*self.required, *other.required), (*self.preferred, *other.preferred), self.most + other.most
         )
 
 
-class Step(msgspec.Struct, frozen=True):
+class SearchStep(msgspec.Struct, frozen=True):
     """Plans whose answers are put in order together."""
 
-    plans: tuple[Plan, ...]
+    plans: tuple[SearchPlan, ...]
     enough: int
     """So many answers, of this step and those before it, and the next step is left out."""
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from exchange_platform.search.documents import EventDocument, EventHit, Highlight
+from exchange_platform.search.documents import EventDocument, EventHit, FieldHighlight
 from exchange_platform.search.plan import Understood
 from exchange_platform.search.ranking import nearly_begins
 from exchange_platform.search.terms import cut, fold, is_ignored, name_tokens, readings
@@ -19,7 +19,7 @@ def marked(document: EventDocument, words: Understood) -> EventHit:
     found = []
     for field in _FIELDS:
         text = getattr(document, field)
-        found += [Highlight(field, start, end) for start, end in _ranges(text, sorted(words.terms))]
+        found += [FieldHighlight(field, start, end) for start, end in _ranges(text, sorted(words.terms))]
     return EventHit(document=document, highlights=tuple(found))
 
 

@@ -20,8 +20,8 @@ from exchange_platform.search.expressions import (
     AnyOf,
     Expression,
     Field,
-    Plan,
-    Step,
+    SearchPlan,
+    SearchStep,
     Term,
     Typo,
     most_points,
@@ -84,7 +84,7 @@ def understand(text: str) -> Understood:
     )
 
 
-def steps(query: EventQuery, words: Understood, now_us: int) -> Iterator[Step]:
+def steps(query: EventQuery, words: Understood, now_us: int) -> Iterator[SearchStep]:
     """What to look up, one after the other, until there are enough answers. Those of a later step come after
     those of an earlier one.
     """
@@ -92,24 +92,24 @@ def steps(query: EventQuery, words: Understood, now_us: int) -> Iterator[Step]:
     of_open = standing_of_open(now_us)
     standings = (of_open,) if query.open_only else (of_open, standing_of_closed(now_us))
     if not words.demanded:
-        by_sport = Plan(sport, (), 0)
+        by_sport = SearchPlan(sport, (), 0)
         for standing in standings:
-            yield Step((by_sport.with_standing(standing),), query.limit)
+            yield SearchStep((by_sport.with_standing(standing),), query.limit)
         return
     enough = min(query.limit, ENOUGH)
     exact = _of_words(words, sport, with_typo=False)
-    yield Step(tuple(exact.with_standing(standing) for standing in standings), enough)
+    yield SearchStep(tuple(exact.with_standing(standing) for standing in standings), enough)
     if any(possible_typo(term) is not Typo.NONE for term in words.terms):
         near = _of_words(words, sport, with_typo=True)
         # Words with typos take longest to look up: once for all events.
         standing = of_open if query.open_only else standing_of_any(now_us)
-        yield Step((near.with_standing(standing),), enough)
+        yield SearchStep((near.with_standing(standing),), enough)
 
 
-def _of_words(words: Understood, sport: tuple[Term, ...], *, with_typo: bool) -> Plan:
+def _of_words(words: Understood, sport: tuple[Term, ...], *, with_typo: bool) -> SearchPlan:
     required = (*sport, *_required(words, with_typo=with_typo))
     preferred = _whole_text(words)
-    return Plan(required, preferred, most_points((*required, *preferred)))
+    return SearchPlan(required, preferred, most_points((*required, *preferred)))
 
 
 def _forms(parts: Sequence[Token]) -> tuple[tuple[str, ...], ...]:

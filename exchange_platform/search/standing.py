@@ -5,7 +5,7 @@ start is, how much was traded. Pure.
 from __future__ import annotations
 
 from exchange_platform.search.documents import EventDocument
-from exchange_platform.search.expressions import Field, Plan, Term, Within
+from exchange_platform.search.expressions import Field, SearchPlan, Term, Within
 from exchange_platform.search.terms import one_word
 
 _OPEN, _IN_PLAY = 2000, 800
@@ -62,7 +62,7 @@ def sport_flag(sport: str) -> str:
     return f"sport-{one_word(sport)}"
 
 
-def standing_of_open(now_us: int) -> Plan:
+def standing_of_open(now_us: int) -> SearchPlan:
     """For events that can be bet on: those in play before those that start soon, before those on which much
     was traded.
     """
@@ -70,14 +70,14 @@ def standing_of_open(now_us: int) -> Plan:
     near = tuple(
         Within(minute_us - max(near_us, _LATE_US), minute_us + near_us, points) for near_us, points in _NEAR
     )
-    return Plan(
+    return SearchPlan(
         (Term(Field.FLAGS, _OPEN_FLAG, _OPEN),),
         (Term(Field.FLAGS, _IN_PLAY_FLAG, _IN_PLAY), *near, *_traded(_OPEN_FLAG)),
         _OPEN + _IN_PLAY + sum(points for _, points in _NEAR) + _TRADED_MOST,
     )
 
 
-def standing_of_closed(now_us: int) -> Plan:
+def standing_of_closed(now_us: int) -> SearchPlan:
     """For events that can't be bet on: those that began lately before those on which much was traded."""
     days = tuple(
         Term(
@@ -91,18 +91,20 @@ def standing_of_closed(now_us: int) -> Plan:
         Term(Field.FLAGS, _week_flag(now_us - ago * _WEEK_US), _RECENT_WEEK)
         for ago in range(_RECENT_WEEKS + 1)
     )
-    return Plan(
+    return SearchPlan(
         (Term(Field.FLAGS, _CLOSED_FLAG, 0),),
         (*days, *weeks, *_traded(_CLOSED_FLAG)),
         sum(points for _, points in _RECENT_DAYS) + _RECENT_WEEK + _TRADED_MOST,
     )
 
 
-def standing_of_any(now_us: int) -> Plan:
+def standing_of_any(now_us: int) -> SearchPlan:
     """For all events at once: each has what it has in the plan that is for it."""
     of_open, of_closed = standing_of_open(now_us), standing_of_closed(now_us)
     is_open = Term(Field.FLAGS, _OPEN_FLAG, _OPEN)
-    return Plan((), (is_open, *of_open.preferred, *of_closed.preferred), max(of_open.most, of_closed.most))
+    return SearchPlan(
+        (), (is_open, *of_open.preferred, *of_closed.preferred), max(of_open.most, of_closed.most)
+    )
 
 
 def _traded(state: str) -> tuple[Term, ...]:

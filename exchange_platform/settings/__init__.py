@@ -18,14 +18,14 @@ from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from sqlalchemy.engine import make_url
 
-from exchange_platform.settings.api import Api
-from exchange_platform.settings.cloud import Cloud
-from exchange_platform.settings.consumers import Consumers
-from exchange_platform.settings.databases import Databases
-from exchange_platform.settings.exchange import Exchange
+from exchange_platform.settings.api import ApiSettings
+from exchange_platform.settings.cloud import CloudSettings
+from exchange_platform.settings.consumers import ConsumerSettings
+from exchange_platform.settings.databases import DatabaseSettings
+from exchange_platform.settings.exchange import ExchangeSettings
 from exchange_platform.settings.locations import check_catalog, check_database_url, check_url, shown_url
-from exchange_platform.settings.mail import Mail
-from exchange_platform.settings.retention import Retention
+from exchange_platform.settings.mail import MailSettings
+from exchange_platform.settings.retention import RetentionSettings
 from exchange_platform.settings.section import PREFIX
 
 PLATFORM_FILE = "platform.json"
@@ -43,7 +43,15 @@ class InvalidSettings(ValueError):
     """A setting is missing or wrong. The message names the setting, the value seen and what is allowed."""
 
 
-class Settings(Consumers, Retention, Mail, Api, Exchange, Cloud, Databases):
+class Settings(
+    ConsumerSettings,
+    RetentionSettings,
+    MailSettings,
+    ApiSettings,
+    ExchangeSettings,
+    CloudSettings,
+    DatabaseSettings,
+):
     """Where everything is and how fast it goes. The defaults are the embedded platform: nothing to install or
     start.
     """

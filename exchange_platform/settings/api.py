@@ -10,7 +10,7 @@ from exchange_platform.settings.section import LimitsText, Section, shown
 DEFAULT_API_PORT = 8000
 
 
-class Api(Section):
+class ApiSettings(Section):
     """The HTTP API and its pages: who may call, from where, how often."""
 
     api_tokens: SecretStr | None = Field(
@@ -87,7 +87,7 @@ class Api(Section):
     )
 
     @model_validator(mode="after")
-    def _check_tokens(self) -> Api:
+    def _check_tokens(self) -> ApiSettings:
         assert self.tokens_of_setting is not None  # raises InvalidToken, a ValueError, for what is none
         return self
 

@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr
 from exchange_platform.settings.section import Section
 
 
-class Cloud(Section):
+class CloudSettings(Section):
     """AWS: streams, tables, the topic, and what Dagster runs on there."""
 
     aws_region: str = Field("eu-west-1", description="AWS region of streams and tables.")

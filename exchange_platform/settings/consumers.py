@@ -7,7 +7,7 @@ from pydantic import Field
 from exchange_platform.settings.section import Section
 
 
-class Consumers(Section):
+class ConsumerSettings(Section):
     """How consumer runs read, write, report and are replaced; when windows close."""
 
     poll_interval_s: float = Field(

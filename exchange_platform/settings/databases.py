@@ -15,7 +15,7 @@ from exchange_platform.settings.section import Section, shown
 DEFAULT_DATA_DIR = Path(".exchange-platform")
 
 
-class Databases(Section):
+class DatabaseSettings(Section):
     """Where the operational database, the lake and the event index are, and what an analyst's query
     may use.
     """
@@ -93,7 +93,7 @@ class Databases(Section):
     event_index: str = Field("events", description="Name of the event index (an alias in Elasticsearch).")
 
     @model_validator(mode="after")
-    def _check_passwords(self) -> Databases:
+    def _check_passwords(self) -> DatabaseSettings:
         if self.database_password is not None:
             if self.database_url is None:
                 raise ValueError("database_password is given, and no database_url")

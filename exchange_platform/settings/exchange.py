@@ -10,7 +10,7 @@ from exchange_platform.process.exchange_signing import keys_of
 from exchange_platform.settings.section import Section
 
 
-class Exchange(Section):
+class ExchangeSettings(Section):
     """The exchange: where it is, how its answers are believed, what it takes; Betfair's, too."""
 
     exchange_url: str | None = Field(
@@ -83,7 +83,7 @@ class Exchange(Section):
     )
 
     @model_validator(mode="after")
-    def _check_exchange(self) -> Exchange:
+    def _check_exchange(self) -> ExchangeSettings:
         if self.exchange_key is not None:
             try:
                 keys_of(self.exchange_key.get_secret_value())

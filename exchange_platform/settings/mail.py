@@ -13,7 +13,7 @@ EMBEDDED_MAIL_FROM = "Exchange Platform <mail@exchange-platform.invalid>"
 """Whom the embedded sender's mails come from; no real mail may."""
 
 
-class Mail(Section):
+class MailSettings(Section):
     """Mails: to whom, from whom, through what, how often; accounts' confirmation."""
 
     token_lifetime_s: float = Field(
@@ -91,7 +91,7 @@ class Mail(Section):
     )
 
     @model_validator(mode="after")
-    def _check_mail(self) -> Mail:
+    def _check_mail(self) -> MailSettings:
         if self.mail_sender == "smtp" and self.smtp_host is None:
             raise ValueError("smtp_host is needed with mail_sender smtp")
         if self.mail_sender != "files" and self.mail_from == EMBEDDED_MAIL_FROM:

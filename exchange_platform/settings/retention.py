@@ -7,7 +7,7 @@ from pydantic import Field
 from exchange_platform.settings.section import Section
 
 
-class Retention(Section):
+class RetentionSettings(Section):
     """For how long what is done with is kept."""
 
     notifications_kept_days: float = Field(

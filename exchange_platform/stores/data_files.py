@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from exchange_platform.stores.operational.sqlite_files import Condition, SqliteState, examine, glance
+from exchange_platform.stores.operational.sqlite_files import FileCondition, SqliteState, examine, glance
 
 BEGUN_FILE = "simulated-exchange.begun"
 """Says that a simulated exchange has traded in this data directory: its journal is not new where this is."""
@@ -46,24 +46,24 @@ class DataFault:
     @property
     def found(self) -> str:
         """What is wrong, in words."""
-        how = "is lost" if self.state.condition is Condition.MISSING else "is damaged"
-        if self.state.condition in (Condition.FORBIDDEN, Condition.UNKNOWN):
+        how = "is lost" if self.state.condition is FileCondition.MISSING else "is damaged"
+        if self.state.condition in (FileCondition.FORBIDDEN, FileCondition.UNKNOWN):
             how = "can't be read"
         return f"{self.path} ({self.file.what}) {how}: {self.state.reason}"
 
     @property
     def starts_anyway(self) -> bool:
         """Whether a platform may start with this fault, after a word about it."""
-        if self.state.condition is Condition.MISSING:
+        if self.state.condition is FileCondition.MISSING:
             return self.file.made_again
-        return self.file.renewable and self.state.condition is Condition.DAMAGED
+        return self.file.renewable and self.state.condition is FileCondition.DAMAGED
 
     @property
     def remedy(self) -> str:
         """What to do."""
-        if self.state.condition is Condition.MISSING and self.file.made_again:
+        if self.state.condition is FileCondition.MISSING and self.file.made_again:
             return "put it back from a backup while the platform is stopped, or let the next start make a new one"
-        return _PERMISSIONS if self.state.condition is Condition.FORBIDDEN else self.file.remedy
+        return _PERMISSIONS if self.state.condition is FileCondition.FORBIDDEN else self.file.remedy
 
 
 OPERATIONAL = DataFile(
@@ -135,7 +135,7 @@ def examinations(
     for file in files:
         state = examine(data_dir / file.name, budget_s)
         fault = _fault(data_dir, file, state)
-        if fault is not None or state.condition is not Condition.MISSING:
+        if fault is not None or state.condition is not FileCondition.MISSING:
             yield file, state, fault
 
 
@@ -150,11 +150,11 @@ def set_aside(fault: DataFault, now: datetime) -> Path:
 
 
 def _fault(data_dir: Path, file: DataFile, state: SqliteState) -> DataFault | None:
-    if state.condition in (Condition.WHOLE, Condition.UNFINISHED):
+    if state.condition in (FileCondition.WHOLE, FileCondition.UNFINISHED):
         return None
-    if state.condition is Condition.MISSING:
+    if state.condition is FileCondition.MISSING:
         proof = next((name for name in file.proof if (data_dir / name).exists()), None)
         if proof is None:
             return None
-        state = SqliteState(Condition.MISSING, f"it is gone, and {proof} shows that it was there")
+        state = SqliteState(FileCondition.MISSING, f"it is gone, and {proof} shows that it was there")
     return DataFault(file, data_dir / file.name, state)

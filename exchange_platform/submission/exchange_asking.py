@@ -67,7 +67,7 @@ class ReportsExchange(Protocol):
         ...
 
 
-class ExchangeClient:
+class ExchangeLookup:
     """The exchange at `exchange_url` (docs/exchange.md)."""
 
     def __init__(self, exchange_url: str, keys: tuple[str, ...] = ()) -> None:
@@ -187,13 +187,13 @@ class ExchangeClient:
         self._client.close()
 
 
-def exchange_of(settings: Settings) -> ExchangeClient:
+def exchange_of(settings: Settings) -> ExchangeLookup:
     """The exchange that the settings name. Raises `ExchangeUnavailable` where they name none."""
     if settings.exchange_url is None:
         raise ExchangeUnavailable(
             "nobody can be asked: where the exchange answers is not configured (EXCHANGE_URL)"
         )
-    return ExchangeClient(settings.exchange_url, settings.exchange_keys)
+    return ExchangeLookup(settings.exchange_url, settings.exchange_keys)
 
 
 def _check_length(entries: Sequence[object]) -> None:

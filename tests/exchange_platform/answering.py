@@ -19,7 +19,7 @@ from exchange_platform.exchanges.simulated.journal import Journal, Numbers, Tick
 from exchange_platform.exchanges.simulated.markets.market import LiveMarket
 from exchange_platform.exchanges.simulated.markets.orders import NewOrder, OrderRefused
 from exchange_platform.exchanges.simulated.markets.waiting import place_due, refuse_waiting
-from exchange_platform.exchanges.simulated.retention import Progress
+from exchange_platform.exchanges.simulated.retention import RetentionProgress
 from exchange_platform.exchanges.simulated.states import TRADED, Fate, MarketState, Phase
 from exchange_platform.process.clock import Clock
 from exchange_platform.stores.operational.database import from_us
@@ -198,6 +198,6 @@ class AnsweringExchange:
             orders=orders,
             positions=positions,
         )
-        self.journal.commit(tick, Progress(), self._clock.now_us())
+        self.journal.commit(tick, RetentionProgress(), self._clock.now_us())
         self.told += self._fresh
         self._fresh, self._changed = [], {}

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from exchange_platform.operations import checks
 from exchange_platform.operations.supervision import Decision, Requests, decide
 from exchange_platform.process.clock import SYSTEM_CLOCK
-from exchange_platform.runs.liveness import Condition, condition_here, this_machine
+from exchange_platform.runs.liveness import RunCondition, condition_here, this_machine
 from exchange_platform.settings import Settings
 from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRow, ConsumerRows
@@ -83,7 +83,7 @@ class HandOvers:
             lives={row.run_id: this_machine(row) for row in recent},
         )
 
-    def condition(self) -> Condition:
+    def condition(self) -> RunCondition:
         """How the newest consumer is."""
         return condition_here(self.newest, now_us=SYSTEM_CLOCK.now_us(), settings=self._settings)
 
@@ -167,7 +167,7 @@ def test_a_kill_in_the_middle_of_a_hand_over_loses_nothing_and_is_seen_at_the_fi
                         "whose shards were claimed ends, though the claimer is dead"
                     )
                 predecessor = world.start("claimed")
-                assert world.condition() is Condition.ALIVE
+                assert world.condition() is RunCondition.ALIVE
     finally:
         world.close()
     consume_all(settings, SYSTEM_CLOCK.now_us())
@@ -204,7 +204,7 @@ def test_a_predecessor_that_is_stopped_through_a_hand_over_writes_nothing_when_i
             wait_for(lambda: world.newest.records > read, what="the successor's records")
             predecessor.send_signal(signal.SIGCONT)
             assert predecessor.wait(60) == 3
-            assert world.condition() is Condition.ALIVE
+            assert world.condition() is RunCondition.ALIVE
             successor.terminate()
             assert successor.wait(60) == 0
     finally:

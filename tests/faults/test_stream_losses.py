@@ -28,7 +28,7 @@ from exchange_platform.settings.aws import aws_client
 from exchange_platform.stores.dynamodb.profile_view import ProfileView
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.operational.database import Database, bets
-from exchange_platform.submission.exchange_asking import ExchangeClient
+from exchange_platform.submission.exchange_asking import ExchangeLookup
 from tests.exchange_platform.streams.gateway import running_gateway
 from tests.support.platform_parts import environment, start_consumer, wait_for
 from tests.support.prepared import prepare
@@ -216,7 +216,7 @@ def _reaches_every_store(settings: Settings, database: Database, lake: Lake) -> 
 
 def _agrees_with_the_exchange(settings: Settings, database: Database, lake: Lake) -> None:
     with running_gateway(settings.data_dir) as url:
-        client = ExchangeClient(url)
+        client = ExchangeLookup(url)
         reporting = settings.model_copy(update={"exchange_url": url})
 
         def has_compared() -> bool:

@@ -70,7 +70,7 @@ SELECTION_LABELS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ScoreSide:
     """A participant with its score; `won` once the event's main market says so."""
 
     name: str
@@ -100,7 +100,7 @@ class Row:
     competition: str
     phase: str
     label: Label
-    sides: tuple[Side, ...]
+    sides: tuple[ScoreSide, ...]
     prices: tuple[Price, ...]
     suspended: bool
     starts_at: datetime | None
@@ -183,7 +183,7 @@ def market_label(market: MarketUpdate) -> Label:
     return MARKET_LABELS[market.status]
 
 
-def sides_of(event: EventUpdate, main: MarketUpdate | None) -> tuple[Side, ...]:
+def sides_of(event: EventUpdate, main: MarketUpdate | None) -> tuple[ScoreSide, ...]:
     """Who plays, with the score: those with a score, else the participants of a match of two; nobody where
     neither is known.
     """
@@ -193,9 +193,11 @@ def sides_of(event: EventUpdate, main: MarketUpdate | None) -> tuple[Side, ...]:
         if selection.status is SelectionStatus.WINNER
     }
     if event.scores:
-        return tuple(Side(score.name, score.value, score.detail, score.name in won) for score in event.scores)
+        return tuple(
+            ScoreSide(score.name, score.value, score.detail, score.name in won) for score in event.scores
+        )
     if len(event.participants) == 2:
-        return tuple(Side(name, won=name in won) for name in event.participants)
+        return tuple(ScoreSide(name, won=name in won) for name in event.participants)
     return ()
 
 

@@ -16,7 +16,7 @@ from exchange_platform.process.clock import Clock
 from exchange_platform.settings import Settings
 
 
-class Rate(enum.Enum):
+class CallRate(enum.Enum):
     """What is counted. Each request without a token counts as one request; some count as something dearer,
     too.
     """
@@ -30,7 +30,7 @@ class Rate(enum.Enum):
 class TooOften:
     """A call that is refused: of what there were too many, and when the next is allowed."""
 
-    rate: Rate
+    rate: CallRate
     per_s: float
     wait_s: float
 
@@ -49,15 +49,15 @@ class Rates:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._per_s = {
-            Rate.REQUESTS: settings.anonymous_requests_per_s,
-            Rate.SEARCHES: settings.searches_per_s,
-            Rate.WINDOW_READS: settings.window_reads_per_s,
+            CallRate.REQUESTS: settings.anonymous_requests_per_s,
+            CallRate.SEARCHES: settings.searches_per_s,
+            CallRate.WINDOW_READS: settings.window_reads_per_s,
         }
         self._buckets = {
             rate: Buckets(per_s, max(1.0, 2 * per_s), clock=clock) for rate, per_s in self._per_s.items()
         }
 
-    def take(self, client: str, rates: tuple[Rate, ...]) -> TooOften | None:
+    def take(self, client: str, rates: tuple[CallRate, ...]) -> TooOften | None:
         """Count a call of this client; None if it is allowed."""
         for rate in rates:
             wait_s = self._buckets[rate].take(client)
@@ -66,11 +66,11 @@ class Rates:
         return None
 
 
-def rates_of(scope: Scope) -> tuple[Rate, ...]:
+def rates_of(scope: Scope) -> tuple[CallRate, ...]:
     """What a request counts as, by its path below the root under which the API is reached."""
     path = str(scope["path"]).removeprefix(str(scope.get("root_path", "")).rstrip("/"))
     if path == "/events/search" or (path in ("", "/") and scope.get("query_string")):
-        return Rate.REQUESTS, Rate.SEARCHES
+        return CallRate.REQUESTS, CallRate.SEARCHES
     if path.startswith("/markets/"):
-        return Rate.REQUESTS, Rate.WINDOW_READS
-    return (Rate.REQUESTS,)
+        return CallRate.REQUESTS, CallRate.WINDOW_READS
+    return (CallRate.REQUESTS,)

@@ -19,7 +19,11 @@ from exchange_platform.api.rendering.pages import UNREADABLE_FORM, page
 from exchange_platform.api.services import AppState
 from exchange_platform.domain.accounts import AccountState, MailChoice
 from exchange_platform.stores.checkpoints import StoreUnavailable
-from exchange_platform.stores.operational.accounts.accounts import Account, IllegalTransition, NoSuchAccount
+from exchange_platform.stores.operational.accounts.accounts import (
+    Account,
+    IllegalAccountTransition,
+    NoSuchAccount,
+)
 
 router = APIRouter(tags=["pages"], default_response_class=HTMLResponse, route_class=pooled(Work.ACCOUNTS))
 log = logging.getLogger(__name__)
@@ -89,7 +93,7 @@ def choose(
                 _unknown() if account_now is None else _choices(token, account_now, saved=False, status=422)
             )
         account = services.accounts.choose_mail(account_id, chosen)
-    except (NoSuchAccount, IllegalTransition):
+    except (NoSuchAccount, IllegalAccountTransition):
         return _unknown()
     except StoreUnavailable:
         return _unavailable()

@@ -22,7 +22,7 @@ from exchange_platform.domain.money import MINOR_DIGITS, InvalidMoney
 from exchange_platform.stores.operational.accounts.accounts import (
     Account,
     AccountInUse,
-    IllegalTransition,
+    IllegalAccountTransition,
     NoSuchAccount,
 )
 from exchange_platform.stores.operational.database import from_us
@@ -182,7 +182,7 @@ def _refusals() -> Iterator[None]:
         raise Problem(422, "invalid_currency", str(error)) from None
     except NoSuchAccount as error:
         raise _no_account(str(error)) from None
-    except IllegalTransition as error:
+    except IllegalAccountTransition as error:
         raise Problem(409, "wrong_state", str(error)) from None
     except AccountInUse as error:
         raise Problem(409, "account_in_use", str(error)) from None

@@ -13,14 +13,14 @@ from exchange_platform.api.services import AppState
 router = APIRouter(tags=["health"], route_class=pooled(Work.HEALTH))
 
 
-class Health(BaseModel):
+class HealthAnswer(BaseModel):
     """The API and its database answer."""
 
     healthy: bool = True
 
 
 @router.get("/health", responses=problems(429, 503))
-def health(services: AppState) -> Health:
+def health(services: AppState) -> HealthAnswer:
     """Say that the API and its database answer; 503 while the database is away, or a store refuses the
     password of this process.
     """
@@ -32,4 +32,4 @@ def health(services: AppState) -> Health:
         )
     with services.health_database.read() as connection:
         connection.execute(sa.select(1))
-    return Health()
+    return HealthAnswer()

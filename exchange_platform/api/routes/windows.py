@@ -17,7 +17,13 @@ from exchange_platform.api.http.problems import Problem, problems
 from exchange_platform.api.routes.events import Identifier
 from exchange_platform.api.services import AppState
 from exchange_platform.domain.events import MarketUpdate
-from exchange_platform.stores.lake.window_reading import DEFAULT_SPAN, EARLIEST, LATEST, Span, default_since
+from exchange_platform.stores.lake.window_reading import (
+    DEFAULT_SPAN,
+    EARLIEST,
+    LATEST,
+    WindowSpan,
+    default_since,
+)
 from exchange_platform.stores.operational.database import from_us
 
 router = APIRouter(tags=["events"], route_class=pooled(Work.WINDOWS))
@@ -71,15 +77,15 @@ def windows(
     )
 
 
-def _span(market: MarketUpdate, since: datetime | None, until: datetime | None, now: datetime) -> Span:
+def _span(market: MarketUpdate, since: datetime | None, until: datetime | None, now: datetime) -> WindowSpan:
     end = LATEST if until is None else _bounded(until)
     if since is not None:
         begin = _bounded(since)
         if until is None:  # the newest of them, as many days as may be asked for
             begin = max(begin, min(market.updated_at, now) - LONGEST_SPAN)
-        span = Span(begin, end)
+        span = WindowSpan(begin, end)
     else:
-        span = Span(default_since(market.updated_at, now) if until is None else end - DEFAULT_SPAN, end)
+        span = WindowSpan(default_since(market.updated_at, now) if until is None else end - DEFAULT_SPAN, end)
     if span.until <= span.since:
         raise Problem(
             422,

@@ -14,7 +14,7 @@ from exchange_platform.exchanges.betfair.live_journal import LiveJournal
 from exchange_platform.exchanges.betfair.messages import Message, decode_line
 from exchange_platform.exchanges.betfair.recorded import FirstOf
 from exchange_platform.exchanges.betfair.states import FeedStates
-from exchange_platform.exchanges.betfair.volumes import Refused, VolumeLadders
+from exchange_platform.exchanges.betfair.volumes import VolumeLadders, VolumeRefused
 
 REPEATS_KNOWN = 10_000
 """So many of the newest messages are recognised when they come again."""
@@ -40,7 +40,7 @@ class LiveBook:
         self.executions = 0
         self.updates = 0
         self.restatements = 0
-        self.refused: FirstOf[Refused] = FirstOf()
+        self.refused: FirstOf[VolumeRefused] = FirstOf()
         self.ladders = VolumeLadders()
         self.newest_at_ms = 0
         self._journal = journal

@@ -51,7 +51,7 @@ _restatement = msgspec.json.Decoder(Restatement)
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingLine:
     """Something that is yet to be published."""
 
     sequence: int
@@ -157,11 +157,11 @@ class LiveJournal:
             db.executemany("DELETE FROM volumes WHERE market_id = ?", ids)
             db.executemany("DELETE FROM markets WHERE market_id = ?", ids)
 
-    def waiting(self, limit: int = 500) -> list[Waiting]:
+    def waiting(self, limit: int = 500) -> list[WaitingLine]:
         """The first that are yet to be published, in their order."""
         with self._lock:
             rows = self._db.execute("SELECT * FROM outbox ORDER BY sequence LIMIT ?", (limit,)).fetchall()
-        return [Waiting(*row) for row in rows]
+        return [WaitingLine(*row) for row in rows]
 
     def published(self, upto: int) -> None:
         """Everything up to this one is published."""

@@ -59,7 +59,7 @@ class GivenToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class BetfairAccount:
     """Who logs in, and where. With a certificate the certificate's login is used."""
 
     app_key: SecretStr
@@ -76,7 +76,7 @@ class Account:
 class AccountLogin:
     """Logs in when a token is first wanted, and when the last is no longer taken."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: BetfairAccount) -> None:
         self._account = account
         self._token: str | None = None
 
@@ -125,7 +125,7 @@ class AccountLogin:
         return str(token)
 
 
-def _files(account: Account) -> tuple[str, str] | str | None:
+def _files(account: BetfairAccount) -> tuple[str, str] | str | None:
     if account.certificate is None:
         return None
     if account.certificate_key is None:

@@ -27,7 +27,7 @@ from exchange_platform.exchanges.betfair.recorded import (
     open_recording,
 )
 from exchange_platform.exchanges.betfair.states import FeedStates
-from exchange_platform.exchanges.betfair.volumes import Derived, Refused, VolumeLadders
+from exchange_platform.exchanges.betfair.volumes import Derived, VolumeLadders, VolumeRefused
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
 from exchange_platform.stores.operational.bets.restatements import Restatement
 
@@ -103,7 +103,7 @@ class ReplaySummary:
     stake: Decimal = Decimal(0)
     restatements: int = 0
     restatement_classes: Counter[str] = field(default_factory=Counter)
-    refused: FirstOf[Refused] = field(default_factory=FirstOf)
+    refused: FirstOf[VolumeRefused] = field(default_factory=FirstOf)
     damaged: FirstOf[DamagedLine] = field(default_factory=FirstOf)
     interrupted: bool = False
 

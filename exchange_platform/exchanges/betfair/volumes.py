@@ -30,7 +30,7 @@ _RE_RATED = Decimal("0.01")
 _ROUNDING = Decimal("0.02")
 
 
-class Refused(msgspec.Struct, frozen=True):
+class VolumeRefused(msgspec.Struct, frozen=True):
     """A trade that no execution record can hold, and why."""
 
     execution_id: str
@@ -45,7 +45,7 @@ class Derived:
 
     executions: list[Execution] = field(default_factory=list)
     restatements: list[Restatement] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[VolumeRefused] = field(default_factory=list)
 
 
 class VolumeLadders:
@@ -198,7 +198,7 @@ class _Origin:
                     )
                 )
             except IllegalBet as error:
-                derived.refused.append(Refused(execution_id, str(error)))
+                derived.refused.append(VolumeRefused(execution_id, str(error)))
 
     def restatement(self, deltas: Sequence[Decimal], *, cleared: bool) -> Restatement:
         total = _ZERO

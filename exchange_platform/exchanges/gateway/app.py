@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal, FeedPage
 from exchange_platform.exchanges.gateway.compacting import Compacting
-from exchange_platform.exchanges.gateway.news import News
+from exchange_platform.exchanges.gateway.news import FeedNews
 from exchange_platform.exchanges.gateway.parameters import (
     BadBody,
     BadParameter,
@@ -65,7 +65,7 @@ def create_app(data_dir: Path, *, clock: Clock = SYSTEM_CLOCK) -> Starlette:
     bets = TakenBets(data_dir)
     requests = PlatformRequests(data_dir / REQUESTS_FILE)
     reports = Reports(data_dir, clock=clock)
-    news = News(journal)
+    news = FeedNews(journal)
 
     async def feed(request: Request) -> Response:
         """Answer with the updates after a cursor, as soon as there are any or the wait is over."""
@@ -133,7 +133,7 @@ def create_app(data_dir: Path, *, clock: Clock = SYSTEM_CLOCK) -> Starlette:
     )
 
 
-async def _page(journal: FeedJournal, news: News, wanted: FeedRequest) -> FeedPage:
+async def _page(journal: FeedJournal, news: FeedNews, wanted: FeedRequest) -> FeedPage:
     until = time.monotonic() + wanted.wait_s
     while True:
         page = await run_in_threadpool(journal.read, wanted.after, wanted.limit)

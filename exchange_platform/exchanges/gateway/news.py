@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from exchange_platform.exchanges.feed_journal import LOOK_EVERY_S, FeedJournal
 
 
-class News:
+class FeedNews:
     """Looks into the journal while somebody waits, once for all of them, and not at all while nobody does."""
 
     def __init__(self, journal: FeedJournal) -> None:

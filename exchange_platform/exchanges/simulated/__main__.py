@@ -12,7 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
-from exchange_platform.exchanges.simulated.process import AlreadyRunning, JournalDamaged, run
+from exchange_platform.exchanges.simulated.process import ExchangeAlreadyRunning, JournalDamaged, run
 from exchange_platform.exchanges.simulated.publishing import REPEATED_ONE_IN
 from exchange_platform.process.private_files import keep_new_files_private
 from exchange_platform.settings import InvalidSettings, load_settings
@@ -49,7 +49,7 @@ def main() -> int:
             pace=arguments.pace,
             repeated_one_in=max(0, arguments.repeat_one_in),
         )
-    except (AlreadyRunning, InvalidSettings, JournalDamaged) as error:
+    except (ExchangeAlreadyRunning, InvalidSettings, JournalDamaged) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except sqlite3.DatabaseError as error:

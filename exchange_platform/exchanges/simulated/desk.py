@@ -33,7 +33,7 @@ from exchange_platform.exchanges.simulated.markets.market import (
     check_ladder,
     worst_odds,
 )
-from exchange_platform.exchanges.simulated.markets.orders import NewOrder, OrderRefused, Refusal
+from exchange_platform.exchanges.simulated.markets.orders import NewOrder, OrderRefusal, OrderRefused
 from exchange_platform.exchanges.simulated.markets.waiting import (
     cancel_waiting,
     reduced,
@@ -41,7 +41,7 @@ from exchange_platform.exchanges.simulated.markets.waiting import (
     replace,
     wait,
 )
-from exchange_platform.exchanges.simulated.states import Phase, Waiting
+from exchange_platform.exchanges.simulated.states import Phase, WaitingOrder
 
 log = logging.getLogger(__name__)
 
@@ -159,10 +159,10 @@ class OrderDesk:
             live = self._market(order.market_id)
             if order.event_id != live.state.market.event_id:
                 raise OrderRefused(
-                    Refusal.WRONG_EVENT, f"market {order.market_id} is not of event {order.event_id}"
+                    OrderRefusal.WRONG_EVENT, f"market {order.market_id} is not of event {order.event_id}"
                 )
             if order.currency != CURRENCY:
-                raise OrderRefused(Refusal.CURRENCY, f"{order.currency}; allowed is {CURRENCY}")
+                raise OrderRefused(OrderRefusal.CURRENCY, f"{order.currency}; allowed is {CURRENCY}")
             live.check(
                 NewOrder(
                     user_id=order.user_id,
@@ -189,7 +189,7 @@ class OrderDesk:
         number = live.number_of(order.bet_id) if live is not None else None
         if live is None or number is None:
             if order.bet_id in self._tick.bets or self._journal.taken_bet(order.bet_id) is not None:
-                self._note(order, f"refused: {Refusal.NOT_RESTING.value}", "refused")
+                self._note(order, f"refused: {OrderRefusal.NOT_RESTING.value}", "refused")
             else:
                 self._tick.orders[order.order_id] = TakenOrder(
                     order.order_id, order.bet_id, "early", encode_order(order)
@@ -199,7 +199,9 @@ class OrderDesk:
         try:
             bet = live.bets[number]
             if bet.user_id != order.user_id:
-                raise OrderRefused(Refusal.NOT_THE_OWNERS, f"bet {order.bet_id} is not {order.user_id}'s")
+                raise OrderRefused(
+                    OrderRefusal.NOT_THE_OWNERS, f"bet {order.bet_id} is not {order.user_id}'s"
+                )
             if bet.status is BetStatus.PENDING:
                 cancel_waiting(live, number, order.size_minor, now)
             else:
@@ -245,12 +247,14 @@ class OrderDesk:
         self._tick.bets[order.new_bet_id] = bet
         try:
             if old.user_id != order.user_id:
-                raise OrderRefused(Refusal.NOT_THE_OWNERS, f"bet {order.bet_id} is not {order.user_id}'s")
+                raise OrderRefused(
+                    OrderRefusal.NOT_THE_OWNERS, f"bet {order.bet_id} is not {order.user_id}'s"
+                )
             live = self._market(order.market_id)
             live.check_open()
             check_ladder(order.odds)
             if replaced is None or old.status is not BetStatus.OPEN:
-                raise OrderRefused(Refusal.NOT_RESTING, f"bet {order.bet_id}")
+                raise OrderRefused(OrderRefusal.NOT_RESTING, f"bet {order.bet_id}")
         except OrderRefused as refusal:
             self._refuse(order, number, bet, refusal, now)
             return
@@ -267,7 +271,8 @@ class OrderDesk:
         if live is None:
             announced = self._is_announced(market_id)
             raise OrderRefused(
-                Refusal.MARKET_INACTIVE if announced else Refusal.UNKNOWN_MARKET, f"market {market_id}"
+                OrderRefusal.MARKET_INACTIVE if announced else OrderRefusal.UNKNOWN_MARKET,
+                f"market {market_id}",
             )
         return live
 
@@ -279,12 +284,12 @@ class OrderDesk:
         *,
         market_order: bool = False,
         replaces: int | None = None,
-    ) -> Waiting | None:
+    ) -> WaitingOrder | None:
         """How the bet has to wait; None: not at all."""
         delay_s = live.state.bet_delay_s if live.state.phase is Phase.IN_PLAY else 0.0
         if not delay_s:
             return None
-        return Waiting(number, now_us + int(delay_s * 1e6), market_order, replaces)
+        return WaitingOrder(number, now_us + int(delay_s * 1e6), market_order, replaces)
 
     def _can_answer(self, order: Order, bet_id: str, version: int) -> bool:
         """Whether the bet is a new one, and one that may be reported under its id."""

@@ -14,13 +14,13 @@ from exchange_platform.domain.records import BetUpdate, Execution, encode
 from exchange_platform.exchanges.simulated.desk import OrderBatch, OrderDesk
 from exchange_platform.exchanges.simulated.feeding import Feeding
 from exchange_platform.exchanges.simulated.fixtures import Fixtures
-from exchange_platform.exchanges.simulated.journal import Batch, Journal, Restored, Tick
+from exchange_platform.exchanges.simulated.journal import Journal, JournalBatch, RestoredExchange, Tick
 from exchange_platform.exchanges.simulated.lifecycle import Lifecycle
 from exchange_platform.exchanges.simulated.markets.market import LiveMarket, check_ladder
-from exchange_platform.exchanges.simulated.markets.orders import NewOrder, OrderRefused, Refusal
+from exchange_platform.exchanges.simulated.markets.orders import NewOrder, OrderRefusal, OrderRefused
 from exchange_platform.exchanges.simulated.markets.traders import Traders
 from exchange_platform.exchanges.simulated.programme import LIVE_MARKETS, Programme
-from exchange_platform.exchanges.simulated.retention import Pairs, Progress
+from exchange_platform.exchanges.simulated.retention import Pairs, RetentionProgress
 from exchange_platform.exchanges.simulated.states import TRADED, Phase
 from exchange_platform.process.clock import Clock
 
@@ -42,7 +42,7 @@ class Exchange:
     def __init__(
         self,
         journal: Journal,
-        restored: Restored,
+        restored: RestoredExchange,
         *,
         clock: Clock,
         chance: random.Random,
@@ -92,7 +92,7 @@ class Exchange:
         """Take an order. Returns the new bet as it is after matching. Raises `OrderRefused`."""
         live = self.markets.get(order.market_id)
         if live is None:
-            raise OrderRefused(Refusal.UNKNOWN_MARKET, f"market {order.market_id}")
+            raise OrderRefused(OrderRefusal.UNKNOWN_MARKET, f"market {order.market_id}")
         bet = live.place(order, self._numbers.next_bet, self._now())
         self._numbers.next_bet += 1
         return bet
@@ -112,7 +112,7 @@ class Exchange:
         live, number = self._find(bet_id)
         bet = live.bets.get(number)
         if bet is None:
-            raise OrderRefused(Refusal.NOT_RESTING, f"bet {bet_id}")
+            raise OrderRefused(OrderRefusal.NOT_RESTING, f"bet {bet_id}")
         check_ladder(odds)
         order = NewOrder(
             user_id=bet.user_id,
@@ -127,7 +127,7 @@ class Exchange:
         live.cancel(number, None, self._now())
         return self.place(order)
 
-    def tick(self, progress: Progress, orders: Sequence[OrderBatch] = ()) -> Batch | None:
+    def tick(self, progress: RetentionProgress, orders: Sequence[OrderBatch] = ()) -> JournalBatch | None:
         """Let time pass: events and markets go on, customers' orders are taken, traders trade, and all of it
         is made durable.
 
@@ -151,7 +151,7 @@ class Exchange:
         self._traders.act(self.markets.values(), elapsed_s, now)
         return self._commit(progress, now_us)
 
-    def note(self, progress: Progress) -> Batch | None:
+    def note(self, progress: RetentionProgress) -> JournalBatch | None:
         """Let no time pass, only make durable how far publishing has come: what a paused exchange does."""
         self._last_tick_s = None
         batch = self._commit(progress, self._now_us())
@@ -171,7 +171,7 @@ class Exchange:
         self._journal.sums.bet(bet)
         self._changed[number] = (bet, data)
 
-    def _commit(self, progress: Progress, now_us: int) -> Batch | None:
+    def _commit(self, progress: RetentionProgress, now_us: int) -> JournalBatch | None:
         programme = self._programme
         states = [live.state for live in self.markets.values()]
         updates = self._feeding.updates(states, now_us)
@@ -219,7 +219,7 @@ class Exchange:
             number = live.number_of(bet_id)
             if number is not None:
                 return live, number
-        raise OrderRefused(Refusal.NOT_RESTING, f"bet {bet_id}")
+        raise OrderRefused(OrderRefusal.NOT_RESTING, f"bet {bet_id}")
 
     def _now_us(self) -> int:
         self._last_us = max(self._last_us, self._clock.now_us())

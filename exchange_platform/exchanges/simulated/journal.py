@@ -37,14 +37,14 @@ import msgspec
 from exchange_platform.domain import records
 from exchange_platform.domain.records import BetUpdate
 from exchange_platform.exchanges.simulated.markets.market import FINAL
-from exchange_platform.exchanges.simulated.minute_sums import SUMS_SCHEMA, MinuteSums
+from exchange_platform.exchanges.simulated.minute_sums import SUMS_SCHEMA, ExchangeMinuteSums
 from exchange_platform.exchanges.simulated.retention import (
     RETENTION_SCHEMA,
     USUAL,
     Pairs,
-    Progress,
     Publications,
     Retention,
+    RetentionProgress,
     packed,
     unpacked,
 )
@@ -124,7 +124,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class JournalBatch:
     """One tick's records in the outbox. With `sequence` 0, records that are published again; `done` is set
     once they are.
     """
@@ -135,7 +135,7 @@ class Batch:
 
 
 @dataclass(slots=True)
-class Restored:
+class RestoredExchange:
     """The markets as they were after the last committed tick, with their bets in order of number."""
 
     numbers: Numbers
@@ -171,17 +171,19 @@ class Journal:
             )
         )
         self._fed = self._numbers.get("fed_sequence", 0)
-        self.sums = MinuteSums(self._db)
+        self.sums = ExchangeMinuteSums(self._db)
         """Sums by market and minute: whoever commits a record adds it here first."""
         self._last_us = 0
         self._next_feed = self._unfed[-1][0] + 1 if self._unfed else self._fed + 1
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> RetentionProgress:
         """How far publishing had come when it was last noted. What came after goes out again."""
-        return Progress(self._numbers.get("published_sequence", 0), self._numbers.get("stream_created_at"))
+        return RetentionProgress(
+            self._numbers.get("published_sequence", 0), self._numbers.get("stream_created_at")
+        )
 
-    def restore(self, now_us: int) -> Restored:
+    def restore(self, now_us: int) -> RestoredExchange:
         """Read what is to go on. In an empty journal the numbers begin at the clock, so that a lost file
         repeats no id.
         """
@@ -206,7 +208,7 @@ class Journal:
                 bets.append((int(number), bet))
             markets.append((_state_decoder.decode(state), bets))
         events = [_event_decoder.decode(state) for (state,) in self._db.execute("SELECT state FROM events")]
-        return Restored(numbers, markets, events)
+        return RestoredExchange(numbers, markets, events)
 
     def positions(self) -> dict[str, str]:
         """Up to where the shards of `bet-orders` are taken."""
@@ -236,7 +238,7 @@ class Journal:
         )
         return [bytes(early) for (early,) in rows]
 
-    def commit(self, tick: Tick, progress: Progress, now_us: int) -> Batch | None:
+    def commit(self, tick: Tick, progress: RetentionProgress, now_us: int) -> JournalBatch | None:
         """Make a tick durable; then its records may be published. The batch of them, None where there are
         none.
         """
@@ -249,7 +251,7 @@ class Journal:
             if progress.stream_created_at is not None:
                 numbers["stream_created_at"] = progress.stream_created_at
         states = {state.market.market_id: _state_encoder.encode(state) for state in tick.markets}
-        batch = Batch(self.last_sequence + 1, tick.pairs) if tick.pairs else None
+        batch = JournalBatch(self.last_sequence + 1, tick.pairs) if tick.pairs else None
         data = packed(tick.pairs) if batch is not None else b""
         numbers["outbox_bytes"] = self._publications.bytes + len(data)
         db = self._db
@@ -366,7 +368,7 @@ class Journal:
         ).fetchone()
         return int(row[0])
 
-    def batches(self, after: int, up_to: int) -> Iterator[Batch]:
+    def batches(self, after: int, up_to: int) -> Iterator[JournalBatch]:
         """The retained batches with `after < sequence <= up_to`, in order. From any thread."""
         with self.reader() as db:
             while after < up_to:
@@ -378,7 +380,7 @@ class Journal:
                 if row is None:
                     return
                 after = int(row[0])
-                yield Batch(after, unpacked(row[1]))
+                yield JournalBatch(after, unpacked(row[1]))
 
     @contextmanager
     def reader(self) -> Iterator[sqlite3.Connection]:

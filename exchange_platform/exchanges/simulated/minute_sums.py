@@ -46,7 +46,7 @@ class _Sum:
     profit_minor: int = 0
 
 
-class MinuteSums:
+class ExchangeMinuteSums:
     """The table `market_minutes` and what is not in it yet. Used by the journal's thread."""
 
     def __init__(self, db: sqlite3.Connection) -> None:

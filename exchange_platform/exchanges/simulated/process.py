@@ -45,7 +45,7 @@ class JournalDamaged(Exception):
     """
 
 
-class AlreadyRunning(Exception):
+class ExchangeAlreadyRunning(Exception):
     """Another simulated exchange runs on this data directory: stop, or take another directory."""
 
 
@@ -64,7 +64,7 @@ def run(
     `pace` is how much faster than usual markets live; one publication in `repeated_one_in` is made twice,
     none if it is 0. Goes on from the journal in `settings.data_dir`. When it returns, all that happened is in
     the journal, and in the stream as well if that was to be had. With a `seed`, runs from an empty directory
-    make the same choices as long as time passes alike. Raises `AlreadyRunning` and `JournalDamaged`.
+    make the same choices as long as time passes alike. Raises `ExchangeAlreadyRunning` and `JournalDamaged`.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     path = settings.data_dir / JOURNAL_FILE
@@ -72,7 +72,7 @@ def run(
     try:
         lock.acquire(timeout=1)
     except Timeout:
-        raise AlreadyRunning(
+        raise ExchangeAlreadyRunning(
             f"a simulated exchange already runs on {settings.data_dir}; stop it or name another --data-dir"
         ) from None
     with ExitStack() as closing:

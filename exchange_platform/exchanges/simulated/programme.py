@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from exchange_platform.domain.events import EventStatus
 from exchange_platform.exchanges.simulated.fixtures import Fixtures
-from exchange_platform.exchanges.simulated.play.course import Course, Step
+from exchange_platform.exchanges.simulated.play.course import Course, CourseStep
 from exchange_platform.exchanges.simulated.play.sports import course_of
 from exchange_platform.exchanges.simulated.states import EventState, Fate
 
@@ -148,7 +148,7 @@ class Programme:
                 self._courses.pop(event_id, None)
                 self.gone.append(event_id)
 
-    def standing(self, state: EventState) -> Step | None:
+    def standing(self, state: EventState) -> CourseStep | None:
         """Where the event is in its course; None before its start."""
         return None if state.step < 0 else self._course(state).steps[state.step]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from exchange_platform.exchanges.simulated.journal import Batch, Journal
-from exchange_platform.exchanges.simulated.retention import Pairs, Progress
+from exchange_platform.exchanges.simulated.journal import Journal, JournalBatch
+from exchange_platform.exchanges.simulated.retention import Pairs, RetentionProgress
 from exchange_platform.process.clock import Clock
 from exchange_platform.settings.aws import error_code, is_transient
 from exchange_platform.streams.sources.kinesis import (
@@ -75,7 +75,7 @@ class Publishing:
         )
         self._progress = journal.progress
         self._last_at_start = journal.last_sequence
-        self._offered: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._offered: queue.SimpleQueue[JournalBatch | None] = queue.SimpleQueue()
         self._unpublished = journal.unpublished_records()
         self._counting = threading.Lock()
         self._checked_at_s = -STREAM_CHECK_EVERY_S
@@ -88,7 +88,7 @@ class Publishing:
         """What ended the thread, if something did."""
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> RetentionProgress:
         """How far publishing has come; what `Exchange.tick` is to store."""
         return self._progress
 
@@ -101,7 +101,7 @@ class Publishing:
         """Begin to publish."""
         self._thread.start()
 
-    def offer(self, batch: Batch) -> None:
+    def offer(self, batch: JournalBatch) -> None:
         """Hand over a committed batch. Never blocks."""
         self._count(len(batch.pairs))
         self._offered.put(batch)
@@ -168,7 +168,7 @@ class Publishing:
         for group in _grouped(self._journal.batches(self._progress.sequence, self._last_at_start)):
             self._publish(group, counted=True)
 
-    def _publish(self, group: list[Batch], *, counted: bool) -> None:
+    def _publish(self, group: list[JournalBatch], *, counted: bool) -> None:
         pairs: Pairs = [pair for batch in group for pair in batch.pairs]
         repeated = self._repeated_one_in and self._chance.randrange(self._repeated_one_in) == 0
         for _ in range(2 if repeated else 1):
@@ -182,16 +182,16 @@ class Publishing:
                 if batch.done is not None:
                     batch.done.set()
 
-    def _progress_at(self, sequence: int, created_at: int | None) -> Progress:
+    def _progress_at(self, sequence: int, created_at: int | None) -> RetentionProgress:
         positions = {
             shard_name(shard, created_at or 0): position
             for shard, position in self._publisher.positions.items()
         }
-        return Progress(sequence, created_at, positions)
+        return RetentionProgress(sequence, created_at, positions)
 
-    def _next_group(self) -> list[Batch]:
+    def _next_group(self) -> list[JournalBatch]:
         """What was handed over meanwhile, at least one batch; nothing when it is time to finish."""
-        group: list[Batch] = []
+        group: list[JournalBatch] = []
         records = 0
         while records < MAX_RECORDS_A_PUT:
             try:
@@ -210,8 +210,8 @@ class Publishing:
             self._unpublished += records
 
 
-def _grouped(batches: Iterator[Batch]) -> Iterator[list[Batch]]:
-    group: list[Batch] = []
+def _grouped(batches: Iterator[JournalBatch]) -> Iterator[list[JournalBatch]]:
+    group: list[JournalBatch] = []
     records = 0
     for batch in batches:
         group.append(batch)

@@ -62,7 +62,7 @@ class ReportPage:
 
 
 @dataclass(frozen=True, slots=True)
-class ReportedBet:
+class BetReport:
     """A bet's newest version within a minute."""
 
     bet_id: str
@@ -85,7 +85,7 @@ class Reports:
     def __init__(self, data_dir: Path, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._journal = JournalReader(data_dir)
         self._clock = clock
-        self._bets: tuple[int, list[ReportedBet]] | None = None
+        self._bets: tuple[int, list[BetReport]] | None = None
 
     def page(self, since_us: int, until_us: int, after: tuple[int, str], limit: int) -> ReportPage:
         """Up to `limit` sums of minutes in `[since, until)`, behind the (minute, market) `after`. Raises
@@ -101,7 +101,7 @@ class Reports:
             ).fetchall()
             return self._page(db, [MinuteSum(*row) for row in rows[:limit]], len(rows) > limit)
 
-    def bets(self, minute_us: int, market_id: str | None) -> list[ReportedBet]:
+    def bets(self, minute_us: int, market_id: str | None) -> list[BetReport]:
         """The bets that changed in the minute, by their ids. Raises `NoJournal` and `RecordsGone`."""
         known = self._bets
         if known is None or known[0] != minute_us:
@@ -195,15 +195,14 @@ def records_of(db: sqlite3.Connection, minute_us: int, market_id: str | None) ->
                 yield key, data
 
 
-def _newest(pairs: Iterator[tuple[str, bytes]]) -> list[ReportedBet]:
+def _newest(pairs: Iterator[tuple[str, bytes]]) -> list[BetReport]:
     newest: dict[str, BetUpdate] = {}
     for _, data in pairs:
         record = records.decode(data)
         if isinstance(record, BetUpdate):
             newest[record.bet_id] = record
     return [
-        ReportedBet(bet.bet_id, bet.market_id, bet.version, digest_of(bet))
-        for _, bet in sorted(newest.items())
+        BetReport(bet.bet_id, bet.market_id, bet.version, digest_of(bet)) for _, bet in sorted(newest.items())
     ]
 
 

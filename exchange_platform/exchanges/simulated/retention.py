@@ -63,7 +63,7 @@ USUAL = Retention()
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RetentionProgress:
     """How far publishing has come: all batches up to `sequence` are in the stream that was created at that
     time.
 
@@ -110,7 +110,9 @@ class Publications:
         if not self.bytes:  # a journal of an earlier release
             (self.bytes,) = db.execute("SELECT coalesce(sum(length(batch)), 0) FROM outbox").fetchone()
 
-    def is_due(self, progress: Progress, known: Progress, now_us: int, *, idle: bool) -> bool:
+    def is_due(
+        self, progress: RetentionProgress, known: RetentionProgress, now_us: int, *, idle: bool
+    ) -> bool:
         """Whether the commit at this time should note the progress, `known` being what was noted last."""
         if progress.stream_created_at != known.stream_created_at:
             return True
@@ -118,7 +120,7 @@ class Publications:
             return False
         return idle or self._noted_at_us is None or not 0 <= now_us - self._noted_at_us < NOTE_EVERY_US
 
-    def write(self, progress: Progress, known: Progress, now_us: int) -> None:
+    def write(self, progress: RetentionProgress, known: RetentionProgress, now_us: int) -> None:
         """Note in the caller's transaction that all of this was published by now."""
         if progress.stream_created_at != known.stream_created_at:
             # All that was not settled is in the new stream now, at new positions.

@@ -10,7 +10,7 @@ import threading
 
 from exchange_platform.domain.records import decode
 from exchange_platform.exchanges.platform_requests import PlatformRequests, Request
-from exchange_platform.exchanges.simulated.journal import Batch, Journal
+from exchange_platform.exchanges.simulated.journal import Journal, JournalBatch
 from exchange_platform.exchanges.simulated.publishing import Publishing
 from exchange_platform.exchanges.simulated.reports import records_of
 from exchange_platform.exchanges.simulated.retention import Pairs
@@ -69,7 +69,7 @@ class Serving:
 
     def _published(self, pairs: Pairs) -> bool:
         done = threading.Event()
-        self._publishing.offer(Batch(0, pairs, done))
+        self._publishing.offer(JournalBatch(0, pairs, done))
         while not done.is_set():
             if self._clock.wait(self._ending, 0.05):
                 return False

@@ -51,7 +51,7 @@ class Fate(enum.Enum):
     """Void while it is played."""
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class WaitingOrder(msgspec.Struct, frozen=True):
     """A customer's bet that waits for its bet delay. `replaces` is the bet whose rest it is to take over, if
     it is a replacement.
     """
@@ -88,7 +88,7 @@ class MarketState(msgspec.Struct, kw_only=True):
     """When it was settled or void; 0 while it is not."""
     void: bool = False
     bet_delay_s: float = 0.0
-    waiting: list[Waiting] = []
+    waiting: list[WaitingOrder] = []
     traded_minor: int = 0
     feed_version: int = 0
     """The version of its newest update in the feed."""

@@ -27,8 +27,8 @@ from exchange_platform.operations.checks.outcomes import (
     some_users,
 )
 from exchange_platform.operations.checks.purges import purges_keep_up
-from exchange_platform.operations.checks.rounds import AT_A_GLANCE, EVERYTHING, Rounds, Scope
-from exchange_platform.operations.checks.spans import ALWAYS, Span, span_before
+from exchange_platform.operations.checks.rounds import AT_A_GLANCE, EVERYTHING, CheckScope, Rounds
+from exchange_platform.operations.checks.spans import ALWAYS, CheckedSpan, span_before
 from exchange_platform.operations.checks.stream import (
     consumer_alive,
     no_lost_spans,
@@ -44,10 +44,10 @@ __all__ = [
     "EVERYTHING",
     "EVERY_EVENT",
     "CheckOutcome",
+    "CheckScope",
+    "CheckedSpan",
     "Events",
     "Rounds",
-    "Scope",
-    "Span",
     "Users",
     "bets_conserved",
     "books_balanced",

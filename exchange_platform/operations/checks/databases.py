@@ -8,7 +8,7 @@ from exchange_platform.operations.checks.outcomes import CheckOutcome, listed
 from exchange_platform.process.clock import Clock
 from exchange_platform.settings import Settings
 from exchange_platform.stores.data_files import FILES, examinations, glances
-from exchange_platform.stores.operational.sqlite_files import Condition
+from exchange_platform.stores.operational.sqlite_files import FileCondition
 
 WHOLE_FILE_S = 60.0
 """How long a file is checked at most where all are."""
@@ -31,7 +31,7 @@ def databases_whole(settings: Settings, clock: Clock, *, everything: bool = True
     for file, state, fault in examinations(settings.data_dir, budget_s, turn):
         if fault is not None:
             faults.setdefault(file.name, fault)
-        elif state.condition is Condition.UNFINISHED:
+        elif state.condition is FileCondition.UNFINISHED:
             unfinished.append(file.name)
     figures: dict[str, int | float | str] = {
         "files": len(files),

@@ -45,7 +45,7 @@ class Difference:
     said: str
 
 
-class Progress(msgspec.Struct, frozen=True):
+class ComparisonProgress(msgspec.Struct, frozen=True):
     """How far the rounds have come: downwards from these instants, beside the newest minutes and what was
     wrong.
     """
@@ -55,7 +55,7 @@ class Progress(msgspec.Struct, frozen=True):
     wrong: tuple[datetime, ...] = ()
 
     @classmethod
-    def from_text(cls, text: str) -> Progress:
+    def from_text(cls, text: str) -> ComparisonProgress:
         """Read what `to_text` wrote; anything else begins again."""
         try:
             return msgspec.json.decode(text or "{}", type=cls)
@@ -93,7 +93,7 @@ def exchange_agrees(
             compared=False,
             reached=progress,
         )
-    known = Progress.from_text(progress or "")
+    known = ComparisonProgress.from_text(progress or "")
     until = compared_until(head, now)
     share = _everything(head, until) if progress is None else _share(head, until, known)
     sums = _Compared()
@@ -107,7 +107,7 @@ def exchange_agrees(
         wrong_bets += differing_bets(database, minute, listed_bets or ())
     differences = [*_with_bets(exchange, lake, sums.differences), *wrong_bets]
     wrong = sorted({difference.minute for difference in differences})
-    reached = Progress(
+    reached = ComparisonProgress(
         min((since for since, _ in share.spans), default=None),
         min(share.bets, default=None),
         tuple(wrong[:MAX_NAMED]),
@@ -224,7 +224,7 @@ def _everything(head: ReportedSpan, until: datetime) -> _Share:
     return _Share(list(portions(head, until)), list(listed_minutes(head, until)))
 
 
-def _share(head: ReportedSpan, until: datetime, known: Progress) -> _Share:
+def _share(head: ReportedSpan, until: datetime, known: ComparisonProgress) -> _Share:
     since = _minute(head.since)
     newest = max(since, until - NEWEST)
     spans = [(newest, until)] if newest < until else []

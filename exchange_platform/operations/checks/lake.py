@@ -18,11 +18,11 @@ import sqlalchemy as sa
 from exchange_platform.domain.bets import BetStatus
 from exchange_platform.domain.windows import WINDOW
 from exchange_platform.operations.checks.outcomes import MAX_NAMED, CheckOutcome, listed
-from exchange_platform.operations.checks.spans import ALWAYS, Span, second, spans
+from exchange_platform.operations.checks.spans import ALWAYS, CheckedSpan, second, spans
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake import losses as lake_losses
 from exchange_platform.stores.lake.bets import BetState, BetSums
-from exchange_platform.stores.lake.losses import Loss, LossState
+from exchange_platform.stores.lake.losses import LakeLoss, LossState
 from exchange_platform.stores.operational.database import Database, bets, checkpoints
 from exchange_platform.streams.engine.source import SHARD_END
 from exchange_platform.streams.sinks.operational import OPERATIONAL_DATABASE
@@ -42,7 +42,7 @@ class _Behind(Exception):
 
 
 def lake_agrees(
-    database: Database, lake: Lake, placed: Sequence[Span] = (ALWAYS,), *, wait: Wait = time.sleep
+    database: Database, lake: Lake, placed: Sequence[CheckedSpan] = (ALWAYS,), *, wait: Wait = time.sleep
 ) -> CheckOutcome:
     """The newest version of each bet placed in these spans is the same in the lake as in the operational
     database.
@@ -76,7 +76,7 @@ def lake_agrees(
     return CheckOutcome(True, f"both have the same {compared} bets{share}", figures)
 
 
-def _parts(database: Database, placed: Iterable[Span]) -> Iterable[Span]:
+def _parts(database: Database, placed: Iterable[CheckedSpan]) -> Iterable[CheckedSpan]:
     return (part for span in placed for part in spans(database, span))
 
 
@@ -130,7 +130,7 @@ def windows_agree(lake: Lake, hours: Sequence[datetime] | None = None) -> CheckO
     )
 
 
-def _covers(loss: Loss, window: tuple[Any, ...]) -> bool:
+def _covers(loss: LakeLoss, window: tuple[Any, ...]) -> bool:
     """Whether the window's executions may be among the lost ones."""
     market_id, _, _, start = window
     if loss.since is None or loss.until is None:
@@ -144,7 +144,7 @@ def _hour(instant: datetime) -> datetime:
 
 
 def _compare_sums(
-    database: Database, lake: Lake, span: Span, wait: Wait
+    database: Database, lake: Lake, span: CheckedSpan, wait: Wait
 ) -> tuple[dict[int, BetSums], dict[int, BetSums]]:
     """Per second of placing, the sums of the bets here, and in the lake once it has come as far."""
     at = (bets.c.placed_at_us - bets.c.placed_at_us % 1_000_000).label("at")
@@ -229,7 +229,7 @@ def _bets_here(database: Database, seconds: Iterable[int]) -> tuple[dict[str, Be
     ).where(_TOLD)
     with database.read() as connection:
         for number in seconds:
-            placed = Span(second(number), second(number + 1))
+            placed = CheckedSpan(second(number), second(number + 1))
             for bet_id, *told in connection.execute(columns.where(placed.where(bets.c.placed_at_us))):
                 found[bet_id] = BetState(number, *told)
         return found, _reached(connection)

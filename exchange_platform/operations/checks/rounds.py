@@ -24,7 +24,7 @@ from exchange_platform.operations.checks.outcomes import (
     Users,
     some_users,
 )
-from exchange_platform.operations.checks.spans import ALWAYS, SECOND, Span, span_before
+from exchange_platform.operations.checks.spans import ALWAYS, SECOND, CheckedSpan, span_before
 from exchange_platform.stores.checkpoints import StoreDamaged
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.operational.database import Database
@@ -38,15 +38,15 @@ _NEWEST_HOURS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class CheckScope:
     """What a check looks at."""
 
     users: Users = EVERYONE
-    placed: tuple[Span, ...] = (ALWAYS,)
+    placed: tuple[CheckedSpan, ...] = (ALWAYS,)
     """When the bets were placed."""
     hours: tuple[datetime, ...] | None = None
     """None is all of them."""
-    older: Span = ALWAYS
+    older: CheckedSpan = ALWAYS
     """The one span of bets with which the rounds go back in time."""
     older_hour: datetime | None = None
     """The hour with which they do."""
@@ -61,8 +61,8 @@ class Scope:
         return None if self.progress is None else self.progress.get(check, "")
 
 
-EVERYTHING = Scope()
-AT_A_GLANCE = Scope(whole_files=False)
+EVERYTHING = CheckScope()
+AT_A_GLANCE = CheckScope(whole_files=False)
 """For checks that take no share of users, bets or hours: everything, but a share of the files."""
 
 
@@ -94,7 +94,7 @@ class Rounds(msgspec.Struct, frozen=True):
 
     def scope(
         self, database: Database, lake: Lake, *, updates: int = UPDATES_A_ROUND, bets: int = BETS_A_ROUND
-    ) -> Scope:
+    ) -> CheckScope:
         """What the next round looks at. Raises `StoreUnavailable`."""
         some = some_users(database, self.after_user, updates)
         placed, older = self._placed(database, bets)
@@ -103,7 +103,7 @@ class Rounds(msgspec.Struct, frozen=True):
         except StoreDamaged:  # the check of the windows will run into it, and report it
             hours, older_hour = None, None
         events = some_events(database, self.after_event, EVENTS_A_ROUND)
-        return Scope(
+        return CheckScope(
             Users(some.after, some.upto, self.wrong_users),
             placed,
             hours,
@@ -116,7 +116,7 @@ class Rounds(msgspec.Struct, frozen=True):
 
     def after(
         self,
-        scope: Scope,
+        scope: CheckScope,
         users: Iterable[CheckOutcome] | None,
         bets: CheckOutcome | None,
         windows: CheckOutcome | None,
@@ -143,14 +143,14 @@ class Rounds(msgspec.Struct, frozen=True):
             | {name: outcome.reached for name, outcome in reached.items() if outcome.reached is not None},
         )
 
-    def _placed(self, database: Database, bets: int) -> tuple[tuple[Span, ...], Span]:
+    def _placed(self, database: Database, bets: int) -> tuple[tuple[CheckedSpan, ...], CheckedSpan]:
         newest = span_before(database, None, bets)
         if newest.since is None:
             return (ALWAYS,), ALWAYS
         # The rounds begin again below the newest, which are looked at each time.
         until = min(self.before_bets, newest.since) if self.before_bets is not None else newest.since
         older = span_before(database, until, bets)
-        known = [Span(at, at + SECOND) for at in self.wrong_seconds]
+        known = [CheckedSpan(at, at + SECOND) for at in self.wrong_seconds]
         return (
             newest,
             older,

@@ -17,7 +17,7 @@ SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class CheckedSpan:
     """From one instant up to before another (None: no bound)."""
 
     since: datetime | None = None
@@ -28,7 +28,7 @@ class Span:
         """Whether nothing is left out."""
         return self.since is None and self.until is None
 
-    def covers(self, other: Span) -> bool:
+    def covers(self, other: CheckedSpan) -> bool:
         """Whether all of the other lies in this one."""
         begins = self.since is None or (other.since is not None and other.since >= self.since)
         ends = self.until is None or (other.until is not None and other.until <= self.until)
@@ -44,16 +44,16 @@ class Span:
         return sa.and_(sa.true(), *bounds)
 
 
-ALWAYS = Span()
+ALWAYS = CheckedSpan()
 
 
-def span_before(database: Database, until: datetime | None, count: int) -> Span:
+def span_before(database: Database, until: datetime | None, count: int) -> CheckedSpan:
     """The span in which the next older `count` bets were placed, in whole seconds; `since` is None when there
     are no older ones.
     """
     statement = (
         sa.select(bets.c.placed_at_us)
-        .where(Span(None, until).where(bets.c.placed_at_us))
+        .where(CheckedSpan(None, until).where(bets.c.placed_at_us))
         .order_by(bets.c.placed_at_us.desc())
         .offset(count)
         .limit(1)
@@ -61,14 +61,14 @@ def span_before(database: Database, until: datetime | None, count: int) -> Span:
     with database.read() as connection:
         placed_at_us = connection.execute(statement).scalar()
     if placed_at_us is None:
-        return Span(None, until)
+        return CheckedSpan(None, until)
     since = from_us(placed_at_us).replace(microsecond=0)
     if until is not None and since >= until:  # that many in one second
         since = until - SECOND
-    return Span(since, until)
+    return CheckedSpan(since, until)
 
 
-def spans(database: Database, span: Span) -> Iterator[Span]:
+def spans(database: Database, span: CheckedSpan) -> Iterator[CheckedSpan]:
     """The span in portions that a statement can take, newest first."""
     if not span.always:
         yield span

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from exchange_platform.operations.checks.outcomes import CheckOutcome, listed
 from exchange_platform.process.clock import Clock
-from exchange_platform.runs.liveness import Condition, condition_here
+from exchange_platform.runs.liveness import RunCondition, condition_here
 from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRow, ConsumerRows
 from exchange_platform.stores.operational.consumers.dead_letters import DeadLetters
@@ -26,10 +26,10 @@ _MISSED = 2
 of which it can be said that it works.
 """
 _HOW = {
-    Condition.QUIET: "is running",
-    Condition.HUNG: "hangs: its process runs",
-    Condition.SILENT: "is running, as far as is known",
-    Condition.GONE: "died: its process is gone",
+    RunCondition.QUIET: "is running",
+    RunCondition.HUNG: "hangs: its process runs",
+    RunCondition.SILENT: "is running, as far as is known",
+    RunCondition.GONE: "died: its process is gone",
 }
 MAX_WAITING = timedelta(minutes=1)
 """What is due and waits for longer is late: a run that was killed has its successor long before."""
@@ -152,8 +152,8 @@ def _alive(rows: ConsumerRows, name: str, settings: Settings, clock: Clock) -> C
         figures["last_error"] = last_error
     condition = condition_here(newest, now_us=clock.now_us(), settings=settings)
     late = silent_s >= _MISSED * settings.stale_heartbeat_s
-    if condition is not Condition.ALIVE and (condition is not Condition.QUIET or late):
-        how = newest.state if condition is Condition.ENDED else _HOW[condition]
+    if condition is not RunCondition.ALIVE and (condition is not RunCondition.QUIET or late):
+        how = newest.state if condition is RunCondition.ENDED else _HOW[condition]
         text = f"epoch {newest.epoch} {how}, silent for {silent_s} s"
         return CheckOutcome(False, f"{text}; its last error: {last_error}" if last_error else text, figures)
     if last_error:

@@ -20,7 +20,7 @@ from exchange_platform.process.call_bounds import MAX_BYTES, bounded_call, bound
 from exchange_platform.process.clock import Clock
 from exchange_platform.search.answering import answer
 from exchange_platform.search.documents import EventDocument, EventHit, EventQuery
-from exchange_platform.search.expressions import CANDIDATES, Plan
+from exchange_platform.search.expressions import CANDIDATES, SearchPlan
 from exchange_platform.search.ranking import Candidate
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.event_index.index import DocumentsRefused, EventDocuments, newest_of, refusal
@@ -189,7 +189,7 @@ class ElasticsearchEventIndex:
         """See `EventIndex.close`."""
         self._client.close()
 
-    def _candidates(self, plan: Plan) -> Iterator[Candidate]:
+    def _candidates(self, plan: SearchPlan) -> Iterator[Candidate]:
         """What matches a plan, most points first: a few, which mostly settle it, then all, those few again.
 
         Not a second page after the first: when a put or a rebuild comes between them, what was on neither
@@ -200,7 +200,7 @@ class ElasticsearchEventIndex:
         if len(few) == _FEW:
             yield from map(as_candidate, self._hits(plan, CANDIDATES))
 
-    def _hits(self, plan: Plan, most: int) -> list[Any]:
+    def _hits(self, plan: SearchPlan, most: int) -> list[Any]:
         with self._asked():
             try:
                 found = self._client.search(

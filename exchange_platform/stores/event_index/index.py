@@ -14,7 +14,6 @@ from exchange_platform.search.documents import (
     EventDocument,
     EventHit,
     EventQuery,
-    Highlight,
 )
 
 __all__ = [
@@ -26,7 +25,6 @@ __all__ = [
     "EventHit",
     "EventIndex",
     "EventQuery",
-    "Highlight",
 ]
 
 

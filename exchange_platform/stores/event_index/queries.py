@@ -14,7 +14,7 @@ from exchange_platform.search.expressions import (
     AllOf,
     Expression,
     Field,
-    Plan,
+    SearchPlan,
     Term,
     Typo,
     Within,
@@ -80,7 +80,7 @@ def indexed(document: EventDocument) -> dict[str, Any]:
     }
 
 
-def as_query(plan: Plan) -> dict[str, Any]:
+def as_query(plan: SearchPlan) -> dict[str, Any]:
     """The plan in Elasticsearch's query language. Every part has a constant score, so the score is the plan's
     sum of points.
     """

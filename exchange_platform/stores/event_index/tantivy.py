@@ -21,7 +21,7 @@ from exchange_platform.search.documents import EventDocument, EventHit, EventQue
 from exchange_platform.search.expressions import (
     CANDIDATES,
     Field,
-    Plan,
+    SearchPlan,
 )
 from exchange_platform.search.ranking import Candidate, Places
 from exchange_platform.stores.checkpoints import StoreDamaged, StoreUnavailable
@@ -232,7 +232,7 @@ class _Reader:
         self.searcher = self.index.searcher()
         self._open_fields()
 
-    def candidates(self, plan: Plan) -> Iterator[Candidate]:
+    def candidates(self, plan: SearchPlan) -> Iterator[Candidate]:
         """What matches a plan, most points first."""
         found = self.searcher.search(query_of(plan), limit=CANDIDATES, count=False)
         for points, address in found.hits:

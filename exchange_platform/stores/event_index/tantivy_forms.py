@@ -13,7 +13,7 @@ from exchange_platform.search.expressions import (
     AllOf,
     Expression,
     Field,
-    Plan,
+    SearchPlan,
     Term,
     Typo,
     Within,
@@ -62,7 +62,7 @@ def indexed(document: EventDocument) -> tantivy.Document:
     return indexed
 
 
-def query_of(plan: Plan) -> Query:
+def query_of(plan: SearchPlan) -> Query:
     """The plan as tantivy's query."""
     return Query.boolean_query(
         [

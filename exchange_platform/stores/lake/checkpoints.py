@@ -25,17 +25,17 @@ _AUTHOR = "exchange-platform"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldPositions:
     """Whose a shard is, and up to where the lake holds it."""
 
     epoch: int
     position: str | None
 
 
-Positions = dict[str, dict[str, Held]]
+Positions = dict[str, dict[str, HeldPositions]]
 """By source, by shard."""
 
-_decoder = msgspec.json.Decoder(dict[str, dict[str, Held]])
+_decoder = msgspec.json.Decoder(dict[str, dict[str, HeldPositions]])
 _encoder = msgspec.json.Encoder()
 
 
@@ -47,7 +47,7 @@ class LakeCheckpoints:
     def __init__(self, lake: LakeConnection) -> None:
         self._lake = lake
 
-    def read(self, source: str) -> dict[str, Held]:
+    def read(self, source: str) -> dict[str, HeldPositions]:
         """Every shard of the source."""
         return {**self._folded().get(source, {}), **self._carried().get(source, {})}
 
@@ -62,7 +62,7 @@ class LakeCheckpoints:
                     f"lake: {source} {shard}: epoch {held[shard].epoch} holds it, this is {epoch}"
                 )
         positions = {shard: held[shard].position if shard in held else None for shard in shards}
-        claimed = {shard: Held(epoch, position) for shard, position in positions.items()}
+        claimed = {shard: HeldPositions(epoch, position) for shard, position in positions.items()}
         self._fold({source: {**held, **claimed}})
         self._carry({**self._carried(), source: claimed}, f"claim by epoch {epoch}")
         return positions
@@ -87,15 +87,15 @@ class LakeCheckpoints:
                 if step.shard in folded and step.shard not in held
             )
         moved = [step for step in steps if step.position != step.expected]
-        if moved and all(held.get(step.shard) == Held(epoch, step.position) for step in steps):
+        if moved and all(held.get(step.shard) == HeldPositions(epoch, step.position) for step in steps):
             return False
         for step in steps:
-            if held.get(step.shard) != Held(epoch, step.expected):
+            if held.get(step.shard) != HeldPositions(epoch, step.expected):
                 raise Superseded(
                     f"lake: {source} {step.shard}: epoch {epoch} expected to hold it at {step.expected}, the lake says"
                     f" {held.get(step.shard)}; a newer consumer took over"
                 )
-            held[step.shard] = Held(epoch, step.position)
+            held[step.shard] = HeldPositions(epoch, step.position)
         self._carry(carried, f"{source} by epoch {epoch}")
         return True
 
@@ -106,7 +106,7 @@ class LakeCheckpoints:
         held = self.read(source)
         if shard not in held:
             return False
-        begins = {shard: Held(held[shard].epoch, None)}
+        begins = {shard: HeldPositions(held[shard].epoch, None)}
         self._fold({source: {**held, **begins}})
         carried = self._carried()
         self._carry({**carried, source: {**carried.get(source, {}), **begins}}, f"{source} {shard} set back")
@@ -123,7 +123,7 @@ class LakeCheckpoints:
 
     def fold(self, source: str, epoch: int, steps: Sequence[Advance]) -> None:
         """Write these steps into the table: a snapshot without data would not be made, and carry nothing."""
-        self._fold({source: {step.shard: Held(epoch, step.position) for step in steps}})
+        self._fold({source: {step.shard: HeldPositions(epoch, step.position) for step in steps}})
 
     def fold_all(self) -> None:
         """Write what the newest snapshot carries into the table, so that snapshots can be dropped."""
@@ -145,7 +145,7 @@ class LakeCheckpoints:
         for source, shard, epoch, position in self._lake.session.execute(
             "SELECT source, shard, epoch, position FROM checkpoints"
         ).fetchall():
-            positions.setdefault(source, {})[shard] = Held(epoch, position)
+            positions.setdefault(source, {})[shard] = HeldPositions(epoch, position)
         return positions
 
     def _carry(self, positions: Positions, message: str) -> None:

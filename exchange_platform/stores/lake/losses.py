@@ -58,7 +58,7 @@ class LostFile(msgspec.Struct, frozen=True):
     """None where it was never found whole."""
 
 
-class Loss(msgspec.Struct, frozen=True):
+class LakeLoss(msgspec.Struct, frozen=True):
     """Files of one table that were taken out together, because their rows overlap in time."""
 
     loss_id: int
@@ -113,12 +113,12 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(statement)
 
 
-def losses(lake: LakeConnection) -> list[Loss]:
+def losses(lake: LakeConnection) -> list[LakeLoss]:
     """Every loss there was, oldest first."""
     if not _are_there(lake):
         return []
     rows = lake.catalog_rows(f"SELECT loss FROM {_LOSSES} ORDER BY loss_id")
-    return [msgspec.json.decode(loss, type=Loss) for (loss,) in rows]
+    return [msgspec.json.decode(loss, type=LakeLoss) for (loss,) in rows]
 
 
 def sightings(lake: LakeConnection) -> dict[int, Sighting]:
@@ -147,7 +147,7 @@ def keep_sightings(lake: LakeConnection, seen: Mapping[int, Sighting], live: Ite
             )
 
 
-def take_out(lake: LakeConnection, damaged: Sequence[DamagedFile], now: datetime) -> list[Loss]:
+def take_out(lake: LakeConnection, damaged: Sequence[DamagedFile], now: datetime) -> list[LakeLoss]:
     """Take these files out of the newest snapshot and write down what is lost, in one transaction; files that
     are out already are left.
 
@@ -181,7 +181,7 @@ def take_out(lake: LakeConnection, damaged: Sequence[DamagedFile], now: datetime
     return written
 
 
-def count(lake: LakeConnection, loss: Loss) -> Loss:
+def count(lake: LakeConnection, loss: LakeLoss) -> LakeLoss:
     """The loss with what is missing now; the table is counted in the loss's span. Writes nothing."""
     if (
         loss.table not in OF_MARKETS
@@ -208,7 +208,7 @@ def count(lake: LakeConnection, loss: Loss) -> Loss:
     return msgspec.structs.replace(loss, missing=missing, missing_rows=rows)
 
 
-def decide(lake: LakeConnection, loss: Loss, state: LossState) -> Loss:
+def decide(lake: LakeConnection, loss: LakeLoss, state: LossState) -> LakeLoss:
     """Write down a loss's new state and counts."""
     decided = msgspec.structs.replace(loss, state=state)
     with lake.write() as connection:
@@ -223,7 +223,7 @@ def _loss(
     known: Mapping[int, Sighting],
     live: Iterable[LakeFile],
     now: datetime,
-) -> Loss:
+) -> LakeLoss:
     table = group[0].file.table
     since, until = _span([one.file for one in group])
     rows = sum(one.file.rows for one in group)
@@ -239,7 +239,7 @@ def _loss(
     expected: dict[str, int] | None = None
     if len(counted) == len(group):
         expected = {market: number + present.get(market, 0) for market, number in lost.items()}
-    return Loss(
+    return LakeLoss(
         loss_id,
         LossState.OPEN,
         table,
@@ -280,7 +280,7 @@ def _begin_snapshot(connection: duckdb.DuckDBPyConnection, tables: Iterable[int]
     return snapshot
 
 
-def _write(connection: duckdb.DuckDBPyConnection, loss: Loss) -> None:
+def _write(connection: duckdb.DuckDBPyConnection, loss: LakeLoss) -> None:
     connection.execute(f"DELETE FROM {CATALOG}.{_LOSSES} WHERE loss_id = ?", [loss.loss_id])
     connection.execute(
         f"INSERT INTO {CATALOG}.{_LOSSES} VALUES (?, ?, ?)",

@@ -47,7 +47,7 @@ class MarketWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class WindowSpan:
     """Windows that start in `[since, until)`."""
 
     since: datetime = EARLIEST
@@ -93,7 +93,7 @@ class WindowReader:
             return self._snapshot(connection)
 
     def read(
-        self, market_id: str, span: Span, *, selection_id: int | None = None, limit: int
+        self, market_id: str, span: WindowSpan, *, selection_id: int | None = None, limit: int
     ) -> list[MarketWindow]:
         """The market's newest `limit` windows of that span, all of one state of the lake: oldest first, then
         by selection.
@@ -105,9 +105,9 @@ class WindowReader:
         """The windows of several markets that start at or after each one's floor, newest first; each market's
         day is one state of the lake.
         """
-        by_day: dict[int, dict[str, Span]] = {}
+        by_day: dict[int, dict[str, WindowSpan]] = {}
         for market_id, floor in floors.items():
-            by_day.setdefault((floor - EARLIEST) // _DAY, {})[market_id] = Span(floor)
+            by_day.setdefault((floor - EARLIEST) // _DAY, {})[market_id] = WindowSpan(floor)
         found: list[MarketWindow] = []
         for spans in by_day.values():
             found.extend(self._rows(spans, None, limit))
@@ -118,7 +118,9 @@ class WindowReader:
         for connection in self._connections:
             connection.close()
 
-    def _rows(self, spans: Mapping[str, Span], selection_id: int | None, limit: int) -> list[MarketWindow]:
+    def _rows(
+        self, spans: Mapping[str, WindowSpan], selection_id: int | None, limit: int
+    ) -> list[MarketWindow]:
         with self._taken() as connection:
             session = connection.session
             session.execute("BEGIN")
@@ -186,7 +188,7 @@ def default_since(updated_at: datetime, now: datetime) -> datetime:
 
 
 def _read(
-    session: duckdb.DuckDBPyConnection, spans: Mapping[str, Span], selection_id: int | None, limit: int
+    session: duckdb.DuckDBPyConnection, spans: Mapping[str, WindowSpan], selection_id: int | None, limit: int
 ) -> list[tuple[Any, ...]]:
     markets = list(spans)
     open_from, open_to = session.execute(

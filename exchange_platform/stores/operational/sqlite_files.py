@@ -24,7 +24,7 @@ _STEPS = 20_000
 _MAX_SHOWN = 3
 
 
-class Condition(StrEnum):
+class FileCondition(StrEnum):
     """How a file is."""
 
     WHOLE = "whole"
@@ -45,11 +45,11 @@ class Condition(StrEnum):
 class SqliteState:
     """How a file is, and in words what is wrong."""
 
-    condition: Condition
+    condition: FileCondition
     reason: str = ""
 
 
-WHOLE = SqliteState(Condition.WHOLE)
+WHOLE = SqliteState(FileCondition.WHOLE)
 
 
 def glance(path: Path) -> SqliteState:
@@ -57,24 +57,26 @@ def glance(path: Path) -> SqliteState:
     try:
         found = path.stat()
     except FileNotFoundError:
-        return SqliteState(Condition.MISSING, "it is gone")
+        return SqliteState(FileCondition.MISSING, "it is gone")
     except OSError as error:
-        return SqliteState(Condition.FORBIDDEN, (error.strerror or str(error)).lower())
+        return SqliteState(FileCondition.FORBIDDEN, (error.strerror or str(error)).lower())
     if not stat.S_ISREG(found.st_mode):
         return SqliteState(
-            Condition.DAMAGED, "a directory has its name" if path.is_dir() else "it is no file"
+            FileCondition.DAMAGED, "a directory has its name" if path.is_dir() else "it is no file"
         )
     if not found.st_mode & stat.S_IRUSR or not os.access(path, os.R_OK | os.W_OK):
-        return SqliteState(Condition.FORBIDDEN, f"its permissions are {stat.filemode(found.st_mode)}")
+        return SqliteState(FileCondition.FORBIDDEN, f"its permissions are {stat.filemode(found.st_mode)}")
     if found.st_size == 0:
-        return SqliteState(Condition.DAMAGED, "it is empty")
+        return SqliteState(FileCondition.DAMAGED, "it is empty")
     try:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
     except OSError as error:
-        return SqliteState(Condition.FORBIDDEN, (error.strerror or str(error)).lower())
+        return SqliteState(FileCondition.FORBIDDEN, (error.strerror or str(error)).lower())
     if len(header) < _HEADER_BYTES or not header.startswith(_HEADER):
-        return SqliteState(Condition.DAMAGED, "it is not a SQLite database: its beginning was overwritten")
+        return SqliteState(
+            FileCondition.DAMAGED, "it is not a SQLite database: its beginning was overwritten"
+        )
     return WHOLE
 
 
@@ -83,13 +85,13 @@ def examine(path: Path, budget_s: float, *, clock_s: Callable[[], float] = time.
     running writers.
     """
     first = glance(path)
-    if first.condition is not Condition.WHOLE:
+    if first.condition is not FileCondition.WHOLE:
         return first
     until = clock_s() + budget_s
     try:
         database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=1.0)
     except sqlite3.Error as error:
-        return SqliteState(Condition.UNKNOWN, str(error))
+        return SqliteState(FileCondition.UNKNOWN, str(error))
     try:
         database.set_progress_handler(lambda: int(clock_s() > until), _STEPS)
         found = [str(row[0]) for row in database.execute(f"PRAGMA quick_check({_MAX_SHOWN})")]
@@ -99,7 +101,7 @@ def examine(path: Path, budget_s: float, *, clock_s: Callable[[], float] = time.
         database.close()
     if found == ["ok"]:
         return WHOLE
-    return SqliteState(Condition.DAMAGED, "; ".join(" ".join(line.split()) for line in found)[:300])
+    return SqliteState(FileCondition.DAMAGED, "; ".join(" ".join(line.split()) for line in found)[:300])
 
 
 def is_damage(error: BaseException | None) -> bool:
@@ -112,7 +114,7 @@ def is_damage(error: BaseException | None) -> bool:
 
 def _of_error(error: sqlite3.DatabaseError) -> SqliteState:
     if is_damage(error):
-        return SqliteState(Condition.DAMAGED, str(error))
+        return SqliteState(FileCondition.DAMAGED, str(error))
     if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
-        return SqliteState(Condition.UNFINISHED)
-    return SqliteState(Condition.UNKNOWN, str(error))
+        return SqliteState(FileCondition.UNFINISHED)
+    return SqliteState(FileCondition.UNKNOWN, str(error))

@@ -21,14 +21,14 @@ from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.clock import Clock
 from exchange_platform.stores.checkpoints import Advance, StoreUnavailable
 from exchange_platform.stores.failures import Kind, described, kind_of
-from exchange_platform.streams.engine.condition import Condition
+from exchange_platform.streams.engine.condition import SinkCondition
 from exchange_platform.streams.engine.cutting import halves
 from exchange_platform.streams.engine.meters import SinkMeter
 from exchange_platform.streams.engine.owner import WorkerOwner
 from exchange_platform.streams.engine.refusals import Refusals, Suspect
 from exchange_platform.streams.engine.sink import Sink, SinkCommit
 from exchange_platform.streams.engine.source import ShardBatch, Source, StreamRecord
-from exchange_platform.streams.engine.steps import Pace
+from exchange_platform.streams.engine.steps import StepPace
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,9 @@ class Committer:
         *,
         source: Source,
         clock: Clock,
-        condition: Condition,
+        condition: SinkCondition,
         meter: SinkMeter,
-        pace: Pace,
+        pace: StepPace,
         in_use: threading.Lock,
         abandoning: threading.Event,
     ) -> None:

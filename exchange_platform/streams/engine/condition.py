@@ -29,7 +29,7 @@ class _Fault:
     since_s: float
 
 
-class Condition:
+class SinkCondition:
     """What is wrong with a sink now, by what it was doing (claim, commit, tick). Read by other threads."""
 
     def __init__(self, sink: str, clock: Clock, degraded_limit_s: float = DEGRADED_LIMIT_S) -> None:

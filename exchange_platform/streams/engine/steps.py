@@ -19,7 +19,7 @@ number.
 """
 
 
-class Pace:
+class StepPace:
     """The number of records for the next commit.
 
     A commit costs something for itself and something for each record. Where its own cost is small, as many

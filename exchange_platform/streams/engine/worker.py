@@ -20,13 +20,13 @@ from exchange_platform.streams.engine.committing import (
     Abandoned,
     Committer,
 )
-from exchange_platform.streams.engine.condition import DEGRADED_LIMIT_S, Condition
+from exchange_platform.streams.engine.condition import DEGRADED_LIMIT_S, SinkCondition
 from exchange_platform.streams.engine.meters import SinkMeter
 from exchange_platform.streams.engine.owner import WorkerOwner
 from exchange_platform.streams.engine.refusals import StoreRefuses
 from exchange_platform.streams.engine.sink import Sink
 from exchange_platform.streams.engine.source import ShardBatch, Source
-from exchange_platform.streams.engine.steps import MAX_STEP, Pace
+from exchange_platform.streams.engine.steps import MAX_STEP, StepPace
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +55,10 @@ class SinkWorker:
         self.sink = sink
         self.meter = SinkMeter()
         self.backlog = Backlog()
-        self.condition = Condition(sink.name, clock, degraded_limit_s)
+        self.condition = SinkCondition(sink.name, clock, degraded_limit_s)
         self._clock = clock
         self._owner = owner
-        self._pace = Pace(largest_step.records)
+        self._pace = StepPace(largest_step.records)
         self._step_bytes = largest_step.bytes
         self._to_claim: list[str] = []
         self._claim_tries = 0

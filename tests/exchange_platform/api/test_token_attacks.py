@@ -28,7 +28,11 @@ from exchange_platform.api.watching.registrations import Registrations
 from exchange_platform.domain.api_tokens import MAX_CHARS, Grant, Scope, digest_of, draw_token
 from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.accounts.api_tokens import ApiTokens, NewToken, StoredToken
-from exchange_platform.stores.operational.accounts.security_events import SecurityKind, Wanted, read_events
+from exchange_platform.stores.operational.accounts.security_events import (
+    SecurityKind,
+    WantedEvents,
+    read_events,
+)
 from exchange_platform.stores.operational.database import Database, metadata
 from tests.exchange_platform.betting import add_account
 from tests.support.account_parts import StandingClock
@@ -74,7 +78,7 @@ def _flushed(api: TestClient, database: Database) -> list[tuple[str, str | None,
     api.app.state.services.security_log.flush()  # type: ignore[attr-defined]
     return [
         (event.kind.value, event.application, event.detail, event.occurrences)
-        for event in read_events(database, Wanted(), limit=1000)
+        for event in read_events(database, WantedEvents(), limit=1000)
         if event.kind not in (SecurityKind.MADE, SecurityKind.REVOKED, SecurityKind.DEPOSIT)
     ]
 
@@ -227,12 +231,12 @@ def test_who_guesses_fills_no_disk_and_the_log_says_how_often(
         log.refused(SecurityKind.AUTHENTICATION_FAILED, "unknown", client=f"192.0.2.{number % 200}")
     log.flush()
     assert (
-        len(read_events(database, Wanted(kind=SecurityKind.AUTHENTICATION_FAILED), limit=1000))
+        len(read_events(database, WantedEvents(kind=SecurityKind.AUTHENTICATION_FAILED), limit=1000))
         == MAX_KEYS + 1
     )
     clock.now += int(PERIOD_S * 1e6)
     log.flush()
-    rows = read_events(database, Wanted(kind=SecurityKind.AUTHENTICATION_FAILED), limit=1000)
+    rows = read_events(database, WantedEvents(kind=SecurityKind.AUTHENTICATION_FAILED), limit=1000)
     assert len(rows) == 2 * (MAX_KEYS + 1)
     assert sum(row.occurrences for row in rows) == 10_000, "none is uncounted"
     assert sum(row.occurrences for row in rows if row.client == security_log.OTHERS) == 7_500
@@ -247,7 +251,7 @@ def test_strangers_do_not_hide_what_a_stolen_token_does(database: Database, cloc
         SecurityKind.ACCOUNT_OUT_OF_REACH, "GET", client="198.51.100.1", application="shop", token_id="t1"
     )
     log.flush()
-    (row,) = read_events(database, Wanted(kind=SecurityKind.ACCOUNT_OUT_OF_REACH), limit=10)
+    (row,) = read_events(database, WantedEvents(kind=SecurityKind.ACCOUNT_OUT_OF_REACH), limit=10)
     assert (row.application, row.token_id, row.client) == ("shop", "t1", "198.51.100.1")
     log.close()
 
@@ -303,7 +307,7 @@ def test_a_log_that_can_not_be_written_waits_within_bounds(
     log.flush()
     log._database = database
     log.close()
-    assert 0 < len(read_events(database, Wanted(), limit=10_000)) <= 1010
+    assert 0 < len(read_events(database, WantedEvents(), limit=10_000)) <= 1010
     away.dispose()
 
 
@@ -316,7 +320,7 @@ def test_who_was_let_in_is_logged_once_a_day_and_network_address(
         for _ in range(100):
             log.let_in(grant, client)
     log.close()
-    rows = read_events(database, Wanted(kind=SecurityKind.AUTHENTICATED), limit=100)
+    rows = read_events(database, WantedEvents(kind=SecurityKind.AUTHENTICATED), limit=100)
     assert [(row.application, row.client) for row in rows] == [("web", "192.0.2.2"), ("web", "192.0.2.1")]
 
 

@@ -16,7 +16,11 @@ from exchange_platform.domain.api_tokens import digest_of
 from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings, load_settings
 from exchange_platform.stores.operational.accounts.api_tokens import MAX_LIVE, ApiTokens
-from exchange_platform.stores.operational.accounts.security_events import SecurityKind, Wanted, read_events
+from exchange_platform.stores.operational.accounts.security_events import (
+    SecurityKind,
+    WantedEvents,
+    read_events,
+)
 from exchange_platform.stores.operational.database import Database
 from tests.exchange_platform.betting import add_account
 from tests.support.prepared import prepare_database
@@ -120,7 +124,7 @@ def test_what_can_not_be_is_refused_and_nothing_is_kept(
     assert (found, out) == (status, "")
     assert said in err
     assert ApiTokens(database).list() == []
-    assert not read_events(database, Wanted(kind=SecurityKind.MADE), limit=1)
+    assert not read_events(database, WantedEvents(kind=SecurityKind.MADE), limit=1)
 
 
 def test_a_kind_of_events_that_there_is_not_is_refused(

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_platform.confirmation.feedback import Refusal, UnreadableFeedback, read_feedback
+from exchange_platform.confirmation.feedback import MailRefusal, UnreadableFeedback, read_feedback
 from exchange_platform.confirmation.feedback_channel import FEEDBACK, FeedbackChannel, ensure_feedback_queue
 from exchange_platform.domain.accounts import AccountState
 from exchange_platform.settings.aws import aws_client
@@ -76,7 +76,7 @@ def envelope(message: object, topic: str = TOPIC, kind: str = "Notification") ->
 @pytest.mark.parametrize("named", ["notificationType", "eventType"])
 def test_a_permanent_bounce_refuses_its_address_with_the_server_s_words_on_one_line(named: str) -> None:
     assert read_feedback(envelope(bounce(named=named)), TOPIC) == [
-        Refusal("ann@example.com", "bounced: smtp; 550 5.1.1 user unknown", NOW_US + MINUTE)
+        MailRefusal("ann@example.com", "bounced: smtp; 550 5.1.1 user unknown", NOW_US + MINUTE)
     ]
 
 

@@ -19,7 +19,7 @@ from exchange_platform.mail.channel import Skip
 from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.stores.operational.accounts.accounts import (
     AccountInUse,
-    IllegalTransition,
+    IllegalAccountTransition,
     NoSuchAccount,
     mark_address_undeliverable,
     mark_undeliverable,
@@ -285,9 +285,9 @@ def test_a_closed_account_lets_go_of_its_address_and_stays_closed(parts: Account
     parts.service.close(first)
     parts.service.close(first)
     assert parts.account(first).state is AccountState.CLOSED
-    with pytest.raises(IllegalTransition):
+    with pytest.raises(IllegalAccountTransition):
         parts.service.ask_again(first)
-    with pytest.raises(IllegalTransition):
+    with pytest.raises(IllegalAccountTransition):
         parts.service.choose_mail(first, MailChoice.NONE)
     assert parts.service.confirm(code, CLIENT) is Pressed.UNKNOWN
     parts.clock.now += MINUTE

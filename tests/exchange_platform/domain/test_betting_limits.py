@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exchange_platform.domain.betting_limits import (
     DAY_US,
-    Limit,
+    BettingLimit,
     LimitChange,
     LimitKind,
     change_of,
@@ -25,7 +25,7 @@ def asked(*wishes: tuple[int, int | None]) -> list[LimitChange]:
     changes: list[LimitChange] = []
     for hour, value in wishes:
         now_us = hour * HOUR_US
-        current = limits_at(changes, now_us).limits.get(STAKE, Limit(STAKE))
+        current = limits_at(changes, now_us).limits.get(STAKE, BettingLimit(STAKE))
         changes.append(change_of(current, value, now_us))
     return changes
 
@@ -49,7 +49,7 @@ def test_a_higher_limit_holds_a_day_later() -> None:
     changes = asked((1, 500), (2, 900))
     assert [stake_limit(changes, hour) for hour in (2, 25, 26)] == [500, 500, 900]
     told = limits_at(changes, 3 * HOUR_US).limits[STAKE]
-    assert told == Limit(STAKE, 500, 900, 26 * HOUR_US)
+    assert told == BettingLimit(STAKE, 500, 900, 26 * HOUR_US)
 
 
 def test_a_limit_is_gone_a_day_after_it_is_taken_away() -> None:

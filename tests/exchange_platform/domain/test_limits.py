@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_platform.domain.limits import InvalidLimits, Limit, parse_limits, remembered, wait_us
+from exchange_platform.domain.limits import InvalidLimits, RateLimit, parse_limits, remembered, wait_us
 from exchange_platform.settings import InvalidSettings, load_settings
 
 SECOND = 1_000_000
@@ -14,7 +14,7 @@ SECOND = 1_000_000
 
 def test_limits_are_read_as_they_are_written() -> None:
     limits = parse_limits("1/minute, 5/day")
-    assert limits == (Limit(1, 60), Limit(5, 86_400))
+    assert limits == (RateLimit(1, 60), RateLimit(5, 86_400))
     assert ", ".join(map(str, limits)) == "1/minute, 5/day"
 
 

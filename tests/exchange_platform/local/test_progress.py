@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exchange_platform.local.progress import Patience, Signs, Work, busy_seconds
+from exchange_platform.local.progress import Signs, StartPatience, StartWork, busy_seconds
 from tests.exchange_platform.local.conftest import MovedClock, wait_until
 
 EVERYTHING = frozenset({"the API", "the consumer runs"})
@@ -21,7 +21,7 @@ EVERYTHING = frozenset({"the API", "the consumer runs"})
 def test_a_loaded_machine_is_waited_for_as_long_as_a_process_works() -> None:
     """It gave up after 120 s, whatever was going on."""
     clock = MovedClock()
-    patience = Patience(clock=clock, stall_s=120, max_s=1800)
+    patience = StartPatience(clock=clock, stall_s=120, max_s=1800)
     for _ in range(150):
         clock.pass_s(10)
         patience.note(Signs(EVERYTHING, is_busy=True))
@@ -30,7 +30,7 @@ def test_a_loaded_machine_is_waited_for_as_long_as_a_process_works() -> None:
 
 def test_where_nothing_moves_it_is_given_up_after_a_set_time() -> None:
     clock = MovedClock()
-    patience = Patience(clock=clock, stall_s=120, max_s=1800)
+    patience = StartPatience(clock=clock, stall_s=120, max_s=1800)
     patience.note(Signs(EVERYTHING, runs={"run-1": "STARTED"}))
     clock.pass_s(119)
     patience.note(Signs(EVERYTHING, runs={"run-1": "STARTED"}))
@@ -51,7 +51,7 @@ def test_where_nothing_moves_it_is_given_up_after_a_set_time() -> None:
 )
 def test_any_sign_of_progress_renews_the_patience(signs: Signs) -> None:
     clock = MovedClock()
-    patience = Patience(clock=clock, stall_s=120, max_s=1800)
+    patience = StartPatience(clock=clock, stall_s=120, max_s=1800)
     patience.note(Signs(EVERYTHING, runs={"run-1": "STARTING"}))
     clock.pass_s(119)
     patience.note(signs)
@@ -70,7 +70,7 @@ def test_any_sign_of_progress_renews_the_patience(signs: Signs) -> None:
 )
 def test_what_gets_worse_is_no_progress(signs: Signs) -> None:
     clock = MovedClock()
-    patience = Patience(clock=clock, stall_s=120, max_s=1800)
+    patience = StartPatience(clock=clock, stall_s=120, max_s=1800)
     patience.note(Signs(EVERYTHING, runs={"run-1": "STARTING"}))
     clock.pass_s(120)
     patience.note(signs)
@@ -79,7 +79,7 @@ def test_what_gets_worse_is_no_progress(signs: Signs) -> None:
 
 def test_a_process_that_turns_in_a_circle_is_not_waited_for_for_ever() -> None:
     clock = MovedClock()
-    patience = Patience(clock=clock, stall_s=120, max_s=1800)
+    patience = StartPatience(clock=clock, stall_s=120, max_s=1800)
     for _ in range(180):
         clock.pass_s(10)
         patience.note(Signs(EVERYTHING, is_busy=True))
@@ -100,7 +100,7 @@ def test_a_process_that_uses_a_core_works_and_a_stopped_one_does_not(
 ) -> None:
     """Real processes; the clock is set, so that each look spans 2 s of it, however short it was."""
     clock = MovedClock()
-    work = Work(lambda: [spinning.pid], clock=clock)
+    work = StartWork(lambda: [spinning.pid], clock=clock)
     assert work.is_busy()  # nothing is known yet
     before = busy_seconds(spinning.pid) or 0.0
     wait_until(lambda: (busy_seconds(spinning.pid) or 0.0) - before >= 0.7)
@@ -117,7 +117,7 @@ def test_a_process_that_uses_a_core_works_and_a_stopped_one_does_not(
 def test_a_process_that_was_just_started_works() -> None:
     clock = MovedClock()
     pids: list[int] = []
-    work = Work(lambda: pids, clock=clock)
+    work = StartWork(lambda: pids, clock=clock)
     work.is_busy()
     clock.pass_s(2)
     assert not work.is_busy()

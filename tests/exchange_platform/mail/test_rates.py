@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange_platform.mail.rates import Rate
+from exchange_platform.mail.rates import SendingRate
 
 
 class MovedClock:
@@ -30,7 +30,7 @@ class MovedClock:
 @given(per_s=st.floats(0.5, 1000), pauses=st.lists(st.floats(0, 3), min_size=2, max_size=60))
 def test_over_any_span_there_are_no_more_than_the_rate_allows(per_s: float, pauses: list[float]) -> None:
     clock = MovedClock()
-    rate = Rate(per_s, clock=clock)
+    rate = SendingRate(per_s, clock=clock)
     taken: list[float] = []
     for pause in pauses:
         clock.now_s += pause
@@ -43,7 +43,7 @@ def test_over_any_span_there_are_no_more_than_the_rate_allows(per_s: float, paus
 
 def test_whoever_gives_up_waits_no_longer() -> None:
     clock = MovedClock()
-    rate = Rate(1.0, clock=clock)
+    rate = SendingRate(1.0, clock=clock)
     giving_up = threading.Event()
     assert rate.take(giving_up)
     giving_up.set()

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from exchange_platform.notifications.collecting import Collector
-from exchange_platform.notifications.planning import Pace
+from exchange_platform.notifications.planning import MailPace
 from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.stores.checkpoints import Advance, Superseded
 from exchange_platform.stores.operational.bets.outbox import NOTIFICATIONS, POSITION, TOPIC
@@ -26,7 +26,7 @@ from tests.exchange_platform.stores.bet_lives import matched, opened
 from tests.exchange_platform.stores.bet_tables import new_database
 from tests.support.notification_parts import change, mail_states, register
 
-PACE = Pace(0, 0, 60_000_000, time(0))
+PACE = MailPace(0, 0, 60_000_000, time(0))
 
 
 @pytest.fixture

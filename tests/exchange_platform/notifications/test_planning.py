@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 from exchange_platform.domain.accounts import MailChoice
 from exchange_platform.domain.bets import BetStatus
 from exchange_platform.domain.changes import ChangeKind
-from exchange_platform.notifications.changes import Change, Telling, telling
-from exchange_platform.notifications.planning import DIGEST, Gathering, Pace, plan
+from exchange_platform.notifications.changes import BetChange, Telling, telling
+from exchange_platform.notifications.planning import DIGEST, Gathering, MailPace, plan
 from exchange_platform.stores.operational.mails.mails import NewMail
 from tests.exchange_platform.stores.bet_lives import matched, opened
 
-PACE = Pace(3_000_000, 10_000_000, 86_400_000_000, time(7))
+PACE = MailPace(3_000_000, 10_000_000, 86_400_000_000, time(7))
 NOW_US = 1_795_500_000_000_000
 FILL = ChangeKind.MATCHED
 
 
-def a_change(sequence: int, kind: ChangeKind, *, bet_id: str = "b1", completes: bool = False) -> Change:
+def a_change(sequence: int, kind: ChangeKind, *, bet_id: str = "b1", completes: bool = False) -> BetChange:
     bet = opened(bet_id=bet_id, user_id=f"owner-of-{bet_id}")
     bet = msgspec.structs.replace(matched(bet) if completes else bet, version=sequence)
-    return Change(sequence, kind, bet, BetStatus.OPEN, NOW_US)
+    return BetChange(sequence, kind, bet, BetStatus.OPEN, NOW_US)
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Kept:
     tells: dict[int, str] = field(default_factory=dict)
     left: dict[str, int] = field(default_factory=dict)
 
-    def take(self, changes: list[tuple[Change, MailChoice]], now_us: int) -> None:
+    def take(self, changes: list[tuple[BetChange, MailChoice]], now_us: int) -> None:
         self.leave(now_us)
         fills = {
             mail.thread.removeprefix("bet."): Gathering(mail.mail_id, mail.queued_at_us, mail.due_at_us)
@@ -102,7 +102,7 @@ def test_each_wanted_change_is_told_once_in_its_bet_s_order_and_in_time(
 ) -> None:
     kept = Kept()
     now_us = NOW_US
-    wanted: dict[int, tuple[Change, Telling, int]] = {}
+    wanted: dict[int, tuple[BetChange, Telling, int]] = {}
     for sequence, (bet, kind, completes, choice, pause_us) in enumerate(steps, 1):
         now_us += pause_us
         change = a_change(sequence, kind, bet_id=f"b{bet}", completes=completes)
@@ -156,6 +156,6 @@ def test_digests_leave_at_their_time_of_day() -> None:
 
     assert PACE.next_digest_us(at(6, 59)) == at(7)
     assert PACE.next_digest_us(at(7)) == at(7) + 86_400_000_000
-    hourly = Pace(0, 0, 3_600_000_000, time(0, 30))
+    hourly = MailPace(0, 0, 3_600_000_000, time(0, 30))
     assert hourly.next_digest_us(at(6, 10)) == at(6, 30)
     assert hourly.next_digest_us(at(6, 30)) == at(7, 30)

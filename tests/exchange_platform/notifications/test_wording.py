@@ -22,7 +22,7 @@ from exchange_platform.domain.bets import Bet, BetStatus
 from exchange_platform.mail.message import OutgoingMail
 from exchange_platform.notifications.amounts import amount, odds_text, signed_amount
 from exchange_platform.notifications.mailing import ChangeMails
-from exchange_platform.notifications.planning import Pace
+from exchange_platform.notifications.planning import MailPace
 from exchange_platform.notifications.reasons import in_plain_words
 from exchange_platform.notifications.samples import Sample, samples
 from exchange_platform.notifications.unsubscribing import PreferenceLinks
@@ -34,7 +34,7 @@ from tests.exchange_platform.stores.bet_lives import ended_as, lives, opened
 from tests.exchange_platform.stores.bet_tables import new_database
 from tests.support.notification_parts import change, register
 
-PACE = Pace(0, 0, 60_000_000, time(0))
+PACE = MailPace(0, 0, 60_000_000, time(0))
 LINKS = PreferenceLinks((b"k" * 32,), "https://exchange.example")
 
 

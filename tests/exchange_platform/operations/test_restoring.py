@@ -10,7 +10,7 @@ import pytest
 
 from exchange_platform.domain import records
 from exchange_platform.domain.records import Execution, Record
-from exchange_platform.operations.restoring import NothingDecided, Restored, restore_lake, set_aside
+from exchange_platform.operations.restoring import NothingDecided, RestoredRows, restore_lake, set_aside
 from exchange_platform.settings import Settings, load_settings
 from exchange_platform.stores.lake import losses as lake_losses
 from exchange_platform.stores.lake.inspection import inspect
@@ -100,7 +100,7 @@ def restore(
     *,
     accept: bool = False,
     even_all: bool = False,
-) -> Restored:
+) -> RestoredRows:
     stores.lake.close()
     return restore_lake(
         settings, stores.database, source, accept=accept, even_all=even_all, wait=lambda _: None
@@ -225,7 +225,7 @@ def test_a_whole_lake_is_left_as_it_is(settings: Settings, stores: Stores) -> No
 
     restored = restore(settings, stores, everything())
 
-    assert restored == Restored((), (), {}, 0, (), ())
+    assert restored == RestoredRows((), (), {}, 0, (), ())
     assert tables(stores) == before
 
 

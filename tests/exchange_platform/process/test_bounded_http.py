@@ -19,8 +19,7 @@ from exchange_platform.process.bounded_http import AnswerTooLarge, bounded_clien
 from exchange_platform.process.lean_httpx import httpx
 from exchange_platform.streams.engine.source import SourceUnavailable
 from exchange_platform.streams.sources.feed import FeedSource
-from exchange_platform.submission.exchange_asking import ExchangeClient as ExchangeLookup
-from exchange_platform.submission.exchange_asking import ExchangeUnavailable
+from exchange_platform.submission.exchange_asking import ExchangeLookup, ExchangeUnavailable
 from tests.exchange_platform.mail.test_unbounded_servers import serving
 
 BOUND_S = 0.5

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from exchange_platform.exchanges.betfair import connection as betfair
 from exchange_platform.exchanges.betfair import login as betfair_login
 from exchange_platform.exchanges.betfair.connection import Connection, ConnectionEnded, Endpoint
-from exchange_platform.exchanges.betfair.login import Account, AccountLogin
+from exchange_platform.exchanges.betfair.login import AccountLogin, BetfairAccount
 from exchange_platform.mail.sender import SenderUnavailable
 from exchange_platform.mail.senders.ses import SesSender
 from exchange_platform.process import aws_clients
@@ -201,7 +201,7 @@ def test_an_endless_search_engine_is_unavailable(talk: Talk) -> None:
 def test_an_endless_login_ends(talk: Talk) -> None:
     secret = SecretStr("secret")
     with serving(talk) as port:
-        login = AccountLogin(Account(secret, secret, secret, None, None, f"http://127.0.0.1:{port}"))
+        login = AccountLogin(BetfairAccount(secret, secret, secret, None, None, f"http://127.0.0.1:{port}"))
         with left_soon(), pytest.raises(ConnectionEnded):
             login.token(fresh=False)
 

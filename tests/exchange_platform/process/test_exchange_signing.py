@@ -45,7 +45,7 @@ from exchange_platform.settings import InvalidSettings, Settings, load_settings
 from exchange_platform.stores.operational.database import Database, bets
 from exchange_platform.streams.engine.source import SourceUnavailable
 from exchange_platform.streams.sources.feed import FeedSource
-from exchange_platform.submission.exchange_asking import ExchangeClient, ExchangeUnavailable, exchange_of
+from exchange_platform.submission.exchange_asking import ExchangeLookup, ExchangeUnavailable, exchange_of
 from exchange_platform.submission.reconciliation import Reconciliation
 from tests.exchange_platform.betting import NOW, SetClock, add_account, order
 from tests.exchange_platform.recording import RecordingStream
@@ -142,7 +142,7 @@ def feed(url: str, *keys: str) -> FeedSource:
 
 
 def test_two_that_share_a_key_understand_each_other(url: str, taken: BetUpdate) -> None:
-    with closing(ExchangeClient(url, (KEY, OTHER))) as exchange:
+    with closing(ExchangeLookup(url, (KEY, OTHER))) as exchange:
         assert exchange.bet("b1") == taken
         for unknown in ("none", "a/b?c#d", "<ü>"):
             assert exchange.bet(unknown) is None
@@ -158,14 +158,14 @@ def test_two_that_share_a_key_understand_each_other(url: str, taken: BetUpdate) 
 def test_a_key_is_replaced_without_a_gap(url: str, taken: BetUpdate, tmp_path: Path) -> None:
     with served(SignedExchange(create_app(tmp_path), (OTHER, KEY))) as replaced:
         for keys in ((KEY, OTHER), (OTHER, KEY)):
-            with closing(ExchangeClient(replaced, keys)) as exchange:
+            with closing(ExchangeLookup(replaced, keys)) as exchange:
                 assert exchange.bet("b1") is None
 
 
 @pytest.mark.parametrize("keys", [(), (OTHER,)])
 def test_who_has_no_key_or_another_is_answered_nothing(url: str, keys: tuple[str, ...]) -> None:
     with (
-        closing(ExchangeClient(url, keys)) as exchange,
+        closing(ExchangeLookup(url, keys)) as exchange,
         pytest.raises(ExchangeUnavailable, match="401"),
     ):
         exchange.bet("b1")
@@ -202,7 +202,7 @@ def test_an_answer_that_was_changed_on_the_way_is_not_believed(
 ) -> None:
     middle[0].change = change
     with (
-        closing(ExchangeClient(url, (KEY,))) as exchange,
+        closing(ExchangeLookup(url, (KEY,))) as exchange,
         pytest.raises(ExchangeUnavailable, match=r"not signed.*not believed \(EXCHANGE_KEY\)"),
     ):
         exchange.bet("b1")
@@ -220,7 +220,7 @@ def test_an_answer_to_another_request_is_not_believed(middle: tuple[Middle, str,
         return first[0][0], first[0][1]
 
     middle[0].change = replay
-    with closing(ExchangeClient(url, (KEY,))) as exchange:
+    with closing(ExchangeLookup(url, (KEY,))) as exchange:
         assert exchange.bet("b1") is not None
         for asked in ("b1", "none"):
             with pytest.raises(ExchangeUnavailable, match="not believed"):
@@ -229,7 +229,7 @@ def test_an_answer_to_another_request_is_not_believed(middle: tuple[Middle, str,
 
 def test_a_request_is_taken_once_and_while_it_is_new(middle: tuple[Middle, str, SetClock], url: str) -> None:
     between, _, clock = middle
-    with closing(ExchangeClient(url, (KEY,))) as exchange:
+    with closing(ExchangeLookup(url, (KEY,))) as exchange:
         exchange.bet("b1")
     method, target, headers, _ = between.heard[-1]
     shown = {name: headers[name] for name in (TIMESTAMP, NONCE, SIGNATURE)}

@@ -19,7 +19,7 @@ from exchange_platform.process.machine import (
     LIMITS,
     LOW_BYTES,
     MIB,
-    Limit,
+    MachineLimit,
     Room,
     faults_of,
     limit_faults,
@@ -131,7 +131,7 @@ def test_too_few_open_files_are_raised_where_allowed_and_refused_with_what_is_ne
 
 
 def test_no_limit_is_no_fault_and_is_left_as_it_is() -> None:
-    unlimited = Limit("core files", "-c", resource.RLIMIT_CORE, 0, 0)
+    unlimited = MachineLimit("core files", "-c", resource.RLIMIT_CORE, 0, 0)
     before = resource.getrlimit(resource.RLIMIT_CORE)
     raise_limits([unlimited])
     assert resource.getrlimit(resource.RLIMIT_CORE) == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exchange_platform.process.process_life import Life
-from exchange_platform.runs.liveness import Condition, Patience, condition_of, life_by, longest_start_s
+from exchange_platform.runs.liveness import Patience, RunCondition, condition_of, life_by, longest_start_s
 from exchange_platform.stores.operational.consumers.consumers import ConsumerRow
 from tests.exchange_platform.operations.test_supervision import NOW, S, consumer
 
@@ -19,21 +19,21 @@ def started_in(seconds: float, **changes: int) -> ConsumerRow:
 @pytest.mark.parametrize(
     ("life", "silent_s", "expected"),
     [
-        (Life.LIVES, 0.4, Condition.ALIVE),
-        (Life.LIVES, 20.0, Condition.QUIET),
-        (Life.LIVES, 59.0, Condition.QUIET),
-        (Life.LIVES, 60.0, Condition.HUNG),
-        (Life.GONE, 0.0, Condition.GONE),
-        (Life.GONE, 20.0, Condition.GONE),
-        (Life.UNKNOWN, 0.4, Condition.ALIVE),
-        (Life.UNKNOWN, 4.0, Condition.SILENT),
-        (Life.UNKNOWN, -30.0, Condition.ALIVE),
-        (Life.UNKNOWN, -3600.0, Condition.SILENT),
-        (Life.LIVES, -3600.0, Condition.HUNG),
+        (Life.LIVES, 0.4, RunCondition.ALIVE),
+        (Life.LIVES, 20.0, RunCondition.QUIET),
+        (Life.LIVES, 59.0, RunCondition.QUIET),
+        (Life.LIVES, 60.0, RunCondition.HUNG),
+        (Life.GONE, 0.0, RunCondition.GONE),
+        (Life.GONE, 20.0, RunCondition.GONE),
+        (Life.UNKNOWN, 0.4, RunCondition.ALIVE),
+        (Life.UNKNOWN, 4.0, RunCondition.SILENT),
+        (Life.UNKNOWN, -30.0, RunCondition.ALIVE),
+        (Life.UNKNOWN, -3600.0, RunCondition.SILENT),
+        (Life.LIVES, -3600.0, RunCondition.HUNG),
     ],
 )
 def test_what_is_known_of_the_process_comes_before_the_age_of_its_heartbeat(
-    life: Life, silent_s: float, expected: Condition
+    life: Life, silent_s: float, expected: RunCondition
 ) -> None:
     row = consumer(heartbeat_at_us=int(NOW - silent_s * S))
     assert condition_of(row, life, now_us=NOW, patience=PATIENCE) is expected
@@ -42,23 +42,23 @@ def test_what_is_known_of_the_process_comes_before_the_age_of_its_heartbeat(
 @pytest.mark.parametrize("life", Life)
 def test_who_said_that_it_ended_has_ended(life: Life) -> None:
     row = consumer(state="superseded", heartbeat_at_us=NOW - 100 * S)
-    assert condition_of(row, life, now_us=NOW, patience=PATIENCE) is Condition.ENDED
+    assert condition_of(row, life, now_us=NOW, patience=PATIENCE) is RunCondition.ENDED
 
 
 @pytest.mark.parametrize(
     ("start_s", "silent_s", "expected"),
     [
-        (3.0, 5.0, Condition.SILENT),
-        (12.0, 5.0, Condition.QUIET),
-        (12.0, 12.0, Condition.SILENT),
-        (90.0, 29.0, Condition.QUIET),
-        (90.0, 30.0, Condition.SILENT),
-        (500.0, 5.0, Condition.SILENT),
+        (3.0, 5.0, RunCondition.SILENT),
+        (12.0, 5.0, RunCondition.QUIET),
+        (12.0, 12.0, RunCondition.SILENT),
+        (90.0, 29.0, RunCondition.QUIET),
+        (90.0, 30.0, RunCondition.SILENT),
+        (500.0, 5.0, RunCondition.SILENT),
     ],
     ids=["cheap", "dear", "dear and over", "bounded", "bounded and over", "it waited in a queue"],
 )
 def test_where_nobody_knows_a_consumer_is_given_up_the_later_the_more_a_start_costs(
-    start_s: float, silent_s: float, expected: Condition
+    start_s: float, silent_s: float, expected: RunCondition
 ) -> None:
     row = started_in(start_s, heartbeat_at_us=int(NOW - silent_s * S))
     assert condition_of(row, Life.UNKNOWN, now_us=NOW, patience=PATIENCE) is expected

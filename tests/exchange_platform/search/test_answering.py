@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exchange_platform.search.answering import answer
 from exchange_platform.search.documents import EventDocument, EventQuery
-from exchange_platform.search.expressions import AllOf, Expression, Field, Plan, Term, Typo, Within
+from exchange_platform.search.expressions import AllOf, Expression, Field, SearchPlan, Term, Typo, Within
 from exchange_platform.search.plan import steps, understand
 from exchange_platform.search.ranking import Candidate, nearly_begins, order_key
 from exchange_platform.search.standing import flags, start_that_counts
@@ -70,16 +70,16 @@ class Engine:
 
     def __init__(self, documents: Sequence[EventDocument]) -> None:
         self.documents = documents
-        self.asked: list[Plan] = []
+        self.asked: list[SearchPlan] = []
         self.read = 0
 
-    def __call__(self, plan: Plan) -> Iterator[Candidate]:
+    def __call__(self, plan: SearchPlan) -> Iterator[Candidate]:
         self.asked.append(plan)
         for candidate in self.found(plan):
             self.read += 1
             yield candidate
 
-    def found(self, plan: Plan) -> list[Candidate]:
+    def found(self, plan: SearchPlan) -> list[Candidate]:
         """What matches, most points first."""
         scored = [(score(plan, one), one) for one in self.documents]
         matching = [
@@ -88,7 +88,7 @@ class Engine:
         return sorted(matching, key=lambda candidate: -candidate.points)
 
 
-def score(plan: Plan, one: EventDocument) -> int | None:
+def score(plan: SearchPlan, one: EventDocument) -> int | None:
     required = [points(part, one) for part in plan.required]
     if None in required:
         return None
@@ -143,7 +143,7 @@ def test_an_engine_may_find_its_first_events_again(
 ) -> None:
     once, query = Engine(documents), EventQuery(text=text, limit=limit)
 
-    def again(plan: Plan) -> Iterator[Candidate]:
+    def again(plan: SearchPlan) -> Iterator[Candidate]:
         yield from once.found(plan)[:few]
         # Events of the same points in another order, as another copy of an index has them.
         others = once.found(plan)

@@ -16,7 +16,7 @@ from exchange_platform.domain.refusals import Conflict
 from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.accounts.security_events import (
     SecurityKind,
-    Wanted,
+    WantedEvents,
     purge_events,
     read_events,
 )
@@ -117,7 +117,7 @@ def test_money_and_limits_are_logged_in_their_own_transaction_with_who_and_witho
     wallets.withdraw("a1", "w1", 200, "GBP", authorised_by="a secret word", actor=SHOP)
     wallets.set_limit("a1", LimitKind.STAKE, 1000, actor=WEB)
     wallets.take_break("a1", NOW_US + 5_000_000, actor=WEB)
-    events = read_events(database, Wanted(), limit=4)
+    events = read_events(database, WantedEvents(), limit=4)
     assert [(event.kind, event.application, event.token_id, event.client) for event in events] == [
         (SecurityKind.LIMIT_CHANGED, "web", "t1", "192.0.2.1"),
         (SecurityKind.LIMIT_CHANGED, "web", "t1", "192.0.2.1"),
@@ -140,10 +140,10 @@ def test_old_security_events_are_purged_and_newer_ones_are_not(database: Databas
     wallets = Wallets(database, clock=clock)
     clock.pass_s(100)
     wallets.deposit("a1", "d1", 500, "GBP", authorised_by="bank", actor=WEB)
-    before = len(read_events(database, Wanted(), limit=10))
+    before = len(read_events(database, WantedEvents(), limit=10))
     purged = purge_events(database, before_us=clock.now_us(), budget=Budget(clock, 60))
     assert (purged.deleted, purged.left) == (before - 1, 0)
-    (kept,) = read_events(database, Wanted(application="web", kind=SecurityKind.DEPOSIT), limit=10)
+    (kept,) = read_events(database, WantedEvents(application="web", kind=SecurityKind.DEPOSIT), limit=10)
     assert kept.at_us == clock.now_us()
 
 

@@ -30,7 +30,7 @@ from exchange_platform.stores.operational.tables.wallets import order_outbox
 from exchange_platform.stores.operational.wallets.wallets import Wallets
 from exchange_platform.streams.sources.kinesis import StreamUnavailable
 from exchange_platform.streams.sources.names import EXCHANGE_BETS
-from exchange_platform.submission.exchange_asking import ExchangeClient, ExchangeUnavailable
+from exchange_platform.submission.exchange_asking import ExchangeLookup, ExchangeUnavailable
 from exchange_platform.submission.reconciliation import (
     NEVER_TAKEN,
     Reconciled,
@@ -312,7 +312,7 @@ def test_a_bet_is_asked_for_by_its_id(gateway: tuple[str, Path], bet: Bet) -> No
         journal.execute("INSERT OR REPLACE INTO taken_bets VALUES ('strange', 0, ?)", (b"{}",))
         journal.execute("INSERT OR REPLACE INTO taken_bets VALUES ('other', 0, ?)", (encode(taken),))
         journal.commit()
-    client = ExchangeClient(url + "/")
+    client = ExchangeLookup(url + "/")
     assert client.bet(taken.bet_id) == taken
     for unknown in ("b-none", "a/b?c#d", "x" * 64, "<script>"):
         assert client.bet(unknown) is None
@@ -325,11 +325,11 @@ def test_a_bet_is_asked_for_by_its_id(gateway: tuple[str, Path], bet: Bet) -> No
 
 def test_what_is_not_the_exchange_says_nothing_of_a_bet(gateway: tuple[str, Path]) -> None:
     url, _ = gateway
-    elsewhere = ExchangeClient(f"{url}/nowhere")  # a 404, but not of a bet
+    elsewhere = ExchangeLookup(f"{url}/nowhere")  # a 404, but not of a bet
     with pytest.raises(ExchangeUnavailable, match="404"):
         elsewhere.bet("b1")
     (port,) = free_ports(1)
-    nobody = ExchangeClient(f"http://127.0.0.1:{port}")
+    nobody = ExchangeLookup(f"http://127.0.0.1:{port}")
     with pytest.raises(ExchangeUnavailable, match="does not answer"):
         nobody.bet("b1")
 

@@ -24,8 +24,8 @@ from exchange_platform.exchanges.simulated.markets.orders import (
     MAX_STAKE_MINOR,
     MIN_STAKE_MINOR,
     NewOrder,
+    OrderRefusal,
     OrderRefused,
-    Refusal,
 )
 from exchange_platform.exchanges.simulated.markets.settlement import (
     Outcome,
@@ -94,9 +94,9 @@ class LiveMarket:
         """Raise `OrderRefused` unless orders are taken now."""
         state = self.state
         if state.phase not in TRADED:
-            raise OrderRefused(Refusal.MARKET_CLOSED, f"market {self.market_id} is {state.phase.value}")
+            raise OrderRefused(OrderRefusal.MARKET_CLOSED, f"market {self.market_id} is {state.phase.value}")
         if state.suspended_until_us:
-            raise OrderRefused(Refusal.MARKET_SUSPENDED, f"market {self.market_id}")
+            raise OrderRefused(OrderRefusal.MARKET_SUSPENDED, f"market {self.market_id}")
 
     def check(self, order: NewOrder) -> OrderBook:
         """The book that takes this order. Raises `OrderRefused`."""
@@ -104,14 +104,14 @@ class LiveMarket:
         book = self.books.get((order.selection_id, order.handicap))
         if book is None:
             raise OrderRefused(
-                Refusal.UNKNOWN_SELECTION,
+                OrderRefusal.UNKNOWN_SELECTION,
                 f"selection {order.selection_id} with handicap {order.handicap} in market {self.market_id}",
             )
         if order.odds is not None:
             check_ladder(order.odds)
         if not MIN_STAKE_MINOR <= order.stake_minor <= MAX_STAKE_MINOR:
             raise OrderRefused(
-                Refusal.INVALID_STAKE,
+                OrderRefusal.INVALID_STAKE,
                 f"{order.stake_minor} minor units; allowed are {MIN_STAKE_MINOR} to {MAX_STAKE_MINOR}",
             )
         return book
@@ -200,11 +200,13 @@ class LiveMarket:
         """
         bet = self.bets.get(number)
         if bet is None or bet.status is not BetStatus.OPEN:
-            raise OrderRefused(Refusal.NOT_RESTING, f"bet {number} in market {self.market_id}")
+            raise OrderRefused(OrderRefusal.NOT_RESTING, f"bet {number} in market {self.market_id}")
         if self.state.phase not in TRADED:  # it waits for its turn to be voided
-            raise OrderRefused(Refusal.MARKET_CLOSED, f"market {self.market_id} is {self.state.phase.value}")
+            raise OrderRefused(
+                OrderRefusal.MARKET_CLOSED, f"market {self.market_id} is {self.state.phase.value}"
+            )
         if size_minor is not None and size_minor <= 0:
-            raise OrderRefused(Refusal.INVALID_STAKE, f"{size_minor} minor units to cancel")
+            raise OrderRefused(OrderRefusal.INVALID_STAKE, f"{size_minor} minor units to cancel")
         taken = self.books[bet.selection_id, bet.handicap].reduce(number, size_minor)
         remaining = bet.remaining_minor - taken
         after = msgspec.structs.replace(
@@ -343,7 +345,7 @@ class LiveMarket:
 def check_ladder(odds: Decimal) -> None:
     """Raise `OrderRefused` unless a customer may ask for these odds."""
     if not is_on_ladder(odds):
-        raise OrderRefused(Refusal.INVALID_ODDS, f"{odds} is not on the price ladder")
+        raise OrderRefused(OrderRefusal.INVALID_ODDS, f"{odds} is not on the price ladder")
 
 
 def worst_odds(side: Side) -> Decimal:

@@ -27,7 +27,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     stake_minor: int
 
 
-class Refusal(enum.Enum):
+class OrderRefusal(enum.Enum):
     """Why an order was not taken."""
 
     UNKNOWN_MARKET = "unknown market"
@@ -46,6 +46,6 @@ class Refusal(enum.Enum):
 class OrderRefused(Exception):
     """The exchange did not do what was asked, and nothing changed; `refusal` says why."""
 
-    def __init__(self, refusal: Refusal, detail: str) -> None:
+    def __init__(self, refusal: OrderRefusal, detail: str) -> None:
         super().__init__(f"{refusal.value}: {detail}")
         self.refusal = refusal

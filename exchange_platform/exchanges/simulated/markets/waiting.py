@@ -13,7 +13,7 @@ import msgspec
 from exchange_platform.domain.bets import BetStatus
 from exchange_platform.domain.records import BetUpdate
 from exchange_platform.exchanges.simulated.markets.market import LiveMarket
-from exchange_platform.exchanges.simulated.states import Waiting
+from exchange_platform.exchanges.simulated.states import WaitingOrder
 
 MAX_REASON = 200
 
@@ -46,7 +46,7 @@ def reduced(bet: BetUpdate, size_minor: int | None, now: datetime, reason: str |
     )
 
 
-def wait(live: LiveMarket, bet: BetUpdate, waiting: Waiting, now: datetime) -> None:
+def wait(live: LiveMarket, bet: BetUpdate, waiting: WaitingOrder, now: datetime) -> None:
     """Let a pending bet wait; its owner is notified that the exchange has it."""
     live.state.waiting = [*live.state.waiting, waiting]
     told = msgspec.structs.replace(

@@ -9,7 +9,7 @@ import random
 
 from exchange_platform.domain.events import Score
 from exchange_platform.exchanges.simulated.fixtures import Event
-from exchange_platform.exchanges.simulated.play.course import Course, Step, normal, solve
+from exchange_platform.exchanges.simulated.play.course import Course, CourseStep, normal, solve
 
 _MINUTES = 48
 _STEPS = 24
@@ -65,9 +65,9 @@ def _step(
     firsts: tuple[tuple[float], tuple[float]],
     *,
     jump: bool = False,
-) -> Step:
+) -> CourseStep:
     scores = tuple(
         Score(name=name, value=str(points))
         for name, points in zip(event.participants, (away, home), strict=True)
     )
-    return Step(at, phase, scores, tuple((first, 1 - first) for (first,) in firsts), jump)
+    return CourseStep(at, phase, scores, tuple((first, 1 - first) for (first,) in firsts), jump)

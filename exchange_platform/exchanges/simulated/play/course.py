@@ -15,7 +15,7 @@ Chances = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CourseStep:
     """From `at`, a share of the time of play, this is how it stands. `jump` says that something happened that
     suspends markets.
     """
@@ -33,7 +33,7 @@ class Course:
     selections, by market.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[CourseStep, ...]
     winners: tuple[tuple[int, ...], ...]
 
 

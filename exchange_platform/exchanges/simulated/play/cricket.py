@@ -7,7 +7,7 @@ import random
 
 from exchange_platform.domain.events import Score
 from exchange_platform.exchanges.simulated.fixtures import Event
-from exchange_platform.exchanges.simulated.play.course import Course, Step, normal, solve
+from exchange_platform.exchanges.simulated.play.course import Course, CourseStep, normal, solve
 
 _OVERS, _WICKETS = 20, 10
 _RUNS_AN_OVER, _SPREAD_AN_OVER = 8.0, 3.6
@@ -86,7 +86,7 @@ def _step(
     home: float,
     *,
     jump: bool = False,
-) -> Step:
+) -> CourseStep:
     batted = (
         [True, True]
         if innings[1 - first][2] or phase not in ("1st innings", "innings break")
@@ -98,4 +98,4 @@ def _step(
         else Score(name=name, value="yet to bat")
         for name, (runs, wickets, overs), bats in zip(event.participants, innings, batted, strict=True)
     )
-    return Step(at, phase, scores, ((home, 1 - home),), jump)
+    return CourseStep(at, phase, scores, ((home, 1 - home),), jump)

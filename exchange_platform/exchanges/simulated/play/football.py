@@ -8,7 +8,7 @@ import random
 
 from exchange_platform.domain.events import Score
 from exchange_platform.exchanges.simulated.fixtures import Event
-from exchange_platform.exchanges.simulated.play.course import Chances, Course, Step, poisson, solve
+from exchange_platform.exchanges.simulated.play.course import Chances, Course, CourseStep, poisson, solve
 
 _MINUTES_A_STEP, _STEPS = 2, 45
 _BREAK = 0.04
@@ -51,11 +51,11 @@ def _step(
     left: float,
     *,
     jump: bool = False,
-) -> Step:
+) -> CourseStep:
     scores = tuple(
         Score(name=name, value=str(goals)) for name, goals in zip(event.participants, score, strict=True)
     )
-    return Step(at, phase, scores, _chances(score, rates, left), jump)
+    return CourseStep(at, phase, scores, _chances(score, rates, left), jump)
 
 
 def _chances(score: list[int], rates: tuple[float, float], left: float) -> Chances:

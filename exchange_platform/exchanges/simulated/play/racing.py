@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from exchange_platform.domain.events import Score
 from exchange_platform.exchanges.simulated.fixtures import Event
-from exchange_platform.exchanges.simulated.play.course import Course, Step
+from exchange_platform.exchanges.simulated.play.course import Course, CourseStep
 
 _PHASES = (
     (0.0, "off"),
@@ -42,7 +42,7 @@ def play(event: Event, chance: random.Random) -> Course:
         order.append(drawn)
     place_odds = [selection.chance / (1 - selection.chance) for selection in place.selections]
     winning, placing = _Seen(order[:1], len(order), chance), _Seen(order[:paid], len(order), chance)
-    steps: list[Step] = []
+    steps: list[CourseStep] = []
     for (begins, phase), (ends, _) in pairwise((*_PHASES, (2.0, ""))):
         for part in range(1 if begins == 1.0 else _BETWEEN):
             at = begins + (ends - begins) * part / _BETWEEN
@@ -55,13 +55,13 @@ def play(event: Event, chance: random.Random) -> Course:
                     tuple(float(horse in some) for horse in range(len(order)))
                     for some in (order[:1], order[:paid])
                 )
-                steps.append(Step(at, phase, finish, known))
+                steps.append(CourseStep(at, phase, finish, known))
                 continue
             wins = winning.weigh(first_chances, at)
             total = sum(wins)
             odds = placing.weigh(place_odds, at)
             steps.append(
-                Step(
+                CourseStep(
                     at,
                     phase,
                     (),

@@ -9,7 +9,7 @@ import random
 
 from exchange_platform.domain.events import Score
 from exchange_platform.exchanges.simulated.fixtures import Event
-from exchange_platform.exchanges.simulated.play.course import Course, Step, solve
+from exchange_platform.exchanges.simulated.play.course import Course, CourseStep, solve
 
 
 def play(event: Event, chance: random.Random) -> Course:
@@ -42,7 +42,7 @@ def play(event: Event, chance: random.Random) -> Course:
         played.append((phase, _scores(event, won, sets), now, ended and not over))
     last = len(played) - 1
     steps = tuple(
-        Step(number / last, phase, scores, ((now, 1 - now),), jump)
+        CourseStep(number / last, phase, scores, ((now, 1 - now),), jump)
         for number, (phase, scores, now, jump) in enumerate(played)
     )
     return Course(steps, ((0 if won[0] == 2 else 1,),))

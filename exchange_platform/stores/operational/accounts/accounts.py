@@ -33,7 +33,7 @@ class AddressTaken(Exception):
     """Another account holds the address: refuse. Roll the transaction back."""
 
 
-class IllegalTransition(Exception):
+class IllegalAccountTransition(Exception):
     """The account's state does not allow that: refuse. The message names both states."""
 
 
@@ -178,7 +178,7 @@ def ask_confirmation(connection: sa.Connection, account: Account, now_us: int) -
 def confirm(connection: sa.Connection, account: Account, now_us: int) -> None:
     """Confirm the account as it was read; from then on it holds its address.
 
-    Raises `IllegalTransition` (also when the account has changed since) and `AddressTaken`: roll the
+    Raises `IllegalAccountTransition` (also when the account has changed since) and `AddressTaken`: roll the
     transaction back.
     """
     try:
@@ -224,12 +224,12 @@ def close(connection: sa.Connection, account_id: str, now_us: int) -> bool:
 
 
 def choose_mail(connection: sa.Connection, account_id: str, choice: MailChoice) -> Account:
-    """Set which mails the owner wants. Raises `NoSuchAccount`, and `IllegalTransition` for a closed
+    """Set which mails the owner wants. Raises `NoSuchAccount`, and `IllegalAccountTransition` for a closed
     account.
     """
     account = lock(connection, account_id)
     if account.state is AccountState.CLOSED:
-        raise IllegalTransition("the account is closed: no mail goes out to it")
+        raise IllegalAccountTransition("the account is closed: no mail goes out to it")
     connection.execute(
         sa.update(accounts).where(accounts.c.account_id == account_id).values(mail_choice=choice.value)
     )
@@ -330,7 +330,7 @@ def _change(
     **more: Any,
 ) -> None:
     if state not in TRANSITIONS[account.state]:
-        raise IllegalTransition(
+        raise IllegalAccountTransition(
             f"account {account.account_id} is {account.state.value} and can't become {state.value}"
         )
     changed = connection.execute(
@@ -345,7 +345,7 @@ def _change(
         )
     ).rowcount
     if changed != 1:
-        raise IllegalTransition(
+        raise IllegalAccountTransition(
             f"account {account.account_id} is no longer {account.state.value} at version {account.version}"
         )
 

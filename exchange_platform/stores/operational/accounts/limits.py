@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, sqlite
 
-from exchange_platform.domain.limits import Limit, remembered, wait_us
+from exchange_platform.domain.limits import RateLimit, remembered, wait_us
 from exchange_platform.stores.operational.database import Database
 from exchange_platform.stores.operational.purge_rounds import ROWS_AT_ONCE, Budget, Purged, counted
 from exchange_platform.stores.operational.tables.accounts import rate_limits
@@ -33,7 +33,7 @@ class Rule:
 
     name: str
     subject: str
-    limits: Sequence[Limit]
+    limits: Sequence[RateLimit]
 
     @property
     def key(self) -> str:

@@ -82,14 +82,14 @@ def write_events(connection: sa.Connection, events: Sequence[SecurityEvent]) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedEvents:
     """Which events are asked for: those of the application and of the kind, where these are given."""
 
     application: str | None = None
     kind: SecurityKind | None = None
 
 
-def read_events(database: Database, wanted: Wanted, *, limit: int) -> list[SecurityEvent]:
+def read_events(database: Database, wanted: WantedEvents, *, limit: int) -> list[SecurityEvent]:
     """The newest events that are asked for, newest first. Raises `StoreUnavailable`."""
     query = sa.select(security_events).order_by(security_events.c.event_id.desc()).limit(limit)
     if wanted.application is not None:

@@ -20,7 +20,7 @@ from exchange_platform.domain.betting_limits import (
     AMOUNTS,
     LONGEST_BREAK_US,
     NO_LIMITS,
-    Limit,
+    BettingLimit,
     LimitKind,
     Limits,
     change_of,
@@ -247,7 +247,7 @@ class Wallets:
             account = _account(connection, account_id, held=True)
             held = ProfileSums(connection, {account_id: account.currency})  # one change after the other
             before = read_limits(connection, [account_id], now_us).get(account_id, NO_LIMITS)
-            current = before.limits.get(kind, Limit(kind))
+            current = before.limits.get(kind, BettingLimit(kind))
             if kind is LimitKind.BREAK:
                 until_us = before.break_until_us(now_us)
                 if until_us is not None and value is not None and value < until_us:

@@ -24,7 +24,11 @@ from exchange_platform.local.emulator.server import provision
 from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import Settings
 from exchange_platform.stores.operational.accounts.api_tokens import ApiTokens
-from exchange_platform.stores.operational.accounts.security_events import SecurityKind, Wanted, read_events
+from exchange_platform.stores.operational.accounts.security_events import (
+    SecurityKind,
+    WantedEvents,
+    read_events,
+)
 from exchange_platform.stores.operational.database import Database, metadata
 from exchange_platform.stores.operational.tables.security import api_tokens, security_events
 from tests.exchange_platform.betting import add_account, add_event, add_market
@@ -120,7 +124,7 @@ def _rows(database: Database) -> dict[str, list[Any]]:
 
 def _events(api: TestClient, database: Database, kind: SecurityKind) -> list[Any]:
     api.app.state.services.security_log.flush()  # type: ignore[attr-defined]
-    return read_events(database, Wanted(kind=kind), limit=1000)
+    return read_events(database, WantedEvents(kind=kind), limit=1000)
 
 
 def test_each_route_is_open_to_all_or_needs_exactly_one_scope(settings: Settings) -> None:

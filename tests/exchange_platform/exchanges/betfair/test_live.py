@@ -26,7 +26,7 @@ from exchange_platform.exchanges.betfair.live_journal import (
     EXECUTION,
     UPDATE,
     LiveJournal,
-    Waiting,
+    WaitingLine,
 )
 from exchange_platform.exchanges.betfair.messages import decode_line
 from exchange_platform.exchanges.betfair.states import FeedStates
@@ -198,7 +198,7 @@ class Follower:
         self._thread.join(15)
         assert not self._thread.is_alive()
 
-    def outbox(self) -> list[Waiting]:
+    def outbox(self) -> list[WaitingLine]:
         return self.journal.waiting(10**6)
 
     def known(self) -> Known:

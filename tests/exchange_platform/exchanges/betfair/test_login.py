@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from exchange_platform.exchanges.betfair.connection import ConnectionEnded
 from exchange_platform.exchanges.betfair.live import NotAllowed
-from exchange_platform.exchanges.betfair.login import Account, AccountLogin, GivenToken
+from exchange_platform.exchanges.betfair.login import AccountLogin, BetfairAccount, GivenToken
 from tests.support.certificates import Certificate
 
 SECRETS = ("an-app-key", "ann", "correct horse", "token-1")
@@ -76,7 +76,7 @@ def identity(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 def login(identity: Identity, certificate: Certificate | None = None) -> AccountLogin:
     return AccountLogin(
-        Account(
+        BetfairAccount(
             app_key=SecretStr("an-app-key"),
             username=SecretStr("ann"),
             password=SecretStr("correct horse"),

@@ -14,7 +14,7 @@ from exchange_platform.exchanges.simulated.desk import OrderBatch
 from exchange_platform.exchanges.simulated.exchange import Exchange
 from exchange_platform.exchanges.simulated.journal import Journal
 from exchange_platform.exchanges.simulated.markets.market import LiveMarket
-from exchange_platform.exchanges.simulated.retention import USUAL, Pairs, Progress, Retention
+from exchange_platform.exchanges.simulated.retention import USUAL, Pairs, Retention, RetentionProgress
 from exchange_platform.exchanges.simulated.states import Phase
 
 SHARD = "shardId-000000000000@1"
@@ -102,7 +102,7 @@ class RunningExchange:
         )
 
     def _tick(self, sequence: int, orders: Sequence[OrderBatch]) -> None:
-        batch = self.exchange.tick(Progress(sequence, 1), orders)
+        batch = self.exchange.tick(RetentionProgress(sequence, 1), orders)
         if batch is not None:
             self.pairs.extend(batch.pairs)
         self.feed.extend(decode_update(update) for update in self.journal.unfed)

@@ -16,7 +16,7 @@ from exchange_platform.domain.money import commission_minor
 from exchange_platform.domain.records import BetUpdate, Execution, Record, decode, encode
 from exchange_platform.exchanges.simulated.fixtures import Fixtures, Selection
 from exchange_platform.exchanges.simulated.markets.market import LiveMarket
-from exchange_platform.exchanges.simulated.markets.orders import NewOrder, OrderRefused, Refusal
+from exchange_platform.exchanges.simulated.markets.orders import NewOrder, OrderRefusal, OrderRefused
 from exchange_platform.exchanges.simulated.markets.settlement import COMMISSION_RATE
 from exchange_platform.exchanges.simulated.programme import Programme
 from exchange_platform.exchanges.simulated.states import Phase
@@ -227,7 +227,7 @@ def test_a_customer_places_changes_and_cancels(quiet: RunningExchange) -> None:
     assert (gone.status, gone.cancelled_minor) == (BetStatus.CANCELLED, 700)
     with pytest.raises(OrderRefused) as refused:
         exchange.cancel(moved.bet_id)
-    assert refused.value.refusal is Refusal.NOT_RESTING
+    assert refused.value.refusal is OrderRefusal.NOT_RESTING
 
 
 def test_a_market_order_takes_what_there_is_and_never_rests(quiet: RunningExchange) -> None:
@@ -245,17 +245,17 @@ def test_a_market_order_takes_what_there_is_and_never_rests(quiet: RunningExchan
 @pytest.mark.parametrize(
     ("change", "refusal"),
     [
-        ({"market_id": "1.1"}, Refusal.UNKNOWN_MARKET),
-        ({"selection_id": 1}, Refusal.UNKNOWN_SELECTION),
-        ({"odds": Decimal("2.01")}, Refusal.INVALID_ODDS),
-        ({"odds": Decimal("NaN")}, Refusal.INVALID_ODDS),
-        ({"odds": Decimal("sNaN")}, Refusal.INVALID_ODDS),
-        ({"odds": Decimal("Infinity")}, Refusal.INVALID_ODDS),
-        ({"stake_minor": 99}, Refusal.INVALID_STAKE),
+        ({"market_id": "1.1"}, OrderRefusal.UNKNOWN_MARKET),
+        ({"selection_id": 1}, OrderRefusal.UNKNOWN_SELECTION),
+        ({"odds": Decimal("2.01")}, OrderRefusal.INVALID_ODDS),
+        ({"odds": Decimal("NaN")}, OrderRefusal.INVALID_ODDS),
+        ({"odds": Decimal("sNaN")}, OrderRefusal.INVALID_ODDS),
+        ({"odds": Decimal("Infinity")}, OrderRefusal.INVALID_ODDS),
+        ({"stake_minor": 99}, OrderRefusal.INVALID_STAKE),
     ],
 )
 def test_a_refused_order_says_why_and_changes_nothing(
-    quiet: RunningExchange, change: dict[str, object], refusal: Refusal
+    quiet: RunningExchange, change: dict[str, object], refusal: OrderRefusal
 ) -> None:
 
     live, selection = _open_market(quiet)
@@ -276,7 +276,7 @@ def test_a_suspended_market_takes_no_orders_and_what_rested_has_lapsed(quiet: Ru
             break
     with pytest.raises(OrderRefused) as refused:
         quiet.exchange.place(_order(live, selection, Side.BACK, "900", 1000))
-    assert refused.value.refusal is Refusal.MARKET_SUSPENDED
+    assert refused.value.refusal is OrderRefusal.MARKET_SUSPENDED
     newest = [
         record
         for record in (decode(data) for _, data in quiet.pairs)
@@ -296,10 +296,10 @@ def test_a_bet_that_waits_to_be_voided_is_no_longer_its_owners_to_cancel(quiet: 
     assert 0 < len(waiting) < len(placed), "the void is to be cut off in the middle"
     with pytest.raises(OrderRefused) as refused:
         quiet.exchange.cancel(waiting[-1])
-    assert refused.value.refusal is Refusal.MARKET_CLOSED
+    assert refused.value.refusal is OrderRefusal.MARKET_CLOSED
     with pytest.raises(OrderRefused) as refused:
         quiet.exchange.replace(waiting[-1], Decimal(950))
-    assert refused.value.refusal is Refusal.MARKET_CLOSED
+    assert refused.value.refusal is OrderRefusal.MARKET_CLOSED
     quiet.run(5)
     newest = {
         record.bet_id: record

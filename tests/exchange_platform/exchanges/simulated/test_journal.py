@@ -16,7 +16,7 @@ from exchange_platform.domain.bets import BetStatus, check_transition
 from exchange_platform.domain.records import BetUpdate, Execution, decode
 from exchange_platform.exchanges.simulated.exchange import Exchange
 from exchange_platform.exchanges.simulated.journal import Journal
-from exchange_platform.exchanges.simulated.retention import Pairs, Progress
+from exchange_platform.exchanges.simulated.retention import Pairs, RetentionProgress
 from tests.exchange_platform.exchanges.simulated.running import START_US, MadeUpTime, RunningExchange
 
 
@@ -136,8 +136,8 @@ def test_a_lost_journal_repeats_no_id(tmp_path: Path) -> None:
 def test_progress_is_remembered(tmp_path: Path) -> None:
     running = RunningExchange(tmp_path / "journal.sqlite", MadeUpTime())
     running.run(1)
-    running.exchange.note(Progress(7, 1234))
-    assert Journal(tmp_path / "journal.sqlite").progress == Progress(7, 1234)
+    running.exchange.note(RetentionProgress(7, 1234))
+    assert Journal(tmp_path / "journal.sqlite").progress == RetentionProgress(7, 1234)
 
 
 _TRADE_UNTIL_KILLED = """

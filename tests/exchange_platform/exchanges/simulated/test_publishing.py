@@ -17,7 +17,7 @@ import pytest
 from exchange_platform.domain.bets import check_transition
 from exchange_platform.domain.records import BetUpdate, Execution, decode
 from exchange_platform.exchanges.simulated import process
-from exchange_platform.exchanges.simulated.process import AlreadyRunning, run
+from exchange_platform.exchanges.simulated.process import ExchangeAlreadyRunning, run
 from exchange_platform.exchanges.simulated.publishing import Publishing
 from exchange_platform.exchanges.simulated.retention import Pairs
 from exchange_platform.exchanges.simulated.taken_bets import JOURNAL_FILE
@@ -239,7 +239,7 @@ def test_a_second_exchange_on_the_same_directory_is_refused(settings: Settings, 
     def second() -> bool:
         if len(_read(settings)) == 0:
             return False
-        with pytest.raises(AlreadyRunning) as error:
+        with pytest.raises(ExchangeAlreadyRunning) as error:
             run(settings, rate=1, seed=None, stop=threading.Event())
         refused.append(str(error.value))
         return True

@@ -12,7 +12,7 @@ import pytest
 
 from exchange_platform.domain.records import Execution, decode
 from exchange_platform.exchanges.simulated.journal import Journal
-from exchange_platform.exchanges.simulated.retention import Progress, Retention
+from exchange_platform.exchanges.simulated.retention import Retention, RetentionProgress
 from exchange_platform.streams.engine.source import SHARD_END
 from tests.exchange_platform.exchanges.simulated.running import MadeUpTime, RunningExchange
 
@@ -33,7 +33,7 @@ def _numbers(path: Path) -> dict[str, int]:
 
 def _publish_all(running: RunningExchange, *, stream: int = 1, position: str = "100") -> None:
     shard = f"shardId-000000000000@{stream}"
-    running.exchange.note(Progress(running.journal.last_sequence, stream, {shard: position}))
+    running.exchange.note(RetentionProgress(running.journal.last_sequence, stream, {shard: position}))
 
 
 def _forget(running: RunningExchange, *, after_s: float) -> None:
@@ -76,7 +76,7 @@ def test_what_one_shard_lacks_is_not_forgotten_for_what_the_other_has(tmp_path: 
     running = RunningExchange(tmp_path / "journal.sqlite", MadeUpTime())
     told = running.run(2)
     other = "shardId-000000000001@1"
-    running.exchange.note(Progress(running.journal.last_sequence, 1, {SHARD: "5", other: "7"}))
+    running.exchange.note(RetentionProgress(running.journal.last_sequence, 1, {SHARD: "5", other: "7"}))
     running.acknowledged = {SHARD: "900"}
     _forget(running, after_s=3600)
     assert running.retained() == told
@@ -166,7 +166,7 @@ def test_what_was_published_since_the_last_note_goes_out_again(tmp_path: Path) -
     running.run(5, published=None)
     noted = Journal(path).progress.sequence
     assert running.journal.last_sequence - 25 <= noted < running.journal.last_sequence
-    running.exchange.note(Progress(running.journal.last_sequence, 1))
+    running.exchange.note(RetentionProgress(running.journal.last_sequence, 1))
     assert Journal(path).progress.sequence == running.journal.last_sequence
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from exchange_platform.domain.records import Record, decode
 from exchange_platform.exchanges.platform_requests import REQUESTS_FILE, PlatformRequests
-from exchange_platform.exchanges.simulated.journal import Batch
+from exchange_platform.exchanges.simulated.journal import JournalBatch
 from exchange_platform.exchanges.simulated.journal_reader import JOURNAL_FILE
-from exchange_platform.exchanges.simulated.retention import Pairs, Progress, Retention
+from exchange_platform.exchanges.simulated.retention import Pairs, Retention, RetentionProgress
 from exchange_platform.exchanges.simulated.serving import Serving
 from exchange_platform.operations.checks.exchange import exchange_agrees
 from exchange_platform.operations.checks.outcomes import CheckOutcome
-from exchange_platform.submission.exchange_asking import ExchangeClient
+from exchange_platform.submission.exchange_asking import ExchangeLookup
 from tests.exchange_platform.exchanges.simulated.running import START_US, MadeUpTime, RunningExchange
 from tests.exchange_platform.operations.checks.stores import (
     LAKE_FOLDER,
@@ -36,7 +36,7 @@ class _Stream:
     def __init__(self) -> None:
         self.pairs: Pairs = []
 
-    def offer(self, batch: Batch) -> None:
+    def offer(self, batch: JournalBatch) -> None:
         self.pairs += batch.pairs
         assert batch.done is not None
         batch.done.set()
@@ -48,7 +48,7 @@ class World:
 
     stores: Stores
     running: RunningExchange
-    exchange: ExchangeClient
+    exchange: ExchangeLookup
     requests: PlatformRequests
     records: list[Record]
 
@@ -64,7 +64,9 @@ class World:
         if taken:
             self.stores.to_both(told)
         position = str(int(self.stores.position or 0) + (0 if taken else 1))
-        self.running.exchange.note(Progress(self.running.journal.last_sequence, 1, {SHARD: position}))
+        self.running.exchange.note(
+            RetentionProgress(self.running.journal.last_sequence, 1, {SHARD: position})
+        )
         if acknowledged:
             self.running.acknowledged = {SHARD: str(self.stores.position)}
         self.running.journal.forget(self.running.clock.us, self.running.acknowledged)
@@ -100,7 +102,7 @@ def world_at(directory: Path, *, retention: Retention, now_us: int) -> Iterator[
     stores = opened_stores(directory) if (directory / LAKE_FOLDER).exists() else make_stores(directory)
     requests = PlatformRequests(data_dir / REQUESTS_FILE)
     with running_gateway(data_dir, clock=clock) as url:
-        exchange = ExchangeClient(url)
+        exchange = ExchangeLookup(url)
         running.acknowledged = {SHARD: str(stores.position)}
         held = running.journal.batches(0, running.journal.last_sequence)
         records = [decode(data) for batch in held for _, data in batch.pairs]

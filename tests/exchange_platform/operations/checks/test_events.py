@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from exchange_platform.domain.events import EventStatus, MarketStatus
 from exchange_platform.operations.checks import (
+    CheckScope,
     Events,
     Rounds,
-    Scope,
     finished_events_take_no_bets,
     index_agrees,
 )
@@ -136,7 +136,7 @@ def test_every_event_gets_a_turn_and_what_was_wrong_is_looked_at_until_it_is_rig
     assert some_events(database, None, 7) == Events()
     applied(database, [event("e1", version=2)], now_us=NOW_US + 1)
     wrong = index_agrees(database, index, wait=lambda _: None)
-    rounds = Rounds().after(Scope(events=Events(None, "e3")), None, None, None, wrong)
+    rounds = Rounds().after(CheckScope(events=Events(None, "e3")), None, None, None, wrong)
     assert (rounds.after_event, rounds.wrong_events) == ("e3", ("e1",))
     again = index_agrees(database, index, Events("e3", None, rounds.wrong_events), wait=lambda _: None)
     assert again.wrong == ("e1",)

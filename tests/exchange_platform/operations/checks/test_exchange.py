@@ -19,7 +19,7 @@ from exchange_platform.operations.checks import bets_conserved, exchange_agrees,
 from exchange_platform.operations.checks.missing import request_missing
 from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.stores.operational.database import bets
-from exchange_platform.submission.exchange_asking import ExchangeClient
+from exchange_platform.submission.exchange_asking import ExchangeLookup
 from exchange_platform.submission.reconciliation import NEVER_TAKEN
 from tests.exchange_platform.exchanges.simulated.running import START_US
 from tests.exchange_platform.operations.checks.exchange_world import World, traded_once, world_at
@@ -250,7 +250,7 @@ def test_an_exchange_without_a_report_is_not_compared_and_not_passed(world: Worl
     (tmp_path / "empty").mkdir()
     with running_gateway(tmp_path / "empty") as url:
         for address in (url, f"{url}/elsewhere"):
-            exchange = ExchangeClient(address)
+            exchange = ExchangeLookup(address)
             outcome = exchange_agrees(world.stores.database, world.stores.lake, exchange, SYSTEM_CLOCK, "")
             assert not outcome.compared
             assert not outcome.passed

@@ -8,7 +8,7 @@ import pytest
 
 from exchange_platform.domain.bets import Bet
 from exchange_platform.domain.records import Record
-from exchange_platform.operations.checks import ALWAYS, Span, lake_agrees, span_before, windows_agree
+from exchange_platform.operations.checks import ALWAYS, CheckedSpan, lake_agrees, span_before, windows_agree
 from exchange_platform.streams.sources.names import EXCHANGE_BETS
 from tests.exchange_platform.operations.checks.stores import EPOCH, Stores
 from tests.support.workload import START, matched_pairs
@@ -67,12 +67,18 @@ FIRST = "WHERE placed_at_us = (SELECT min(placed_at_us) FROM bets)"
 def test_a_bet_that_differs_is_caught(stores: Stores, corruption: str, said: str) -> None:
     first = START.replace(microsecond=0)
     stores.sql(corruption)
-    for placed in ((ALWAYS,), (Span(None, first + timedelta(minutes=1)),), (Span(first, first + SECOND),)):
+    for placed in (
+        (ALWAYS,),
+        (CheckedSpan(None, first + timedelta(minutes=1)),),
+        (CheckedSpan(first, first + SECOND),),
+    ):
         outcome = lake_agrees(stores.database, stores.lake, placed, wait=Waiting())
         assert not outcome.passed
         assert outcome.wrong == (first.isoformat(),)
         assert said in outcome.description
-    assert lake_agrees(stores.database, stores.lake, [Span(first + SECOND, None)], wait=Waiting()).passed
+    assert lake_agrees(
+        stores.database, stores.lake, [CheckedSpan(first + SECOND, None)], wait=Waiting()
+    ).passed
 
 
 def test_a_bet_that_only_this_platform_knows_of_is_no_difference(stores: Stores) -> None:

@@ -8,8 +8,8 @@ from exchange_platform.domain.records import Execution
 from exchange_platform.operations.checks import (
     ALWAYS,
     CheckOutcome,
+    CheckScope,
     Rounds,
-    Scope,
     bets_conserved,
     lake_agrees,
     money_conserved,
@@ -33,7 +33,7 @@ def _hours_of_data(stores: Stores, hours: int) -> None:
         )
 
 
-def _after(rounds: Rounds, scope: Scope, users: CheckOutcome = PASSED) -> Rounds:
+def _after(rounds: Rounds, scope: CheckScope, users: CheckOutcome = PASSED) -> Rounds:
     """The rounds after one in which everything else passed, kept as text meanwhile."""
     return Rounds.from_text(rounds.after(scope, [users, PASSED], PASSED, PASSED).to_text())
 

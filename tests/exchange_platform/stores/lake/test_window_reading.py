@@ -19,11 +19,11 @@ from exchange_platform.domain.windows import WINDOW, aggregate
 from exchange_platform.settings import Settings
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.lake.lake import Lake
-from exchange_platform.stores.lake.window_reading import MarketWindow, Span, WindowReader
+from exchange_platform.stores.lake.window_reading import MarketWindow, WindowReader, WindowSpan
 from tests.exchange_platform.stores.lake.lake_feed import NOON, SECOND, SOURCE, Feed, execution
 from tests.support.prepared import prepare
 
-ALL = Span()
+ALL = WindowSpan()
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_read_is_bounded_by_span_selection_and_number(feed: Feed, reader: Wind
         ]
     )
     feed.lake.close_windows(SOURCE, 1, {"1.1": NOON + 2 * WINDOW})
-    span = Span(NOON + WINDOW, NOON + 3 * WINDOW)
+    span = WindowSpan(NOON + WINDOW, NOON + 3 * WINDOW)
     assert [number for number, *_ in told(reader.read("1.1", span, limit=100))] == [1, 1, 2, 2]
     assert [number for number, *_ in told(reader.read("1.1", span, selection_id=8, limit=100))] == [1, 2]
     assert [number for number, *_ in told(reader.read("1.1", ALL, limit=3))] == [2, 3, 3]

@@ -16,7 +16,7 @@ from exchange_platform.stores.checkpoints import TablesMissing
 from exchange_platform.stores.operational.accounts.api_tokens import ApiTokens, NewToken
 from exchange_platform.stores.operational.accounts.security_events import (
     SecurityKind,
-    Wanted,
+    WantedEvents,
     purge_events,
     read_events,
 )
@@ -102,7 +102,7 @@ def test_the_release_before_applications_goes_on_writing_beside_this_one(
     ApiTokens(database).revoke("web", [], OPERATOR, SYSTEM_CLOCK.now_us())
     (stored,) = ApiTokens(database).list()
     assert (stored.last_used_at_us, stored.state(0)) == (5, "revoked")
-    events = read_events(database, Wanted(application="web"), limit=5)
+    events = read_events(database, WantedEvents(application="web"), limit=5)
     assert [event.kind for event in events] == [SecurityKind.REVOKED, SecurityKind.MADE]
     purged = purge_events(database, before_us=2**62, budget=Budget(SYSTEM_CLOCK, 10))
     assert (purged.deleted, purged.left) == (2, 0)

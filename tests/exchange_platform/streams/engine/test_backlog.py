@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from exchange_platform.streams.engine.backlog import Backlog, Size
 from exchange_platform.streams.engine.cutting import split_whole
 from exchange_platform.streams.engine.source import ShardBatch, StreamRecord
-from exchange_platform.streams.engine.steps import FIRST_STEP, MAX_STEP, MIN_STEP, STEP_S, Pace
+from exchange_platform.streams.engine.steps import FIRST_STEP, MAX_STEP, MIN_STEP, STEP_S, StepPace
 
 
 def batch_of(groups: list[int], size: int = 10, first: int = 1) -> ShardBatch:
@@ -98,7 +98,7 @@ def test_the_newest_are_dropped_and_what_is_in_hand_stays() -> None:
 @pytest.mark.parametrize("seconds_a_record", [0.00001, 0.001, 0.02, 0.5])
 @pytest.mark.parametrize("own_s", [0.0, 0.05, 0.5])
 def test_the_pace_settles_where_a_step_takes_some_seconds(seconds_a_record: float, own_s: float) -> None:
-    pace = Pace()
+    pace = StepPace()
     for _ in range(40):
         pace.committed(pace.records, own_s + pace.records * seconds_a_record)
     took_s = own_s + pace.records * seconds_a_record
@@ -112,14 +112,14 @@ def test_steps_do_not_shrink_for_a_cost_that_is_the_commits_own(noise: float) ->
     hundred times as often.
     """
     rng = random.Random(1)
-    pace = Pace()
+    pace = StepPace()
     for _ in range(40):
         pace.committed(pace.records, 3.0 * rng.uniform(1 - noise, 1 + noise) + pace.records * 0.00005)
     assert pace.records > MAX_STEP / 3
 
 
 def test_a_small_commit_says_nothing_of_a_large_one() -> None:
-    pace = Pace()
+    pace = StepPace()
     for _ in range(20):
         pace.committed(5, 0.001)
     assert pace.records == FIRST_STEP

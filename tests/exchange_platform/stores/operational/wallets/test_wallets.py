@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from exchange_platform.domain.betting_limits import DAY_US, Limit, LimitKind
+from exchange_platform.domain.betting_limits import DAY_US, BettingLimit, LimitKind
 from exchange_platform.domain.refusals import (
     Conflict,
     Forbidden,
@@ -227,7 +227,9 @@ def test_the_lowest_limit_applies(wallets: Wallets, clock: SetClock) -> None:
 def test_lowering_holds_at_once_and_raising_after_a_day(wallets: Wallets, clock: SetClock) -> None:
     wallets.set_limit("a1", LimitKind.DEPOSIT_24H, 1000)
     raised = wallets.set_limit("a1", LimitKind.DEPOSIT_24H, 5000)
-    assert raised.limits[LimitKind.DEPOSIT_24H] == Limit(LimitKind.DEPOSIT_24H, 1000, 5000, NOW_US + DAY_US)
+    assert raised.limits[LimitKind.DEPOSIT_24H] == BettingLimit(
+        LimitKind.DEPOSIT_24H, 1000, 5000, NOW_US + DAY_US
+    )
     over(lambda: deposit(wallets, "d1", 1001))
     clock.pass_s(86_400 - 1)
     over(lambda: deposit(wallets, "d1", 1001))
