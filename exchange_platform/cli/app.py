@@ -83,7 +83,7 @@ def up(
         DEFAULT_API_PORT,
         DEFAULT_PORT,
         DEFAULT_RATE,
-        ToStart,
+        Launch,
         run_platform,
     )
     from exchange_platform.settings import load_settings
@@ -92,7 +92,7 @@ def up(
         raise typer.BadParameter(
             "it sets the simulated exchange's rate, and --exchange none starts none", param_hint="'--rate'"
         )
-    wanted = ToStart(
+    wanted = Launch(
         simulated_exchange=exchange is ExchangeKind.SIMULATED,
         rate=DEFAULT_RATE if rate is None else rate,
         for_s=for_s,

@@ -70,7 +70,7 @@ INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
-class ToStart:
+class Launch:
     """What to start: `rate` in executions a second; `for_s` None runs until it is stopped; `port` of the
     Dagster UI, `api_port` of the API.
     """
@@ -82,7 +82,7 @@ class ToStart:
     api_port: int = DEFAULT_API_PORT
 
 
-def run_platform(settings: Settings, wanted: ToStart) -> int:
+def run_platform(settings: Settings, wanted: Launch) -> int:
     """Run the platform in the foreground until `wanted.for_s` is over or a signal asks for the end; nothing
     is left behind.
 
@@ -130,12 +130,7 @@ class _Platform:
     """One platform from start to end."""
 
     def __init__(
-        self,
-        data_dir: Path,
-        checkout: Path,
-        wanted: ToStart,
-        ending: threading.Event,
-        warnings: Sequence[str],
+        self, data_dir: Path, checkout: Path, wanted: Launch, ending: threading.Event, warnings: Sequence[str]
     ) -> None:
         self._wanted = wanted
         self._warnings = warnings
