@@ -194,13 +194,15 @@ class ExchangeClient:
                 return
 
     def cancel(self, bet_id: str, size_minor: int | None = None, *, request_id: str | None = None) -> BetView:
-        """Ask for what rests of a bet, or so much of it, to be taken out; returns the bet as it was then."""
+        """Ask for a bet's unmatched remainder, or so much of it, to be taken out; returns the bet as it was
+        then.
+        """
         parameters = {} if size_minor is None else {"size_minor": size_minor}
         answer = self._call("DELETE", f"/bets/{bet_id}", key=request_id or draw_key(), params=parameters)
         return _bet(answer.json()["bet"])
 
     def replace(self, bet_id: str, odds: Decimal, *, request_id: str | None = None) -> BetView:
-        """Ask for what rests of a bet to be placed at other odds instead; returns the new bet."""
+        """Ask for a bet's unmatched remainder to be placed at other odds instead; returns the new bet."""
         answer = self._call(
             "PATCH", f"/bets/{bet_id}", key=request_id or draw_key(), json={"odds": str(odds)}
         )

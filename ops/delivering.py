@@ -29,8 +29,8 @@ def delivered(context: dg.OpExecutionContext, run: DeliveryRun, asset: str) -> I
             if value is not None
         }
         metadata["epoch"] = report.epoch
-        if report.trouble:
-            metadata["trouble"] = "; ".join(report.trouble)
+        if report.last_errors:
+            metadata["trouble"] = "; ".join(report.last_errors)
         yield dg.AssetMaterialization(asset, metadata=metadata)
         if report.final:
             why = "a newer run has taken over" if run.superseded else "its time was over"

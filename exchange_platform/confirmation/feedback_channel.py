@@ -112,7 +112,7 @@ class FeedbackChannel:
         """Counts since the run began."""
         return {name: self._counts[name] for name in ("received", "undeliverable", "unreadable")}
 
-    def trouble(self) -> str | None:
+    def last_error(self) -> str | None:
         """What there is, `work` has raised."""
         return None
 

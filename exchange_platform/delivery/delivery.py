@@ -69,7 +69,7 @@ class Channel(Protocol):
         """How the channel stands. Called from another thread at each heartbeat: what is at hand, no query."""
         ...
 
-    def trouble(self) -> str | None:
+    def last_error(self) -> str | None:
         """What it waits for (a server that is away), or None."""
         ...
 
@@ -85,7 +85,7 @@ class DeliveryReport:
     source: str
     epoch: int
     channels: Mapping[str, Figures] = field(default_factory=dict)
-    trouble: Sequence[str] = ()
+    last_errors: Sequence[str] = ()
     final: bool = False
 
 
@@ -118,7 +118,7 @@ class DeliveryRun(SupervisedRun[DeliveryReport]):
         self._channels = channels
         self._patience = patience
         self._on_close = on_close
-        self._trouble: dict[str, str] = {}
+        self._away: dict[str, str] = {}
         self._delivered = 0
         self._delivered_at_s = 0.0
         self._caught_up_at_us: int | None = None
@@ -161,11 +161,11 @@ class DeliveryRun(SupervisedRun[DeliveryReport]):
                         channel.claim(self.epoch)
                         self._claimed.add(channel.name)
                     pause_s = channel.work(self)
-                    self._trouble.pop(channel.name, None)
+                    self._away.pop(channel.name, None)
                     tries = 0
                 except StoreUnavailable as error:
                     tries += 1
-                    self._trouble[channel.name] = str(error)
+                    self._away[channel.name] = str(error)
                     pause_s = _RETRIES.pause_s(tries)
                 if pause_s > 0:
                     self._clock.wait(self.ending, pause_s)
@@ -193,12 +193,12 @@ class DeliveryRun(SupervisedRun[DeliveryReport]):
             records=delivered,
             rate=rate,
             lag_ms=lag_ms,
-            statistics=Statistics(channels=channels, trouble=self._troubles()),
+            statistics=Statistics(channels=channels, trouble=self._last_errors()),
         )
 
-    def _troubles(self) -> list[str]:
-        told = dict(self._trouble)
-        told.update({channel.name: text for channel in self._channels if (text := channel.trouble())})
+    def _last_errors(self) -> list[str]:
+        told = dict(self._away)
+        told.update({channel.name: text for channel in self._channels if (text := channel.last_error())})
         return [f"{name}: {text}" for name, text in told.items()]
 
     def _report(self, *, final: bool = False) -> DeliveryReport:
@@ -206,6 +206,6 @@ class DeliveryRun(SupervisedRun[DeliveryReport]):
             self.source,
             self.epoch,
             {channel.name: channel.figures() for channel in self._channels},
-            self._troubles(),
+            self._last_errors(),
             final,
         )

@@ -34,8 +34,8 @@ class BetOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CancelBet(msgspec.Struct, frozen=True, kw_only=True):
-    """Take what rests of a bet, or `size_minor` of it, out. With a `request_id`, the same one again asks for
-    nothing new.
+    """Take a bet's unmatched remainder, or `size_minor` of it, out. With a `request_id`, the same one again
+    asks for nothing new.
     """
 
     account_id: str
@@ -45,8 +45,8 @@ class CancelBet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplaceBet(msgspec.Struct, frozen=True, kw_only=True):
-    """Take what rests of a bet out and place so much at other odds. With a `request_id`, the same one again
-    asks for nothing new.
+    """Take a bet's unmatched remainder out and place so much at other odds. With a `request_id`, the same one
+    again asks for nothing new.
     """
 
     account_id: str
@@ -77,7 +77,7 @@ class Cancellation(msgspec.Struct, frozen=True, kw_only=True, tag="cancellation"
     request_id: str | None
     bet: Bet
     size_minor: int | None
-    """How much is asked to be taken out; None is all that rests."""
+    """How much is asked to be taken out; None is all that remains."""
     requested_at: Instant
 
 

@@ -247,7 +247,10 @@ def check_cancellable(bet: Bet, size_minor: int | None) -> None:
     """Refuse to cancel what does not rest."""
     if not bet.remaining_minor:
         raise NotNow(
-            Code.BET_NOT_OPEN, "bet_id", bet.bet_id, f"the bet is {bet.status.value} and nothing of it rests"
+            Code.BET_NOT_OPEN,
+            "bet_id",
+            bet.bet_id,
+            f"the bet is {bet.status.value} and nothing of it remains unmatched",
         )
     if size_minor is not None and size_minor > bet.remaining_minor:
         raise Invalid(

@@ -205,7 +205,7 @@ class MailChannel:
             "lag_p99_ms": round(lags[int(0.99 * len(lags))], 1) if lags else 0.0,
         }
 
-    def trouble(self) -> str | None:
+    def last_error(self) -> str | None:
         """Why no mail can be sent now."""
         return self._unavailable or None
 

@@ -87,7 +87,7 @@ def _published(topic: Topic, letter: DeadLetter) -> str | None:
     except (msgspec.MsgspecError, ValueError) as error:
         return f"not a message of the topic: {error}"
     done = topic.publish([change])
-    return done.trouble or done.refused.get(change.sequence)
+    return done.error or done.refused.get(change.sequence)
 
 
 def _mark(connection: sa.Connection, reasons: Mapping[int, str | None], now_us: int) -> None:

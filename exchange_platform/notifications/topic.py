@@ -76,19 +76,19 @@ class ChangeMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
 
 @dataclass(slots=True)
 class Published:
-    """What became of changes, by sequence. With `trouble` (why), nothing more can be published now and some
+    """What became of changes, by sequence. With `error` (why), nothing more can be published now and some
     are missing here.
     """
 
     taken: set[int] = field(default_factory=set)
     refused: dict[int, str] = field(default_factory=dict)
-    trouble: str | None = None
+    error: str | None = None
 
     def add(self, other: Published) -> None:
         """Take what became of others."""
         self.taken |= other.taken
         self.refused |= other.refused
-        self.trouble = self.trouble or other.trouble
+        self.error = self.error or other.error
 
 
 class Topic:
@@ -115,12 +115,12 @@ class Topic:
         except (ClientError, BotoCoreError) as error:
             text = f"{error_code(error)}: {' '.join(str(error).split())[:200]}"
             if is_transient(error) or error_code(error) not in _REFUSED:
-                done.trouble = text
+                done.error = text
             elif len(changes) == 1:
                 done.refused[changes[0].sequence] = text
             else:  # one of them spoils the call: each on its own
                 for change in changes:
-                    if done.trouble is None:
+                    if done.error is None:
                         done.add(self.publish([change]))
             return done
         done.taken.update(int(one["Id"]) for one in answer.get("Successful", ()))
@@ -129,9 +129,9 @@ class Topic:
             if failed.get("SenderFault"):
                 done.refused[int(failed["Id"])] = text
             else:
-                done.trouble = text
+                done.error = text
         if len(done.taken) + len(done.refused) < len(changes):
-            done.trouble = done.trouble or "SNS did not say what became of some messages"
+            done.error = done.error or "SNS did not say what became of some messages"
         return done
 
     def close(self) -> None:
@@ -207,7 +207,7 @@ class TopicChannel:
         self._oldest_at_us: int | None = None
         self._counted_at_s = float("-inf")
         self._refused = RefusedInARow()
-        self._trouble = ""
+        self._last_error = ""
         self._pauses = 0
 
     def claim(self, epoch: int) -> None:
@@ -226,13 +226,13 @@ class TopicChannel:
             return _POLL_S
         self._publish(changes)
         self._acquit()
-        if self._done.trouble is not None:
-            if not self._trouble:
-                log.warning("the topic can't be published to: %s", self._done.trouble)
-            self._trouble, self._done.trouble = self._done.trouble, None
+        if self._done.error is not None:
+            if not self._last_error:
+                log.warning("the topic can't be published to: %s", self._done.error)
+            self._last_error, self._done.error = self._done.error, None
             self._pauses += 1
             return _PAUSES.pause_s(self._pauses)
-        self._trouble, self._pauses = "", 0
+        self._last_error, self._pauses = "", 0
         self._keep(changes)
         return 0.0 if len(changes) == MAX_IN_ROUND else _POLL_S
 
@@ -253,9 +253,9 @@ class TopicChannel:
             "lag_p99_ms": round(lags[int(0.99 * len(lags))], 1) if lags else 0.0,
         }
 
-    def trouble(self) -> str | None:
+    def last_error(self) -> str | None:
         """Why nothing can be published now."""
-        return self._trouble or None
+        return self._last_error or None
 
     def close(self) -> None:
         """Close the client."""
@@ -263,7 +263,7 @@ class TopicChannel:
         self._topic.close()
 
     def _publish(self, changes: Sequence[ChangeRow]) -> None:
-        """Publish those of the round that are not yet: after trouble, what was taken is not published
+        """Publish those of the round that are not yet: after an error, what was taken is not published
         again.
         """
         settled = self._done.taken | self._done.refused.keys()
@@ -281,18 +281,18 @@ class TopicChannel:
         done = self._done
         if done.taken:
             self._refused.taken()
-        elif done.refused and done.trouble is None:
+        elif done.refused and done.error is None:
             reason, count = Counter(map(same_reason, done.refused.values())).most_common(1)[0]
             example = next(text for text in done.refused.values() if same_reason(text) == reason)
             wrong = self._refused.blames_none(example, count)
             if wrong is not None:
-                self._done = Published(trouble=wrong)
+                self._done = Published(error=wrong)
 
     def _lane(self, changes: Sequence[ChangeRow]) -> Published:
         done = Published()
         for batch in batches(changes):
             done.add(self._topic.publish(batch))
-            if done.trouble is not None:
+            if done.error is not None:
                 break
         return done
 

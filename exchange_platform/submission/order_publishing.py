@@ -87,7 +87,7 @@ class OrderRelay:
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._stream_checked_at_s: float | None = None
-        self.trouble = ""
+        self.last_error = ""
         """Why the last look failed; empty if it did not."""
 
     def start(self) -> None:
@@ -139,15 +139,15 @@ class OrderRelay:
                 relayed = self.look()
                 if relayed:
                     log.info("%d orders that were left are published", relayed)
-                self.trouble = ""
+                self.last_error = ""
             except (StoreUnavailable, StreamUnavailable) as error:
-                if not self.trouble:
+                if not self.last_error:
                     log.warning("orders wait: %s", error)
-                self.trouble = str(error)
+                self.last_error = str(error)
             except Exception as error:  # whatever it is, the next order must not wait for ever
-                if self.trouble != repr(error):  # once, not twice a second
+                if self.last_error != repr(error):  # once, not twice a second
                     log.exception("the relay failed and tries on")
-                self.trouble = repr(error)
+                self.last_error = repr(error)
 
 
 class OrderPublishing:

@@ -104,7 +104,7 @@ class BetSubmission:
         request_id: str | None = None,
         actor: Actor | None = None,
     ) -> Cancellation:
-        """Ask for what rests of a bet, or `size_minor` of it, to be taken out.
+        """Ask for a bet's unmatched remainder, or `size_minor` of it, to be taken out.
 
         What is matched before the exchange gets to it stays matched. Asking twice for all of it is harmless;
         for a part, give a `request_id`, which makes a repeat return the first answer. A bet that is still
@@ -127,8 +127,8 @@ class BetSubmission:
         request_id: str | None = None,
         actor: Actor | None = None,
     ) -> Submission:
-        """Ask for what rests of an `OPEN` bet to be placed at other odds instead; the answer holds the new
-        bet as `PENDING`.
+        """Ask for the unmatched remainder of an `OPEN` bet to be placed at other odds instead; the answer
+        holds the new bet as `PENDING`.
 
         Both or neither: if nothing rests any more when the exchange gets to it, the new bet is `REJECTED` and
         the old one stays as it is. Until then the two count once, at the worse of their odds. A `request_id`
@@ -174,9 +174,9 @@ class BetSubmission:
         return self._parts.groups.waiting if self._parts is not None else 0
 
     @property
-    def trouble(self) -> str:
+    def last_error(self) -> str:
         """Why orders wait in the outbox; empty if they do not."""
-        return self._parts.relay.trouble if self._parts is not None else ""
+        return self._parts.relay.last_error if self._parts is not None else ""
 
     def start(self) -> None:
         """Begin now what the first request would: above all the relay, which also publishes what other

@@ -78,7 +78,7 @@ class NewBet(BaseModel):
 
 
 class OtherOdds(BaseModel):
-    """Other odds for what rests of a bet."""
+    """Other odds for a bet's unmatched remainder."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"odds": "2.6"}]})
 
@@ -99,7 +99,7 @@ class CancelledBet(BaseModel):
     """
 
     bet: BetView
-    size_minor: int | None = Field(description="How much is to be taken out; null is all that rests.")
+    size_minor: int | None = Field(description="How much is to be taken out; null is all that remains.")
     requested_at: datetime
 
 
@@ -151,11 +151,11 @@ def cancel(
     caller: Betting,
     services: AppState,
     account_id: OfAccount = None,
-    size_minor: Annotated[int | None, Query(description="Take out so much of what rests, not all.")] = None,
+    size_minor: Annotated[int | None, Query(description="Take out so much of what remains, not all.")] = None,
     key: IdempotencyKey = None,
 ) -> CancelledBet:
-    """Ask for what rests of a bet to be taken out. For a part of it give an Idempotency-Key, or a repeat
-    takes out another part.
+    """Ask for a bet's unmatched remainder to be taken out. For a part of it give an Idempotency-Key, or a
+    repeat takes out another part.
     """
     owner = _bet(services, caller, bet_id, account_id).user_id
     done = services.submission.cancel(owner, bet_id, size_minor, request_id=key, actor=caller.actor)
@@ -171,8 +171,8 @@ def replace(
     account_id: OfAccount = None,
     key: IdempotencyKey = None,
 ) -> PlacedBet:
-    """Ask for what rests of a bet to be placed at other odds instead: the answer holds the new bet. Both or
-    neither.
+    """Ask for a bet's unmatched remainder to be placed at other odds instead: the answer holds the new bet.
+    Both or neither.
     """
     owner = _bet(services, caller, bet_id, account_id).user_id
     done = services.submission.replace(owner, bet_id, wanted.odds, request_id=key, actor=caller.actor)

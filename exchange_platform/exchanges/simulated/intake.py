@@ -50,9 +50,9 @@ class OrderIntake(ReaderOwner):
         )
 
     @property
-    def trouble(self) -> str:
+    def last_error(self) -> str:
         """Why the stream can't be read now; empty while it can."""
-        return self._reader.trouble
+        return self._reader.last_error
 
     def start(self) -> None:
         """Begin to read."""

@@ -236,7 +236,7 @@ class _Report:
             new = counts - self._orders
             log.info("orders: %s", ", ".join(f"{number:,} {what}" for what, number in sorted(new.items())))
             self._orders = Counter(counts)
-        if self._intake.trouble:
-            log.warning("no orders are taken: %s", self._intake.trouble)
+        if self._intake.last_error:
+            log.warning("no orders are taken: %s", self._intake.last_error)
         self._since_s += passed_s
         self._executions, self._published = exchange.executions, publishing.published

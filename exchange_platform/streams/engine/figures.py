@@ -157,7 +157,10 @@ class ConsumerFigures:
 
     def _last_errors(self) -> list[str]:
         """What is wrong now with the stream and the sinks."""
-        errors = [self._reader.trouble, *(worker.condition.last_error for worker in self._workers.values())]
+        errors = [
+            self._reader.last_error,
+            *(worker.condition.last_error for worker in self._workers.values()),
+        ]
         return [text for text in (*errors, *self._followers.last_errors()) if text]
 
     def _behind_ms(self, sink: str) -> float:

@@ -93,12 +93,12 @@ class ShardReader:
         """Whether the newest read of every shard found its tip. Where all open shards are others', there is
         nothing to be read.
         """
-        if self.trouble or self._waited_for or self._listing.is_asked_for or self._paused_s is not None:
+        if self.last_error or self._waited_for or self._listing.is_asked_for or self._paused_s is not None:
             return False
         return max(self.behind_ms.values()) == 0 if self.behind_ms else self._nothing_to_read
 
     @property
-    def trouble(self) -> str:
+    def last_error(self) -> str:
         """What can't be read now, and why; empty while everything can."""
         texts = (self._error, self._listing_error, *list(self._paces.errors.values()))
         return "; ".join(text for text in texts if text)

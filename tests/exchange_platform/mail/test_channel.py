@@ -291,7 +291,7 @@ def test_a_server_that_refuses_every_mail_for_one_reason_kills_only_the_first_fe
     queued(database, *(f"m{number:03d}" for number in range(200)))
     server.errors = [error] * 10_000
     with running(database, queue, server, give_up_s=0.001) as (_, problems, reports):
-        wait_for(lambda: any("in a row" in text for report in reports for text in report.trouble))
+        wait_for(lambda: any("in a row" in text for report in reports for text in report.last_errors))
         dead = states(database).dead
         server.errors = []
         wait_for(lambda: states(database).sent + states(database).dead == 200)

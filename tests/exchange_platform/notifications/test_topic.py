@@ -114,7 +114,7 @@ def test_a_topic_that_refuses_every_message_for_one_reason_makes_no_dead_letter(
                 "Message": f"Invalid parameter: b{number}",
             }
     channel = delivered(outbox, sns)
-    assert "messages in a row were refused for one reason" in (channel.trouble() or "")
+    assert "messages in a row were refused for one reason" in (channel.last_error() or "")
     assert DeadLetters(outbox).count().waiting == 0
     sns.fail_entry.clear()
     delivered(outbox, sns)
@@ -163,7 +163,7 @@ def test_what_sns_does_not_take_is_published_later_and_the_rest_not_again(
     channel = delivered(outbox, sns)
     assert Counter(sns.taken) == Counter(f"b{n}.{v}" for n in range(20) for v in (1, 2, 3))
     assert in_order(sns.taken)
-    assert channel.trouble() is None
+    assert channel.last_error() is None
 
 
 def test_what_sns_refuses_for_good_is_a_dead_letter_and_holds_nothing_up(outbox: Database) -> None:

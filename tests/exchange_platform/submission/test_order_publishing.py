@@ -203,4 +203,4 @@ def test_a_failure_that_lasts_is_logged_once(
     relay.start()
     relay.close()
     assert [record.message for record in caplog.records] == ["the relay failed and tries on"]
-    assert relay.trouble == "RuntimeError('no credentials')"
+    assert relay.last_error == "RuntimeError('no credentials')"

@@ -140,7 +140,7 @@ class Reading(ReaderOwner):
             self.source.arrive()
         for shard, behind_ms in self.reader.behind_ms.items():
             self.behind_ms.setdefault(shard, []).append(behind_ms)
-        self.troubles.append(self.reader.trouble)
+        self.troubles.append(self.reader.last_error)
         said = self.progress.caught_up_at_us
         if said is not None:
             self.caught_up_at_us.append(said)
@@ -274,7 +274,7 @@ def test_a_shard_that_is_no_longer_throttled_catches_up() -> None:
     )
     reading = Reading(source, clock)
     assert [batch.shard for batch in reading.batches] == ["shard-0"]
-    assert reading.reader.trouble == ""
+    assert reading.reader.last_error == ""
     assert min(reading.caught_up_at_us) > START_US + 9_900_000
     assert reading.reader.at_tip
 
@@ -288,7 +288,7 @@ def test_a_throttled_listing_waits_alone_while_the_known_shards_are_read() -> No
     reading = Reading(source, clock)
     assert len(source.listed_s) <= 4
     assert all(len(read_s) > 250 for read_s in source.read_s.values())
-    assert reading.reader.trouble == "listing throttled"
+    assert reading.reader.last_error == "listing throttled"
     assert not reading.reader.at_tip
 
 
@@ -313,7 +313,7 @@ def test_a_shard_that_says_for_ever_that_it_changed_has_the_shards_listed_seldom
     reading = Reading(source, clock)
     assert len(source.listed_s) <= 15
     assert len(source.read_s["shard-1"]) > 250
-    assert reading.reader.trouble == "shard-0 is no more"
+    assert reading.reader.last_error == "shard-0 is no more"
     assert reading.behind_ms["shard-0"][-1] > 50_000
 
 
@@ -408,5 +408,5 @@ def test_a_refused_position_is_an_error_that_holds_up_no_other_shard_until_someb
     assert set(while_refused) == {"shard-0 refuses position 999"}
     assert max(reading.behind_ms["shard-0"]) > 20_000
     assert [batch.shard for batch in reading.batches] == ["shard-1", "shard-0"]
-    assert reading.reader.trouble == ""
+    assert reading.reader.last_error == ""
     assert reading.reader.at_tip
