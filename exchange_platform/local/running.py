@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from exchange_platform.local.orphans import is_alive
-from exchange_platform.process.private_files import API_FILE, is_strangers, tighten
+from exchange_platform.process.private_files import (
+    API_FILE,
+    StrangersDirectory,
+    refuse_strangers,
+    tighten,
+    write_private,
+)
 from exchange_platform.settings import FAULTS, PLATFORM_FILE, Settings, read_platform_file
 
 LOCK_FILE = "up.lock"
@@ -43,10 +48,7 @@ def data_dir_held(data_dir: Path) -> Iterator[None]:
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        if is_strangers(data_dir):
-            raise CannotStart(
-                f"the data directory {data_dir} is another user's, who could exchange what is in it; name one of yours with --data-dir"
-            )
+        refuse_strangers(data_dir)
         tighten(data_dir)
         lock = FileLock(data_dir / LOCK_FILE, timeout=2.0)  # a reader of `is_running` holds it for a moment
         with lock:
@@ -58,6 +60,8 @@ def data_dir_held(data_dir: Path) -> Iterator[None]:
         raise AlreadyRunning(
             f"a platform is running on {data_dir} already{who}{where}. Stop it there with Ctrl-C, or name another --data-dir"
         ) from None
+    except StrangersDirectory as error:
+        raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(
             f"the data directory {data_dir} can't be written: {(error.strerror or str(error)).lower()}"
@@ -113,10 +117,7 @@ def write_api_file(data_dir: Path, url: str) -> str:
 
 
 def _write_private(path: Path, content: dict[str, Any]) -> None:
-    fresh = path.with_suffix(".new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(content, file, indent=2)
-    fresh.replace(path)
+    write_private(path, json.dumps(content, indent=2))
 
 
 def remove_platform_file(data_dir: Path) -> None:

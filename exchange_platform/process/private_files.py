@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,34 @@ def is_strangers(data_dir: Path) -> bool:
     """
     owner, us = data_dir.stat().st_uid, os.geteuid()
     return us != 0 and owner not in (us, 0)
+
+
+class StrangersDirectory(Exception):
+    """The data directory is another user's. The message says what to do."""
+
+
+def refuse_strangers(data_dir: Path) -> None:
+    """Raise `StrangersDirectory` where another user could exchange what is in the directory. One that is not
+    there yet is nobody's.
+    """
+    if data_dir.exists() and is_strangers(data_dir):
+        raise StrangersDirectory(
+            f"the data directory {data_dir} is another user's, who could exchange what is in it; name one of yours with --data-dir"
+        )
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace the file as a whole by one that only its owner can read. What anybody may have put in the way,
+    a link above all, is neither followed nor written to.
+    """
+    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}.", suffix=".new")  # mode 0600
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        Path(fresh).replace(path)
+    except BaseException:
+        Path(fresh).unlink(missing_ok=True)
+        raise
 
 
 def looser(data_dir: Path) -> list[Path]:

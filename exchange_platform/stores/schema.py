@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from filelock import FileLock
 
-from exchange_platform.process.private_files import tighten
+from exchange_platform.process.private_files import refuse_strangers, tighten
 from exchange_platform.settings import Settings
 from exchange_platform.stores.dagster_database import ensure_dagster_database
 from exchange_platform.stores.event_index.opening import open_event_index
@@ -29,7 +29,9 @@ def migrate(settings: Settings) -> None:
     where it is on PostgreSQL.
 
     Idempotent; several processes may call it at once. The data directory is its owner's alone afterwards.
+    Raises `StrangersDirectory` where it is another user's: nothing is made or changed then.
     """
+    refuse_strangers(settings.data_dir)
     ensure_dagster_database(settings)
     database = Database(settings.operational_database_url)
     try:

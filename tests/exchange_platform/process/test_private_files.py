@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from exchange_platform.cli import run
-from exchange_platform.local.running import CannotStart, data_dir_held
-from exchange_platform.process.private_files import looser, tighten
+from exchange_platform.local.running import CannotStart, data_dir_held, write_api_file
+from exchange_platform.process.private_files import API_FILE, looser, tighten
 from exchange_platform.settings import Settings
 from tests.support.prepared import prepare
 
@@ -133,3 +133,28 @@ def test_up_takes_no_directory_that_another_user_owns(
         os.chown(tmp_path, 65534, -1)
     with pytest.raises(CannotStart, match="another user's"), data_dir_held(tmp_path):
         pass
+
+
+def test_migrate_changes_nothing_in_a_directory_that_another_user_owns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owner = tmp_path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    if owner == 0:
+        os.chown(tmp_path, 65534, -1)
+    assert run(["migrate", "--data-dir", str(tmp_path)]) == 1
+    assert "another user's" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_link_in_the_way_of_a_private_file_is_followed(tmp_path: Path) -> None:
+    """A token went into whatever file a link of the expected name pointed to."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("untouched")
+    for name in ("api.new", API_FILE):
+        (tmp_path / name).symlink_to(elsewhere)
+    write_api_file(tmp_path, "http://127.0.0.1:1")
+    assert elsewhere.read_text() == "untouched"
+    assert not (tmp_path / API_FILE).is_symlink()
+    assert mode(tmp_path / API_FILE) == 0o600
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "api.new", API_FILE}
