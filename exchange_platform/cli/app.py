@@ -18,6 +18,7 @@ from exchange_platform.cli.lost_spans import app as lost_spans
 from exchange_platform.cli.mail import app as mail
 from exchange_platform.cli.tokens import app as tokens
 from exchange_platform.cli.tokens import security_events
+from exchange_platform.process.docstrings import flowing
 
 app = typer.Typer(
     name="exchange-platform",
@@ -264,3 +265,16 @@ def database_users(data_dir: DataDir = None) -> int:
     for user in make_users(load_settings(data_dir)):
         typer.echo(f"{user} has its password and its rights")
     return 0
+
+
+def _describe(commands: typer.Typer) -> None:
+    """Let each command's help be its docstring, as running text."""
+    for command in commands.registered_commands:
+        if command.help is None and command.callback is not None and command.callback.__doc__:
+            command.help = flowing(command.callback.__doc__)
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _describe(group.typer_instance)
+
+
+_describe(app)

@@ -8,6 +8,8 @@ import signal
 import ssl
 import threading
 import time
+from contextlib import closing
+from functools import partial
 
 from pydantic import SecretStr
 from rich.console import Console
@@ -21,9 +23,11 @@ from exchange_platform.exchanges.betfair.live_publishing import LivePublishing, 
 from exchange_platform.exchanges.betfair.login import AccountLogin, BetfairAccount, GivenToken
 from exchange_platform.exchanges.feed_journal import FEED_FILE, FeedJournal
 from exchange_platform.local.running import require_stream
+from exchange_platform.operations.acknowledging import committed
 from exchange_platform.process.clock import SYSTEM_CLOCK
 from exchange_platform.settings import InvalidSettings, Settings
 from exchange_platform.settings.aws import aws_client
+from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.operational.bets.restatements import Restatements
 from exchange_platform.stores.operational.database import Database
 from exchange_platform.streams.sources.kinesis import Publisher
@@ -61,6 +65,7 @@ def follow(settings: Settings, subscription: Subscription) -> int:
             publisher=Publisher(client, settings.bets_stream, stopping=stopping),
             feed=feed,
             restatements=Restatements(database),
+            committed=partial(_committed, settings, database),
         )
         return _run(stream, book, publishing, stopping, console)
     finally:
@@ -68,6 +73,11 @@ def follow(settings: Settings, subscription: Subscription) -> int:
         client.close()
         database.dispose()
         journal.close()
+
+
+def _committed(settings: Settings, database: Database) -> dict[str, str]:
+    with closing(Lake.from_settings(settings, read_only=True)) as lake:
+        return committed(database, lake)
 
 
 def endpoint_of(settings: Settings) -> Endpoint:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-_INSIDE_A_PARAGRAPH = re.compile(r"(?<!\n)\n(?!\n)")
+from exchange_platform.process.docstrings import flowing
 
 
 def json_schema_of(title: str, kinds: Sequence[Any]) -> dict[str, Any]:
@@ -17,7 +15,7 @@ def json_schema_of(title: str, kinds: Sequence[Any]) -> dict[str, Any]:
     roots, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     for component in components.values():
         if "description" in component:
-            component["description"] = _flowing(component["description"])
+            component["description"] = flowing(component["description"])
     one = roots[0] if len(roots) == 1 else {"oneOf": list(roots)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -25,8 +23,3 @@ def json_schema_of(title: str, kinds: Sequence[Any]) -> dict[str, Any]:
         **one,
         "$defs": components,
     }
-
-
-def _flowing(docstring: str) -> str:
-    """The docstring without the line breaks that are the source's."""
-    return _INSIDE_A_PARAGRAPH.sub(" ", inspect.cleandoc(docstring))

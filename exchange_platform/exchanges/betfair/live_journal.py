@@ -1,5 +1,5 @@
-"""What following Betfair live must not lose: where the stream was, the volume known then, and what is yet to
-be published. One SQLite file.
+"""What following Betfair live must not lose: where the stream was, the volume known then, what is yet to be
+published, and what was and may have to be again. One SQLite file.
 
 Not here: what follows from a message (live_book.py), publishing (live_publishing.py).
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -25,6 +25,7 @@ from exchange_platform.exchanges.betfair.messages import (
     RunnerChange,
 )
 from exchange_platform.exchanges.betfair.volumes import Derived, handicap_of
+from exchange_platform.exchanges.committed import are_committed
 from exchange_platform.stores.operational.bets.restatements import Restatement
 
 LIVE_FILE = "betfair-live.sqlite"
@@ -44,10 +45,14 @@ CREATE TABLE IF NOT EXISTS volumes (
 CREATE TABLE IF NOT EXISTS outbox (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, key TEXT NOT NULL, data BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS kept (sequence INTEGER PRIMARY KEY, key TEXT NOT NULL, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS publications (sequence INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, positions TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS target (one INTEGER PRIMARY KEY CHECK (one = 1), created_at INTEGER NOT NULL);
 """
 _encoder = msgspec.json.Encoder()
 _definition = msgspec.json.Decoder(MarketDefinition)
 _restatement = msgspec.json.Decoder(Restatement)
+_positions = msgspec.json.Decoder(dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +168,78 @@ class LiveJournal:
             rows = self._db.execute("SELECT * FROM outbox ORDER BY sequence LIMIT ?", (limit,)).fetchall()
         return [WaitingLine(*row) for row in rows]
 
-    def published(self, upto: int) -> None:
-        """Everything up to this one is published."""
+    def published(self, upto: int, positions: Mapping[str, str], *, now_us: int) -> None:
+        """Everything up to this one is published, its executions up to these positions of the shards. They
+        are kept until `settle`.
+        """
         with self._writing() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO kept SELECT sequence, key, data FROM outbox WHERE sequence <= ? AND kind = ?",
+                (upto, EXECUTION),
+            )
             db.execute("DELETE FROM outbox WHERE sequence <= ?", (upto,))
+            if positions:
+                self._note(db, upto, positions, now_us)
+
+    def published_to(self) -> int | None:
+        """When the stream was created that holds what is kept; None before anything was published."""
+        with self._lock:
+            row = self._db.execute("SELECT created_at FROM target").fetchone()
+        return int(row[0]) if row is not None else None
+
+    def publishes_to(self, created_at: int) -> None:
+        """From now on it is another stream: where what is kept lies in it is not known yet."""
+        with self._writing() as db:
+            db.execute("INSERT OR REPLACE INTO target VALUES (1, ?)", (created_at,))
+            db.execute("DELETE FROM publications")
+
+    def kept(self, after: int = 0, limit: int = 500) -> list[WaitingLine]:
+        """The first executions after a sequence that were published and are kept, in their order."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT sequence, ?, key, data FROM kept WHERE sequence > ? ORDER BY sequence LIMIT ?",
+                (EXECUTION, after, limit),
+            ).fetchall()
+        return [WaitingLine(*row) for row in rows]
+
+    def published_again(self, upto: int, positions: Mapping[str, str], *, now_us: int) -> None:
+        """All that is kept up to this one is published again, up to these positions."""
+        with self._writing() as db:
+            self._note(db, upto, positions, now_us)
+
+    def settle(self, committed: Mapping[str, str], *, before_us: int, max_kept: int) -> int:
+        """Forget executions that every store has committed and that were last published before then; and
+        above `max_kept` the oldest, whatever is true of them: returns how many of those were not settled.
+        """
+        with self._writing() as db:
+            settled = 0
+            for sequence, at_us, positions in db.execute(
+                "SELECT sequence, at_us, positions FROM publications ORDER BY sequence"
+            ).fetchall():
+                if at_us >= before_us or not are_committed(_positions.decode(positions), committed):
+                    break
+                settled = sequence
+            db.execute("DELETE FROM kept WHERE sequence <= ?", (settled,))
+            db.execute("DELETE FROM publications WHERE sequence <= ?", (settled,))
+            (count,) = db.execute("SELECT count(*) FROM kept").fetchone()
+            excess = max(0, int(count) - max_kept)
+            db.execute(
+                "DELETE FROM kept WHERE sequence IN (SELECT sequence FROM kept ORDER BY sequence LIMIT ?)",
+                (excess,),
+            )
+        return excess
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._db.close()
+
+    @staticmethod
+    def _note(db: sqlite3.Connection, sequence: int, positions: Mapping[str, str], now_us: int) -> None:
+        db.execute(
+            "INSERT OR REPLACE INTO publications VALUES (?, ?, ?)",
+            (sequence, now_us, _encoder.encode(positions).decode()),
+        )
 
     @staticmethod
     def _keep(db: sqlite3.Connection, change: MarketChange, at_ms: int) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from exchange_platform.streams.engine.source import SHARD_END
+from exchange_platform.exchanges.committed import are_committed
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class Publications:
         for sequence, noted_at_us, positions in self._db.execute(
             "SELECT sequence, noted_at_us, positions FROM publications ORDER BY sequence"
         ):
-            if not _are_committed(msgspec.json.decode(positions, type=dict[str, str]), acknowledged):
+            if not are_committed(msgspec.json.decode(positions, type=dict[str, str]), acknowledged):
                 break
             acked = max(acked, sequence)
             if noted_at_us < before_us:
@@ -221,15 +221,3 @@ class Publications:
 
     def _note(self, **numbers: int) -> None:
         self._db.executemany("INSERT OR REPLACE INTO numbers VALUES (?, ?)", numbers.items())
-
-
-def _are_committed(positions: Mapping[str, str], acknowledged: Mapping[str, str]) -> bool:
-    return all(_is_at_least(acknowledged.get(shard), position) for shard, position in positions.items())
-
-
-def _is_at_least(position: str | None, other: str) -> bool:
-    if position is None:
-        return False
-    if position == SHARD_END:
-        return True
-    return position.isdigit() and int(position) >= int(other)

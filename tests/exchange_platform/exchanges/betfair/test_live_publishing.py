@@ -4,7 +4,7 @@ until then.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,19 @@ import pytest
 from exchange_platform.exchanges.betfair.connection import Envelope
 from exchange_platform.exchanges.betfair.live_book import LiveBook
 from exchange_platform.exchanges.betfair.live_journal import LiveJournal
-from exchange_platform.exchanges.betfair.live_publishing import LivePublishing, PublishingWaits
+from exchange_platform.exchanges.betfair.live_publishing import (
+    RETAINED_S,
+    STREAM_CHECK_EVERY_S,
+    LivePublishing,
+    PublishingWaits,
+)
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.operational.bets.restatements import Restatement
 from exchange_platform.streams.sources.kinesis import StreamUnavailable
 from tests.exchange_platform.exchanges.betfair.messages import definition, line, rc
 from tests.exchange_platform.exchanges.betfair.test_live import made_lines, of_recording
 from tests.exchange_platform.exchanges.betfair.test_replay import Fed, Published
+from tests.exchange_platform.local.conftest import MovedClock
 
 UPDATE = Envelope(op="mcm", clk="c", initial_clk="i")
 
@@ -34,6 +40,46 @@ class Restated:
         if self.away:
             raise StoreUnavailable("the database is away")
         self.rows += rows
+
+
+class Stream(Published):
+    """One shard, which may be lost and made again; knows where what was published lies in it."""
+
+    def __init__(self, after: int = -1, then: Callable[[], None] | None = None) -> None:
+        super().__init__(after=after, then=then)
+        self.positions: dict[str, str] = {}
+        self.made_at = 1
+
+    def created_at(self) -> int:
+        return self.made_at
+
+    def publish(self, records: Sequence[tuple[str, bytes]]) -> None:
+        super().publish(records)
+        self.positions["shard-0"] = str(int(self.positions.get("shard-0", "0")) + len(records))
+
+    def make_again(self) -> None:
+        """As an emulator that was killed: nothing is in it."""
+        self.made_at += 1
+        self.calls.clear()
+
+
+def publishing_to(
+    journal: LiveJournal,
+    stream: Stream,
+    feed: Fed | None = None,
+    restated: Restated | None = None,
+    *,
+    committed: Callable[[], dict[str, str]] = dict,
+    clock: MovedClock | None = None,
+) -> LivePublishing:
+    return LivePublishing(
+        journal,
+        publisher=stream,
+        feed=feed or Fed(),
+        restatements=restated or Restated(),
+        committed=committed,
+        clock=clock or MovedClock(),
+    )
 
 
 @pytest.fixture
@@ -53,8 +99,8 @@ def taken(journal: LiveJournal, lines: Sequence[bytes]) -> LiveBook:
 def test_everything_is_published_once_and_in_order(journal: LiveJournal) -> None:
     lines = made_lines()
     book = taken(journal, lines)
-    stream, feed, restated = Published(), Fed(), Restated()
-    publishing = LivePublishing(journal, publisher=stream, feed=feed, restatements=restated)
+    stream, feed, restated = Stream(), Fed(), Restated()
+    publishing = publishing_to(journal, stream, feed, restated)
     assert publishing.publish_waiting() == book.executions + book.updates + book.restatements
     expected = of_recording(lines)
     assert stream.ids == [one.execution_id for one in expected.executions]
@@ -73,18 +119,109 @@ def test_what_can_t_be_published_waits_and_is_published_later(journal: LiveJourn
     def away() -> None:
         raise StreamUnavailable("the stream took nothing")
 
-    stream, feed, restated = Published(after=0, then=away), Fed(), Restated()
+    stream, feed, restated = Stream(after=0, then=away), Fed(), Restated()
     with pytest.raises(PublishingWaits, match="the stream took nothing"):
-        LivePublishing(journal, publisher=stream, feed=feed, restatements=restated).publish_waiting()
+        publishing_to(journal, stream, feed, restated).publish_waiting()
     assert len(journal.waiting(10**6)) == waiting
     restated.away = True
-    stream = Published()
+    stream = Stream()
     with pytest.raises(PublishingWaits, match="the database is away"):
-        LivePublishing(journal, publisher=stream, feed=feed, restatements=restated).publish_waiting()
+        publishing_to(journal, stream, feed, restated).publish_waiting()
     assert len(journal.waiting(10**6)) == waiting
     restated.away = False
-    assert LivePublishing(journal, publisher=stream, feed=feed, restatements=restated).publish_waiting()
+    assert publishing_to(journal, stream, feed, restated).publish_waiting()
     assert journal.waiting() == []
+
+
+def test_a_stream_that_was_lost_gets_again_what_not_every_store_has_committed(journal: LiveJournal) -> None:
+    """Betfair sends no trade twice: what an emulator held when it was killed was gone for good."""
+    taken(journal, made_lines())
+    stream, clock = Stream(), MovedClock()
+    publishing = publishing_to(journal, stream, clock=clock)
+    publishing.publish_waiting()
+    published = stream.ids
+    assert published
+    clock.pass_s(3600)  # however long ago it was
+    publishing.publish_waiting()
+    stream.make_again()
+    clock.pass_s(STREAM_CHECK_EVERY_S)
+    publishing.publish_waiting()
+    assert stream.ids == published
+    clock.pass_s(STREAM_CHECK_EVERY_S)
+    publishing.publish_waiting()
+    assert stream.ids == published
+
+
+def test_who_starts_later_notices_that_the_stream_was_lost(journal: LiveJournal) -> None:
+    taken(journal, made_lines())
+    stream = Stream()
+    publishing_to(journal, stream).publish_waiting()
+    published = stream.ids
+    stream.make_again()
+    publishing_to(journal, stream).publish_waiting()
+    assert stream.ids == published
+
+
+def test_a_stream_that_dies_while_it_gets_everything_again_gets_it_again(journal: LiveJournal) -> None:
+    taken(journal, made_lines())
+    stream = Stream()
+    publishing_to(journal, stream).publish_waiting()
+    published = stream.ids
+    stream.make_again()
+
+    def die() -> None:
+        raise StreamUnavailable("killed again")
+
+    stream._after, stream._then = 0, die
+    publishing = publishing_to(journal, stream)
+    with pytest.raises(PublishingWaits, match="killed again"):
+        publishing.publish_waiting()
+    stream._then = None
+    stream.make_again()
+    publishing.publish_waiting()
+    assert stream.ids == published
+
+
+def test_what_every_store_has_committed_is_forgotten_ten_minutes_after_it_was_published(
+    journal: LiveJournal,
+) -> None:
+    taken(journal, made_lines())
+    stream, clock, held = Stream(), MovedClock(), dict[str, str]()
+    publishing = publishing_to(journal, stream, committed=lambda: held, clock=clock)
+    publishing.publish_waiting()
+    count = len(journal.kept(limit=10**6))
+    assert count == len(stream.ids)
+
+    def kept_after(seconds: float) -> int:
+        clock.pass_s(seconds)
+        publishing.publish_waiting()
+        return len(journal.kept(limit=10**6))
+
+    assert kept_after(RETAINED_S + 60) == count
+    held["shard-0@1"] = str(count - 1)
+    assert kept_after(60) == count
+    held["shard-0@2"] = str(count)  # of another stream
+    assert kept_after(60) == count
+    held["shard-0@1"] = str(count)
+    assert kept_after(60) == 0
+
+
+def test_what_is_committed_is_kept_for_ten_minutes(journal: LiveJournal) -> None:
+    taken(journal, made_lines())
+    stream, clock = Stream(), MovedClock()
+    publishing = publishing_to(journal, stream, committed=lambda: {"shard-0@1": "1000000"}, clock=clock)
+    publishing.publish_waiting()
+    clock.pass_s(RETAINED_S - 60)
+    publishing.publish_waiting()
+    assert len(journal.kept(limit=10**6)) == len(stream.ids) > 0
+
+
+def test_too_much_that_is_kept_goes_and_is_counted(journal: LiveJournal) -> None:
+    taken(journal, made_lines())
+    stream = Stream()
+    publishing_to(journal, stream).publish_waiting()
+    assert journal.settle({}, before_us=0, max_kept=10) == len(stream.ids) - 10
+    assert len(journal.kept(limit=10**6)) == 10
 
 
 def test_a_journal_that_is_opened_again_knows_what_it_knew(tmp_path: Path) -> None:
