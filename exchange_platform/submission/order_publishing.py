@@ -33,8 +33,8 @@ RELAY_EVERY_S = 0.5
 MAX_PER_PUT = 500
 STREAM_CHECK_EVERY_S = 5.0
 RESENT_S = 600.0
-"""A stream that was recreated gets what the lost one was given in so many seconds before, and every order
-whose bet is still pending.
+"""A stream that was recreated gets what the lost one was given in so many seconds before, and every older
+order that nothing has answered.
 """
 _PAUSE_AFTER_FAILURE_S = 1.0
 _READ_TIMEOUT_S = 3.0

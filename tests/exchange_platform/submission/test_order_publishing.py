@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -150,6 +151,30 @@ def test_what_a_lost_stream_was_given_goes_out_again(database: Database, stream:
     assert sent(stream) == ["waiting", "recent"]
     clock.pass_s(10)
     assert relay.look() == 0
+
+
+def test_a_cancellation_that_nothing_answered_goes_out_again_however_old_it_is(
+    database: Database, stream: RecordingStream
+) -> None:
+    """A bet stayed open for ever though its owner had been told that its cancellation was on its way."""
+    clock = SetClock()
+    relay = OrderRelay(database, stream, clock=clock)
+    long_ago = NOW - timedelta(seconds=RESENT_S + 200)
+    resting = [
+        opened(bet_id=f"bet-{name}", user_id="a1", placed_at=long_ago, updated_at=long_ago)
+        for name in ("unanswered", "changed")
+    ]
+    applied(database, resting)
+    leave(database, "unanswered", "changed", age_s=RESENT_S + 100)
+    relay.look()
+    assert sent(stream) == ["unanswered", "changed"]
+    applied(database, [msgspec.structs.replace(resting[1], version=2, updated_at=NOW)])
+    stream.records.clear()
+    clock.pass_s(RESENT_S + 100)
+    stream.made_at_ms = clock.us // 1000
+    clock.pass_s(10)
+    assert relay.look() == 1
+    assert sent(stream) == ["unanswered"]
 
 
 def test_published_orders_are_forgotten_except_those_of_pending_bets(

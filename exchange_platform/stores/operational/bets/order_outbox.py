@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from exchange_platform.domain.bets import BetStatus
 from exchange_platform.domain.orders import Order, encode_order
-from exchange_platform.stores.operational.database import Database, to_us
+from exchange_platform.stores.operational.database import Database, bets, to_us
 from exchange_platform.stores.operational.purge_rounds import ROWS_AT_ONCE, Budget, Purged, counted
 from exchange_platform.stores.operational.tables.wallets import order_outbox, pending_bets, replacements
 from exchange_platform.stores.operational.upsert import ListUpdate, Lookup, insert
@@ -67,7 +68,10 @@ def mark_published(connection: sa.Connection, order_ids: Iterable[str], now_us: 
 
 def mark_lost(database: Database, *, created_at_us: int, since_us: int) -> int:
     """Note that a stream created then does not have what was published before it: what was published from
-    `since_us` on, and every order of a bet that is still pending, is to be published again. How many orders.
+    `since_us` on, and every order that nothing has answered, is to be published again. How many orders.
+
+    Unanswered is an order of a bet that is pending, or is being replaced, or that is open and has not changed
+    since: a cancellation, say. The exchange knows an order that it has by its id.
     """
     lost = sa.and_(
         order_outbox.c.published_at_us < created_at_us,
@@ -75,6 +79,11 @@ def mark_lost(database: Database, *, created_at_us: int, since_us: int) -> int:
             order_outbox.c.published_at_us >= since_us,
             order_outbox.c.bet_id.in_(sa.select(pending_bets.c.bet_id)),
             order_outbox.c.bet_id.in_(sa.select(replacements.c.bet_id)),
+            sa.exists().where(
+                bets.c.bet_id == order_outbox.c.bet_id,
+                bets.c.status == BetStatus.OPEN.value,
+                bets.c.updated_at_us <= order_outbox.c.ordered_at_us,
+            ),
         ),
     )
     with database.read() as connection:
