@@ -11,7 +11,7 @@ delivering itself once its own heartbeats fail.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -181,7 +181,6 @@ class DeliveryRun(SupervisedRun[DeliveryReport]):
         self._delivered, self._delivered_at_s = delivered, now_s
         now_us = self._clock.now_us()
         claimed = len(self._claimed) == len(self._channels)
-        lag_ms = max((float(figures.get("lag_ms") or 0.0) for figures in channels.values()), default=0.0)
         at_tip = claimed and not any(figures.get("waiting") for figures in channels.values())
         if at_tip:
             self._caught_up_at_us = now_us
@@ -192,9 +191,16 @@ class DeliveryRun(SupervisedRun[DeliveryReport]):
             caught_up_at_us=self._caught_up_at_us,
             records=delivered,
             rate=rate,
-            lag_ms=lag_ms,
+            lag_ms=self._lag_ms(channels.values(), claimed=claimed),
             statistics=Statistics(channels=channels, trouble=self._last_errors()),
         )
+
+    def _lag_ms(self, channels: Iterable[Figures], *, claimed: bool) -> float:
+        """For how long what is not delivered yet has waited. What was late and is delivered is no lag."""
+        if not claimed:  # what waits is not known yet: it counts since the run began
+            return (self._clock.monotonic_s() - self._ends_at_s + self._duration_s) * 1000
+        waiting = (figures for figures in channels if figures.get("waiting"))
+        return max((float(figures.get("oldest_waiting_s") or 0.0) * 1000 for figures in waiting), default=0.0)
 
     def _last_errors(self) -> list[str]:
         told = dict(self._away)

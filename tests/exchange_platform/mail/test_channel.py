@@ -162,6 +162,21 @@ def test_every_mail_is_sent_once_and_a_thread_s_in_their_order(database: Databas
     assert server.closed == 2
 
 
+def test_a_run_with_nothing_left_to_deliver_is_not_behind_however_late_the_last_mail_was(
+    database: Database,
+) -> None:
+    """`consumer_alive` of the confirmations failed for as long as nobody registered."""
+    queue, server = TheQueue(database), TheServer()
+    late_us = SYSTEM_CLOCK.now_us() - 40_000_000
+    with database.write() as connection:
+        queue_mails(connection, [NewMail("m1", SOURCE, "kind", "ann", "t", late_us, late_us, late_us)])
+    rows = ConsumerRows(database)
+    with running(database, queue, server) as (run, _, _):
+        wait_for(lambda: (row := rows.newest(SOURCE)) is not None and row.at_tip and row.records == 1)
+        assert run._signs().statistics.channels["mail"]["lag_ms"] >= 40_000
+        wait_for(lambda: (row := rows.newest(SOURCE)) is not None and row.lag_ms == 0)
+
+
 def test_a_mail_whose_mark_fails_is_not_sent_again_while_the_store_is_away(database: Database) -> None:
     queue, server = TheQueue(database), TheServer()
     queued(database, "m1", "m2", "m3")
