@@ -19,6 +19,7 @@ from exchange_platform.domain.bets import Side
 from exchange_platform.domain.views import BetView, WalletView
 from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.bounded_http import AnswerTooLarge, bounded_client
+from exchange_platform.process.decoders import converter, json_decoder
 from exchange_platform.process.errors import Unavailable
 from exchange_platform.process.lean_httpx import httpx
 from exchange_platform.process.private_files import API_FILE
@@ -82,6 +83,11 @@ class Change(msgspec.Struct, frozen=True):
     bet: BetView
 
 
+_wallet = json_decoder(WalletView)
+_bet_view = converter(BetView, strict=False)
+_change = json_decoder(Change, strict=False)
+
+
 class ExchangeClient:
     """Calls the API as an application. Thread-safe, as its connections are. An answer takes at most
     `timeout_s` in all, and 16 MiB.
@@ -134,9 +140,7 @@ class ExchangeClient:
 
     def wallet(self, account_id: str) -> WalletView:
         """The account's money now."""
-        return msgspec.json.decode(
-            self._call("GET", f"/accounts/{account_id}/wallet").content, type=WalletView
-        )
+        return _wallet.decode(self._call("GET", f"/accounts/{account_id}/wallet").content)
 
     def profile(self, account_id: str) -> dict[str, Any]:
         """The account's profile from the profile view, which follows the bets within seconds: balance,
@@ -176,11 +180,11 @@ class ExchangeClient:
                 "stake_minor": stake_minor,
             },
         )
-        return _bet(answer.json()["bet"])
+        return _bet_view(answer.json()["bet"])
 
     def bet(self, bet_id: str) -> BetView:
         """The bet as it is now."""
-        return _bet(self._call("GET", f"/bets/{bet_id}").json())
+        return _bet_view(self._call("GET", f"/bets/{bet_id}").json())
 
     def bets(self, account_id: str, *, page_size: int = 200) -> Iterator[BetView]:
         """All of the account's bets, newest first."""
@@ -188,7 +192,7 @@ class ExchangeClient:
         while True:
             parameters: dict[str, Any] = {"limit": page_size} | ({"after": after} if after else {})
             page = self._call("GET", f"/accounts/{account_id}/bets", params=parameters).json()
-            yield from (_bet(one) for one in page["bets"])
+            yield from (_bet_view(one) for one in page["bets"])
             after = page["after"]
             if after is None:
                 return
@@ -199,14 +203,14 @@ class ExchangeClient:
         """
         parameters = {} if size_minor is None else {"size_minor": size_minor}
         answer = self._call("DELETE", f"/bets/{bet_id}", key=request_id or draw_key(), params=parameters)
-        return _bet(answer.json()["bet"])
+        return _bet_view(answer.json()["bet"])
 
     def replace(self, bet_id: str, odds: Decimal, *, request_id: str | None = None) -> BetView:
         """Ask for a bet's unmatched remainder to be placed at other odds instead; returns the new bet."""
         answer = self._call(
             "PATCH", f"/bets/{bet_id}", key=request_id or draw_key(), json={"odds": str(odds)}
         )
-        return _bet(answer.json()["bet"])
+        return _bet_view(answer.json()["bet"])
 
     def events(self, **parameters: Any) -> dict[str, Any]:
         """Events, as `GET /events` returns them."""
@@ -243,7 +247,7 @@ class ExchangeClient:
                             event_id = int(line[4:])
                         elif line.startswith("data: ") and event_id is not None:
                             after = event_id
-                            yield event_id, msgspec.json.decode(line[6:], type=Change, strict=False)
+                            yield event_id, _change.decode(line[6:])
             except (httpx.TransportError, ApiUnavailable) as error:
                 tries += 1
                 if tries >= _TRIES:
@@ -305,10 +309,6 @@ def _some(answer: httpx.Response) -> bytes:
         if len(received) > _MAX_LINE_BYTES:
             break
     return received
-
-
-def _bet(told: Any) -> BetView:
-    return msgspec.convert(told, BetView, strict=False)
 
 
 def _raise(answer: httpx.Response) -> None:

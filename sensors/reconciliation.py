@@ -27,6 +27,7 @@ from assets.checks import (
 from exchange_platform.operations.acknowledging import acknowledge
 from exchange_platform.operations.checks import AT_A_GLANCE, CheckOutcome, CheckScope, Rounds
 from exchange_platform.process.clock import SYSTEM_CLOCK, elapsed_s
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.checkpoints import StoreDamaged, StoreUnavailable
 from exchange_platform.submission.exchange_asking import ExchangeUnavailable
 from resources.platform import PlatformResource
@@ -70,9 +71,12 @@ class _Memory(msgspec.Struct):
     @classmethod
     def from_text(cls, text: str | None) -> "_Memory":
         try:
-            return msgspec.json.decode(text or "{}", type=cls)
+            return _memory.decode(text or "{}")
         except msgspec.MsgspecError:
             return cls()
+
+
+_memory = json_decoder(_Memory)
 
 
 @dg.sensor(

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.operational.database import to_us
 
 _VALIDATED = "Successfully validated SNS topic for Amazon SES"
@@ -74,8 +75,8 @@ class _Feedback(msgspec.Struct, frozen=True, rename="camel"):
     complaint: _Complaint | None = None
 
 
-_envelopes = msgspec.json.Decoder(_Envelope)
-_feedbacks = msgspec.json.Decoder(_Feedback)
+_envelopes = json_decoder(_Envelope)
+_feedbacks = json_decoder(_Feedback)
 
 
 def read_feedback(body: str | bytes, topic: str | None) -> list[MailRefusal]:

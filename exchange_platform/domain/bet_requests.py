@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from exchange_platform.domain.bets import Bet, Instant, Side
+from exchange_platform.process.decoders import json_decoder
 
 
 class BetOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +84,7 @@ class Cancellation(msgspec.Struct, frozen=True, kw_only=True, tag="cancellation"
 
 Answer = Submission | Cancellation
 
-_answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Submission | Cancellation)
+_answers: msgspec.json.Decoder[Answer] = json_decoder(Submission | Cancellation)
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 

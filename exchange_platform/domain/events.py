@@ -16,6 +16,7 @@ import msgspec
 from exchange_platform.domain.bets import Id, Instant, SelectionId, check_handicap, check_instant
 from exchange_platform.domain.records import strictly
 from exchange_platform.domain.schemas import json_schema_of
+from exchange_platform.process.decoders import json_decoder
 
 Version = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -156,7 +157,7 @@ class MarketUpdate(
 
 FeedUpdate = EventUpdate | MarketUpdate
 
-_decoder: msgspec.json.Decoder[FeedUpdate] = msgspec.json.Decoder(EventUpdate | MarketUpdate)
+_decoder: msgspec.json.Decoder[FeedUpdate] = json_decoder(EventUpdate | MarketUpdate)
 _encoder = msgspec.json.Encoder()
 
 

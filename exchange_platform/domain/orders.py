@@ -25,6 +25,7 @@ from exchange_platform.domain.bets import (
 )
 from exchange_platform.domain.records import UndecodableRecord, strictly
 from exchange_platform.domain.schemas import json_schema_of
+from exchange_platform.process.decoders import json_decoder
 
 Stake = Annotated[int, msgspec.Meta(ge=1, le=10**13)]
 
@@ -99,7 +100,7 @@ class ReplaceOrder(_Order, frozen=True, kw_only=True, tag="replace"):
 
 Order = PlaceOrder | CancelOrder | ReplaceOrder
 
-_decoder: msgspec.json.Decoder[Order] = msgspec.json.Decoder(PlaceOrder | CancelOrder | ReplaceOrder)
+_decoder: msgspec.json.Decoder[Order] = json_decoder(PlaceOrder | CancelOrder | ReplaceOrder)
 _encoder = msgspec.json.Encoder()
 
 

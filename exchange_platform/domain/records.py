@@ -24,6 +24,7 @@ from exchange_platform.domain.bets import (
     check_odds_in_range,
 )
 from exchange_platform.domain.schemas import json_schema_of
+from exchange_platform.process.decoders import json_decoder
 
 MAX_STAKE = Decimal(10) ** 12
 
@@ -85,7 +86,7 @@ class UndecodableRecord(ValueError):
     """
 
 
-_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Execution | BetUpdate)
+_decoder: msgspec.json.Decoder[Record] = json_decoder(Execution | BetUpdate)
 _encoder = msgspec.json.Encoder()
 
 

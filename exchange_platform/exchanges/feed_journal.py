@@ -19,6 +19,7 @@ import msgspec
 from filelock import FileLock
 
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.process.decoders import json_decoder
 
 FEED_FILE = "exchange-feed.sqlite"
 """The journal's name in the data directory."""
@@ -87,7 +88,7 @@ class _Head(msgspec.Struct):
     status: Any = None
 
 
-_head = msgspec.json.Decoder(_Head)
+_head = json_decoder(_Head)
 
 
 class FeedJournal:

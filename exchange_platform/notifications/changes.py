@@ -14,6 +14,7 @@ import msgspec
 from exchange_platform.domain.accounts import MailChoice
 from exchange_platform.domain.bets import Bet, BetResult, BetStatus
 from exchange_platform.domain.changes import ChangeKind
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.operational.bets.outbox import ChangeRow
 
 
@@ -26,7 +27,7 @@ class Telling(Enum):
 
 
 _SETTLEMENTS = frozenset({ChangeKind.SETTLED, ChangeKind.SETTLED_AGAIN, ChangeKind.UNSETTLED})
-_decoder: msgspec.json.Decoder[Bet] = msgspec.json.Decoder(Bet)
+_decoder: msgspec.json.Decoder[Bet] = json_decoder(Bet)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from exchange_platform.notifications.topic import ChangeMessage, Topic
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.settings import Settings
 from exchange_platform.settings.aws import aws_client, topic_arn
 from exchange_platform.stores.operational.bets.outbox import TOPIC, ChangeRow
@@ -21,6 +22,7 @@ from exchange_platform.stores.operational.mails.mails import MAIL, requeue
 from exchange_platform.stores.operational.upsert import chunks
 from exchange_platform.streams.replay.dead_letters import Replayed
 
+_message = json_decoder(ChangeMessage)
 _BATCH = 200
 
 
@@ -72,7 +74,7 @@ def replay_undelivered(
 def _published(topic: Topic, letter: DeadLetter) -> str | None:
     """Publish a dead message; why it could not be."""
     try:
-        message = msgspec.json.decode(letter.data, type=ChangeMessage)
+        message = _message.decode(letter.data)
         change = ChangeRow(
             int(letter.position),
             message.bet_id,

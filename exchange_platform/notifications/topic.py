@@ -23,6 +23,7 @@ from exchange_platform.delivery.delivery import Figures, Lease
 from exchange_platform.mail.refusals import RefusedInARow
 from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.clock import Clock
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.settings.aws import error_code, is_transient
 from exchange_platform.stores.checkpoints import Advance
 from exchange_platform.stores.failures import same_reason
@@ -174,9 +175,12 @@ class _Ids(msgspec.Struct):
     market_id: str
 
 
+_ids = json_decoder(_Ids)
+
+
 def attributes_of(change: ChangeRow) -> dict[str, str]:
     """What subscribers can filter by."""
-    ids = msgspec.json.decode(change.bet, type=_Ids)
+    ids = _ids.decode(change.bet)
     return {
         "change": change.change,
         "status": change.status_after,

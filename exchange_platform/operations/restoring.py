@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from exchange_platform.domain.bets import Bet, BetStatus
 from exchange_platform.domain.records import BetUpdate, Execution, Record, UndecodableRecord, decode
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.settings import Settings
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake import losses as lake_losses
@@ -237,7 +238,7 @@ def _bets_of(database: Database, loss: LakeLoss | None) -> Iterator[Bet]:
         since_us, until_us = to_us(loss.since), to_us(loss.until)
         newest = newest.where(bets.c.updated_at_us.between(since_us, until_us))
         changes = changes.where(outbox.c.changed_at_us.between(since_us, until_us))
-    decoder = msgspec.json.Decoder(Bet)
+    decoder = json_decoder(Bet)
     with database.read() as connection:
         for row in connection.execution_options(yield_per=ROWS_AT_ONCE).execute(newest):
             yield bet_from_row(row)

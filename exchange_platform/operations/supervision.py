@@ -15,6 +15,7 @@ import msgspec
 
 from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.clock import elapsed_s
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.process.process_life import Life
 from exchange_platform.runs.liveness import (
     LEFT_ALONE,
@@ -73,7 +74,7 @@ class AllRequests(msgspec.Struct, frozen=True):
     def from_text(cls, text: str | None) -> AllRequests:
         """Read what `to_text` wrote; anything else is forgotten."""
         try:
-            return msgspec.json.decode(text or "{}", type=cls)
+            return _all_requests.decode(text or "{}")
         except msgspec.MsgspecError:
             return cls()
 
@@ -88,6 +89,9 @@ class AllRequests(msgspec.Struct, frozen=True):
     def to_text(self) -> str:
         """A short text to keep as a cursor."""
         return msgspec.json.encode(self).decode()
+
+
+_all_requests = json_decoder(AllRequests)
 
 
 @dataclass(frozen=True, slots=True)

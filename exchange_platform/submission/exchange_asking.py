@@ -20,6 +20,7 @@ from exchange_platform.domain.exchange_reports import (
     ReportedSpan,
 )
 from exchange_platform.domain.records import BetUpdate, UndecodableRecord, decode
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.process.errors import Unavailable
 from exchange_platform.settings import Settings
 
@@ -30,6 +31,7 @@ _TIMEOUT_S = 3.0
 _REPORT_TIMEOUT_S = 30.0
 _PAGE = 5000
 _MISSING_AT_ONCE = 1000
+_span, _bets = json_decoder(ReportedSpan), json_decoder(ReportedBets)
 _Form = TypeVar("_Form")
 _MAX_ENTRIES = 1_000_000
 """Of a report in all: an exchange that has always one more page is not followed for ever."""
@@ -125,7 +127,7 @@ class ExchangeLookup:
         query = {"from": _minute(since), "until": _minute(until), "limit": str(_PAGE)}
         first: ReportedSpan | None = None
         while True:
-            answer = self._get("/report", query, ReportedSpan)
+            answer = self._get("/report", query, _span)
             if answer is None:
                 return None
             if first is None:
@@ -144,7 +146,7 @@ class ExchangeLookup:
             query["market_id"] = market_id
         found: list[ReportedBet] = []
         while True:
-            answer = self._get("/report/bets", query, ReportedBets)
+            answer = self._get("/report/bets", query, _bets)
             if answer is None:
                 return None
             found.extend(answer.bets)
@@ -167,7 +169,7 @@ class ExchangeLookup:
                     f"the exchange answers {answer.status_code} to what is missing: {answer.text[:200]}"
                 )
 
-    def _get(self, path: str, query: Mapping[str, str], form: type[_Form]) -> _Form | None:
+    def _get(self, path: str, query: Mapping[str, str], form: msgspec.json.Decoder[_Form]) -> _Form | None:
         """One page; None where the exchange has no such call, or does not hold what is asked for."""
         try:
             answer = self._client.get(path, params=dict(query), timeout=_REPORT_TIMEOUT_S)
@@ -178,7 +180,7 @@ class ExchangeLookup:
         if answer.status_code != HTTPStatus.OK:
             raise ExchangeUnavailable(f"the exchange answers {answer.status_code} for {path}")
         try:
-            return msgspec.json.decode(answer.content, type=form)
+            return form.decode(answer.content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ExchangeUnavailable(f"the exchange's answer for {path} is no report: {error}") from error
 

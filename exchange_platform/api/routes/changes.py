@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator, Field, TypeAdapter
@@ -23,6 +22,7 @@ from exchange_platform.api.services import AppState
 from exchange_platform.api.watching.change_feed import ChangeFeed
 from exchange_platform.domain.bets import Bet
 from exchange_platform.domain.views import BetView
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.operational.bets.outbox import ChangeRow
 
@@ -32,7 +32,7 @@ _HEARTBEAT_S = 15.0
 _LOOK_AGAIN_S = 0.5
 """How often a stream looks whether it may go on."""
 
-_bets = msgspec.json.Decoder(Bet)
+_bets = json_decoder(Bet)
 _views = TypeAdapter(BetView)
 
 

@@ -22,6 +22,8 @@ from betfairlightweight.exceptions import ListenerError, SocketError
 from betfairlightweight.streaming.betfairstream import BetfairStream
 from betfairlightweight.streaming.listener import BaseListener
 
+from exchange_platform.process.decoders import json_decoder
+
 CONNECT_TIMEOUT_S = 15.0
 MAX_LINE_BYTES = 32 * 1024 * 1024
 MAX_LINE_S = MAX_GREETING_S = 60.0
@@ -54,7 +56,7 @@ class Envelope(msgspec.Struct, frozen=True, rename="camel"):
         return self.segment_type in (None, "SEG_END")
 
 
-_decoder = msgspec.json.Decoder(Envelope)
+_decoder = json_decoder(Envelope)
 
 
 def decode_envelope(line: bytes) -> Envelope:

@@ -26,6 +26,7 @@ from exchange_platform.exchanges.betfair.messages import (
 )
 from exchange_platform.exchanges.betfair.volumes import Derived, handicap_of
 from exchange_platform.exchanges.committed import are_committed
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.operational.bets.restatements import Restatement
 
 LIVE_FILE = "betfair-live.sqlite"
@@ -50,9 +51,9 @@ CREATE TABLE IF NOT EXISTS publications (sequence INTEGER PRIMARY KEY, at_us INT
 CREATE TABLE IF NOT EXISTS target (one INTEGER PRIMARY KEY CHECK (one = 1), created_at INTEGER NOT NULL);
 """
 _encoder = msgspec.json.Encoder()
-_definition = msgspec.json.Decoder(MarketDefinition)
-_restatement = msgspec.json.Decoder(Restatement)
-_positions = msgspec.json.Decoder(dict[str, str])
+_definition = json_decoder(MarketDefinition)
+_restatement = json_decoder(Restatement)
+_positions = json_decoder(dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from exchange_platform.domain.bets import Id, IllegalBet, SelectionId, check_handicap
+from exchange_platform.process.decoders import json_decoder
 
 _MAGNITUDE, _PLACES = 15, 30
 
@@ -143,9 +144,9 @@ class _Kind(msgspec.Struct, frozen=True):
     op: str
 
 
-_decoder = msgspec.json.Decoder(Message)
-_kind_decoder = msgspec.json.Decoder(_Kind)
-_sports_decoder = msgspec.json.Decoder(SportsMessage, strict=False)
+_decoder = json_decoder(Message)
+_kind_decoder = json_decoder(_Kind)
+_sports_decoder = json_decoder(SportsMessage, strict=False)
 
 _T = TypeVar("_T")
 

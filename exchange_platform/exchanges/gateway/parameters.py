@@ -12,6 +12,7 @@ import msgspec
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.operational.database import to_us
 
 MAX_UPDATES = 1000
@@ -56,7 +57,7 @@ class Acknowledged(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ]
 
 
-_acknowledged = msgspec.json.Decoder(Acknowledged)
+_acknowledged = json_decoder(Acknowledged)
 
 
 def acknowledged(body: bytes) -> Acknowledged:

@@ -30,13 +30,14 @@ from exchange_platform.exchanges.gateway.parameters import (
 )
 from exchange_platform.exchanges.platform_requests import PlatformRequests
 from exchange_platform.exchanges.simulated.reports import MinuteSum, Reports
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.operational.database import from_us, to_us
 
 MAX_MINUTES, USUAL_MINUTES = 5000, 1000
 MAX_BETS, USUAL_BETS = 20_000, 5000
 _LATEST_US = 4_000_000_000_000_000
 _encoder = msgspec.json.Encoder()
-_missing = msgspec.json.Decoder(Missing)
+_missing = json_decoder(Missing)
 
 
 def report_routes(reports: Reports, requests: PlatformRequests) -> list[Route]:

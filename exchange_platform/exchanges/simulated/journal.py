@@ -50,6 +50,7 @@ from exchange_platform.exchanges.simulated.retention import (
 )
 from exchange_platform.exchanges.simulated.states import EventState, MarketState
 from exchange_platform.exchanges.simulated.taken_bets import TAKEN_BETS_SCHEMA
+from exchange_platform.process.decoders import json_decoder, msgpack_decoder
 
 ORDERS_KEPT_S = 7 * 24 * 3600
 """How long an order is known as a repeat and its bet answered for, from the bet's last change on."""
@@ -75,9 +76,9 @@ _T = TypeVar("_T")
 
 _batch_encoder = msgspec.msgpack.Encoder()
 _state_encoder = msgspec.json.Encoder()
-_state_decoder = msgspec.json.Decoder(MarketState)
-_event_decoder = msgspec.json.Decoder(EventState)
-_updates_decoder = msgspec.msgpack.Decoder(list[bytes])
+_state_decoder = json_decoder(MarketState)
+_event_decoder = json_decoder(EventState)
+_updates_decoder = msgpack_decoder(list[bytes])
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from exchange_platform.exchanges.committed import are_committed
+from exchange_platform.process.decoders import json_decoder, msgpack_decoder
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,8 @@ Pairs = list[tuple[str, bytes]]
 """(partition key, encoded record) pairs, as the publisher takes them."""
 
 _batch_encoder = msgspec.msgpack.Encoder()
-_batch_decoder = msgspec.msgpack.Decoder(Pairs)
+_positions = json_decoder(dict[str, str])
+_batch_decoder = msgpack_decoder(Pairs)
 
 RETAINED_S = 600.0
 RECORDS_KEPT_S = 2 * 3600.0
@@ -141,7 +143,7 @@ class Publications:
         for sequence, noted_at_us, positions in self._db.execute(
             "SELECT sequence, noted_at_us, positions FROM publications ORDER BY sequence"
         ):
-            if not are_committed(msgspec.json.decode(positions, type=dict[str, str]), acknowledged):
+            if not are_committed(_positions.decode(positions), acknowledged):
                 break
             acked = max(acked, sequence)
             if noted_at_us < before_us:

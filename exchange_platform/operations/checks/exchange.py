@@ -18,6 +18,7 @@ from exchange_platform.domain.bet_digest import DIGESTED, bet_digest
 from exchange_platform.domain.exchange_reports import MarketMinute, ReportedBet, ReportedSpan
 from exchange_platform.operations.checks.outcomes import MAX_NAMED, CheckOutcome, listed
 from exchange_platform.process.clock import Clock
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.lake.minutes import NOTHING, MinuteSums, minute_sums, newest_versions
 from exchange_platform.stores.operational.database import Database, bets, from_us
@@ -58,13 +59,16 @@ class ComparisonProgress(msgspec.Struct, frozen=True):
     def from_text(cls, text: str) -> ComparisonProgress:
         """Read what `to_text` wrote; anything else begins again."""
         try:
-            return msgspec.json.decode(text or "{}", type=cls)
+            return _progress.decode(text or "{}")
         except msgspec.MsgspecError:
             return cls()
 
     def to_text(self) -> str:
         """A short text to keep until the next round."""
         return msgspec.json.encode(self).decode()
+
+
+_progress = json_decoder(ComparisonProgress)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from exchange_platform.operations.checks.outcomes import (
     some_users,
 )
 from exchange_platform.operations.checks.spans import ALWAYS, SECOND, CheckedSpan, span_before
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.checkpoints import StoreDamaged
 from exchange_platform.stores.lake import Lake
 from exchange_platform.stores.operational.database import Database
@@ -84,7 +85,7 @@ class Rounds(msgspec.Struct, frozen=True):
     def from_text(cls, text: str | None) -> Rounds:
         """Read what `to_text` wrote; anything else starts over."""
         try:
-            return msgspec.json.decode(text or "{}", type=cls)
+            return _rounds.decode(text or "{}")
         except msgspec.MsgspecError:
             return cls()
 
@@ -166,6 +167,9 @@ class Rounds(msgspec.Struct, frozen=True):
             next_hour = older[-1]
         chosen = {*newest, *self.wrong_hours} | ({next_hour} if next_hour is not None else set())
         return None if chosen.issuperset(hours) else tuple(sorted(chosen)), next_hour
+
+
+_rounds = json_decoder(Rounds)
 
 
 def _instants(outcome: CheckOutcome) -> tuple[datetime, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from exchange_platform.process.decoders import converter, json_decoder
 from exchange_platform.settings.aws import error_code, is_transient
 from exchange_platform.stores.checkpoints import StoreUnavailable
 from exchange_platform.stores.dynamodb.keyed_tables import ensure_keyed_table
@@ -19,7 +20,8 @@ TRANSACTION_LIMIT = 100
 """Items in one TransactWriteItems call: the API's most."""
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(tuple[LastBet, ...])
+_profile_of = converter(Profile)
+_decoder = json_decoder(tuple[LastBet, ...])
 
 _NEWER = "attribute_not_exists(user_id) OR #version < :version"
 _NOT_OLDER = "attribute_not_exists(user_id) OR #version <= :version"
@@ -193,4 +195,4 @@ def _profile(item: dict[str, dict[str, str]]) -> Profile:
         ((kind, text),) = typed.items()
         values[name] = int(text) if kind == "N" else text
     values["last_bets"] = _decoder.decode(values["last_bets"])
-    return msgspec.convert(values, Profile)
+    return _profile_of(values)

@@ -20,6 +20,7 @@ from uuid import uuid4
 import msgspec
 from filelock import FileLock, Timeout
 
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.checkpoints import StoreUnavailable
 
 FORMAT = 2
@@ -57,6 +58,9 @@ class Generation(msgspec.Struct, frozen=True):
     format: int = FORMAT
 
 
+_generation, _meta, _checksum = json_decoder(Generation), json_decoder(_Meta), json_decoder(_Checksum)
+
+
 class IndexDirectory:
     """The folders of one embedded index."""
 
@@ -66,7 +70,7 @@ class IndexDirectory:
     def current(self) -> Generation | None:
         """The generation in use; None where there is none that this code can read."""
         try:
-            found = msgspec.json.decode((self.root / _POINTER).read_bytes(), type=Generation)
+            found = _generation.decode((self.root / _POINTER).read_bytes())
         except (OSError, msgspec.DecodeError):
             return None
         if found.format != FORMAT or not (self.path(found) / _META).exists():
@@ -92,7 +96,7 @@ class IndexDirectory:
         if not self.root.is_dir():
             return "a file has the directory's name"
         try:
-            found = msgspec.json.decode((self.root / _POINTER).read_bytes(), type=Generation)
+            found = _generation.decode((self.root / _POINTER).read_bytes())
         except FileNotFoundError:
             return f"{_POINTER} is gone" if any(self.root.glob("generation-*")) else None
         except (OSError, msgspec.DecodeError) as error:
@@ -198,7 +202,7 @@ class IndexDirectory:
 
 def _damage(folder: Path) -> str | None:
     try:
-        meta = msgspec.json.decode((folder / _META).read_bytes(), type=_Meta)
+        meta = _meta.decode((folder / _META).read_bytes())
     except msgspec.DecodeError as error:
         return f"{_META} can't be read: {error}"
     except OSError as error:
@@ -224,7 +228,7 @@ def _is_as_written(content: bytes) -> bool:
     if sign != _FOOTER_SIGN or end < 0:
         return False
     try:
-        said = msgspec.json.decode(content[end : -_FOOTER.size], type=_Checksum)
+        said = _checksum.decode(content[end : -_FOOTER.size])
     except msgspec.DecodeError:
         return False
     return zlib.crc32(content[:end]) == said.crc

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from exchange_platform.process.decoders import converter
 from exchange_platform.search.documents import EventDocument
 from exchange_platform.search.expressions import (
     AllOf,
@@ -92,13 +93,16 @@ def as_query(plan: SearchPlan) -> dict[str, Any]:
     }
 
 
+_document, _places = converter(EventDocument), converter(Places)
+
+
 def as_candidate(hit: Mapping[str, Any]) -> Candidate:
     """One of the hits of a search."""
     source = hit["_source"]
     return Candidate(
         round(hit["_score"]),
-        msgspec.convert(source[DOCUMENT], EventDocument),
-        msgspec.convert(source[PLACES], Places),
+        _document(source[DOCUMENT]),
+        _places(source[PLACES]),
     )
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
 import tantivy
 from filelock import FileLock
 from tantivy import Query
 
 from exchange_platform.process.clock import Clock
+from exchange_platform.process.decoders import msgpack_decoder
 from exchange_platform.search.answering import answer
 from exchange_platform.search.documents import EventDocument, EventHit, EventQuery
 from exchange_platform.search.expressions import (
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 60.0
 """How long an index that was found whole counts as whole."""
 _WRITER_BYTES, _REBUILD_BYTES = 15_000_000, 50_000_000
-_decode = msgspec.msgpack.Decoder(tuple[EventDocument, Places]).decode
+_decode = msgpack_decoder(tuple[EventDocument, Places]).decode
 
 
 class TantivyEventIndex:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.checkpoints import Advance, Superseded
 from exchange_platform.stores.lake.connection import LakeConnection
 
@@ -35,7 +36,7 @@ class HeldPositions:
 Positions = dict[str, dict[str, HeldPositions]]
 """By source, by shard."""
 
-_decoder = msgspec.json.Decoder(dict[str, dict[str, HeldPositions]])
+_decoder = json_decoder(dict[str, dict[str, HeldPositions]])
 _encoder = msgspec.json.Encoder()
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import duckdb
 import msgspec
 
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.lake.connection import CATALOG, LakeConnection
 from exchange_platform.stores.lake.files import OF_MARKETS, TIME_COLUMNS, DamagedFile, LakeFile
 from exchange_platform.stores.lake.windows import literal
@@ -113,12 +114,15 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(statement)
 
 
+_stored_loss = json_decoder(LakeLoss)
+
+
 def losses(lake: LakeConnection) -> list[LakeLoss]:
     """Every loss there was, oldest first."""
     if not _are_there(lake):
         return []
     rows = lake.catalog_rows(f"SELECT loss FROM {_LOSSES} ORDER BY loss_id")
-    return [msgspec.json.decode(loss, type=LakeLoss) for (loss,) in rows]
+    return [_stored_loss.decode(loss) for (loss,) in rows]
 
 
 def sightings(lake: LakeConnection) -> dict[int, Sighting]:

@@ -17,6 +17,7 @@ import msgspec
 
 from exchange_platform.process.back_off import BackOff
 from exchange_platform.process.clock import SYSTEM_CLOCK, Clock
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.process.lean_httpx import httpx
 from exchange_platform.process.signed_http import ExchangeAccess
 from exchange_platform.settings.locations import shown_url
@@ -92,7 +93,7 @@ class _Nonsense(Exception):
         self.body = body
 
 
-_decoder = msgspec.json.Decoder(_Answer)
+_decoder = json_decoder(_Answer)
 _cursor_in = re.compile(rb'"cursor"\s*:\s*(\d{1,19})\b')
 
 

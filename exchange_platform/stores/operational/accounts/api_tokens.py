@@ -24,6 +24,7 @@ from exchange_platform.domain.api_tokens import (
     read_scopes,
     write_scopes,
 )
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.operational.accounts.security_events import (
     SecurityEvent,
     SecurityKind,
@@ -36,6 +37,7 @@ from exchange_platform.stores.operational.upsert import chunks
 
 MAX_LIVE = 1000
 """Tokens that may be good at once: every process of the API holds them all."""
+_texts = json_decoder(list[str])
 _SECOND_US = 1_000_000
 
 
@@ -178,7 +180,7 @@ def _tokens(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[St
             **{
                 **row._mapping,
                 "scopes": read_scopes(row.scopes),
-                "account_ids": frozenset(msgspec.json.decode(row.account_ids, type=list[str])),
+                "account_ids": frozenset(_texts.decode(row.account_ids)),
             }
         )
         for row in rows

@@ -7,14 +7,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
 import sqlalchemy as sa
 
 from exchange_platform.domain.bets import Bet
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.operational.database import ledger, outbox
 from exchange_platform.stores.operational.upsert import Lookup
 
-_decoder = msgspec.json.Decoder(Bet)
+_decoder = json_decoder(Bet)
 _LEDGER = Lookup(
     sa.select(ledger.c.reference, sa.func.max(ledger.c.reference_version)).group_by(ledger.c.reference),
     ledger.c.reference,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from exchange_platform.process.decoders import json_decoder
+
 
 class ShardSigns(msgspec.Struct, frozen=True):
     """One shard. `position` is up to where the first sink holds it; `lag_ms` is null where nothing was read
@@ -74,10 +76,13 @@ class VitalSigns(msgspec.Struct, frozen=True, kw_only=True):
     statistics: Statistics
 
 
+_statistics = json_decoder(Statistics)
+
+
 def statistics_from(text: str | None) -> Statistics:
     """What was stored; nothing where a run of another release wrote what this one can't read."""
     try:
-        return msgspec.json.decode(text or "{}", type=Statistics)
+        return _statistics.decode(text or "{}")
     except msgspec.MsgspecError:
         return Statistics()
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
 from exchange_platform.domain.events import EventStatus, MarketStatus
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.search.documents import EventDocument
 from exchange_platform.stores.operational.database import Database
 from exchange_platform.stores.operational.tables.events import events, markets
 from exchange_platform.stores.operational.upsert import CHUNK, chunks
 
 _OVER = (EventStatus.FINISHED, EventStatus.ABANDONED)
-_names = msgspec.json.Decoder(tuple[str, ...])
+_names = json_decoder(tuple[str, ...])
 
 
 class DatabaseEventDocuments:

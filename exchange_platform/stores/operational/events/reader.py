@@ -20,12 +20,13 @@ from exchange_platform.domain.events import (
     SelectionState,
     SelectionStatus,
 )
+from exchange_platform.process.decoders import json_decoder
 from exchange_platform.stores.operational.database import Database, from_us, to_us
 from exchange_platform.stores.operational.tables.events import events, markets, selections
 from exchange_platform.stores.operational.upsert import chunks
 
-_names = msgspec.json.Decoder(tuple[str, ...])
-_scores = msgspec.json.Decoder(tuple[Score, ...])
+_names = json_decoder(tuple[str, ...])
+_scores = json_decoder(tuple[Score, ...])
 
 _NO_START = 2**62
 """The place of an event without a start, in the order of starts: the last."""
