@@ -76,8 +76,7 @@ _T = TypeVar("_T")
 
 _batch_encoder = msgspec.msgpack.Encoder()
 _state_encoder = msgspec.json.Encoder()
-_state_decoder = json_decoder(MarketState)
-_event_decoder = json_decoder(EventState)
+_state_decoder, _event_decoder = json_decoder(MarketState), json_decoder(EventState)
 _updates_decoder = msgpack_decoder(list[bytes])
 
 
