@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from exchange_platform.operations.restoring import restore_lake
@@ -44,9 +46,27 @@ def deleted(s3: Any, bucket: str, key: str) -> None:
 
 
 def bit_flipped(s3: Any, bucket: str, key: str) -> None:
-    content = bytearray(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    content[len(content) // 2] ^= 0x10
-    s3.put_object(Bucket=bucket, Key=key, Body=bytes(content))
+    """One bit is another, such that the rows are not what they were, or can't be read. S3 guards the bytes
+    themselves: what changes no row is not looked for.
+    """
+    content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    for place in range(len(content) // 4, len(content), 7):
+        flipped = bytearray(content)
+        flipped[place] ^= 0x10
+        if _rows(bytes(flipped)) != _rows(content):
+            s3.put_object(Bucket=bucket, Key=key, Body=bytes(flipped))
+            return
+    raise AssertionError("no bit of it matters")
+
+
+def _rows(content: bytes) -> object:
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as file, duckdb.connect() as session:
+        file.write(content)
+        file.flush()
+        try:
+            return session.execute(f"SELECT * FROM read_parquet('{file.name}')").fetchall()
+        except duckdb.Error:
+            return None
 
 
 @pytest.fixture
