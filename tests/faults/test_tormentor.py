@@ -78,3 +78,17 @@ def test_the_same_seed_strikes_the_same_kinds(sleepers: Sleepers) -> None:
         tormentor.strike(6, threading.Event())
         struck.append([(strike.kind, strike.stopped_s) for strike in tormentor.strikes])
     assert struck[0] == struck[1]
+
+
+def test_one_that_starts_the_others_is_not_struck_again_before_it_has(sleepers: Sleepers) -> None:
+    """Killed as soon as it was there, ever again, the supervisor started nothing, and the storm was none."""
+    tormentor = _tormentor(sleepers)
+    looks = iter(range(1000))
+
+    def find() -> dict[str, Sequence[psutil.Process]]:
+        found = sleepers.find()
+        return {"one": found["one"]} if next(looks) % 4 else found
+
+    tormentor._find = find
+    tormentor.strike(8, threading.Event())
+    assert {strike.kind for strike in tormentor.strikes} == set(KINDS)

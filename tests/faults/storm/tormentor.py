@@ -105,6 +105,10 @@ class Tormentor:
         """The next kind of those that run; the others keep their turn."""
         if not found:
             return None
+        if not self._turns and len(found) == 1:
+            return (
+                None  # the supervisor, just started again: killed now and ever again, it would start nothing
+            )
         if not self._turns:
             self._turns = sorted(found)
             self._rng.shuffle(self._turns)
