@@ -105,19 +105,15 @@ class Tormentor:
         """The next kind of those that run; the others keep their turn."""
         if not found:
             return None
-        if not self._turns and len(found) == 1:
-            return (
-                None  # the supervisor, just started again: killed now and ever again, it would start nothing
-            )
-        if not self._turns:
-            self._turns = sorted(found)
-            self._rng.shuffle(self._turns)
         for kind in self._turns:
             if kind in found:
                 self._turns.remove(kind)
                 return kind
-        self._turns.clear()
-        return self._next_kind(found)
+        if len(found) == 1:
+            return None  # a supervisor that was just started again: killed each time, it would start nothing
+        self._turns = sorted(found)
+        self._rng.shuffle(self._turns)
+        return self._turns.pop(0)
 
     def _wait(self, seconds: float, waiting: threading.Event) -> bool:
         """Wait so long, letting go on what was stopped long enough; whether the end was asked for."""
