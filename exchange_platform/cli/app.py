@@ -1,5 +1,5 @@
 """The commands of `exchange-platform`, each a few calls down. Not here: what they do, and how errors are
-told.
+reported.
 
 Imports stand inside the commands, so that `--help` and `status` do not wait for what they do not use.
 """

@@ -3,7 +3,7 @@ Not here: HTTP (api/), or sending (mails.py).
 
 Nobody learns from it whether an address is known. A registration looks nothing up: it writes a new account
 and the request for a mail, whatever the address, and which mail that will be is decided later, where it is
-rendered. The limit on one address's mails withholds mail and is shown to nobody; the limits that are told
+rendered. The limit on one address's mails withholds mail and is shown to nobody; the limits that are shown
 count what the same caller did.
 """
 

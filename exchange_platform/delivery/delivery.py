@@ -203,9 +203,9 @@ class DeliveryRun(SupervisedRun[DeliveryReport]):
         return max((float(figures.get("oldest_waiting_s") or 0.0) * 1000 for figures in waiting), default=0.0)
 
     def _last_errors(self) -> list[str]:
-        told = dict(self._away)
-        told.update({channel.name: text for channel in self._channels if (text := channel.last_error())})
-        return [f"{name}: {text}" for name, text in told.items()]
+        errors = dict(self._away)
+        errors.update({channel.name: text for channel in self._channels if (text := channel.last_error())})
+        return [f"{name}: {text}" for name, text in errors.items()]
 
     def _report(self, *, final: bool = False) -> DeliveryReport:
         return DeliveryReport(

@@ -1,5 +1,5 @@
 """The newest changes of bets, read once for everybody who listens to an account of theirs. Not here: the
-stream that tells them (routes/changes.py).
+stream that sends them (routes/changes.py).
 
 One thread's worth of reading serves every listener: the outbox is a log in the order of commits, and its
 newest rows are handed to whoever listens to their account.

@@ -28,7 +28,7 @@ class LastOddsOfMarkets:
     """The newest odds of some markets' selections, those of the hour before each market's newest update.
     Thread-safe.
 
-    While the lake is away it tells what it knew, or nothing: a list is shown without odds rather than not at
+    While the lake is away it shows what it knew, or nothing: a list is shown without odds rather than not at
     all.
     """
 

@@ -23,7 +23,7 @@ class Registrations:
         if self._known.get(account_id) == application:
             return True
         # Another's account and one that does not exist are asked for each time: else the second answer's
-        # time, or its error while the database is away, tells which it is.
+        # time, or its error while the database is away, shows which it is.
         if self._accounts.registered_by(account_id) != application:
             return False
         self._known[account_id] = application

@@ -1,4 +1,4 @@
-"""The simulated exchange's process: ticks by the clock, pauses while the stream is away, tells how it
+"""The simulated exchange's process: ticks by the clock, pauses while the stream is away, reports how it
 goes.
 """
 
